@@ -1,0 +1,52 @@
+# Everything a developer does here, by name. `make` alone lists it.
+# Needs GNU make, bash and Python 3.11-3.13; scripts/setup.sh brings the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help run test check bench setup setup-dev contracts docs format clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup ## set up what is missing and start the server on http://localhost:8080 (ARGS="--port 9000")
+	@exec $(BIN)/convergio-voice serve $(ARGS)
+
+test: setup-dev ## run the tests (ARGS="tests/server -k settings")
+	@scripts/test_packages.sh
+	@$(BIN)/pytest $(ARGS)
+
+check: setup-dev ## lint, types, import contracts, spelling, generated contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m server.contracts.generate --check
+
+bench: setup-dev ## measure latency, barge-in and concurrency (about ten minutes)
+	@$(BIN)/python -m tests.load.bench $(ARGS)
+
+setup: ## create or update .venv for running
+	@scripts/setup.sh run
+
+setup-dev:
+	@scripts/setup.sh dev
+
+contracts: setup-dev ## write docs/contracts from the models
+	$(BIN)/python -m server.contracts.generate
+
+docs: ## build the documentation into site/
+	@scripts/setup.sh docs
+	$(BIN)/mkdocs build --strict
+
+format: setup-dev ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that was made: environments, caches, builds
+	rm -rf .venv .venv-tools .ruff_cache .pytest_cache .hypothesis .import_linter_cache site dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

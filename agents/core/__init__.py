@@ -1,0 +1,1 @@
+"""The conversation core: turn machine, hearing, writer, session."""

@@ -1,0 +1,83 @@
+"""What a turn consumed, gathered while it runs and turned into its usage event when it ends.
+
+Integers only; durations come from sample counts. The wall clock is read by the caller and only dates the event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agents.core.options import Identity
+from agents.events import StageLatency, TurnUsage
+from agents.models.port import TokenUsage
+from metering.identity import event_id
+from metering.usage import StageProvider, UsageEvent
+
+
+@dataclass(slots=True)
+class TurnAccount:
+    """The running account of one turn; owned by the turn."""
+
+    turn_id: str
+    agent_id: str
+    started_at: int
+    providers: dict[str, StageProvider] = field(default_factory=dict[str, StageProvider])
+    audio_ms_in: int = 0
+    audio_ms_out: int = 0
+    audio_ms_synthesized: int = 0
+    tts_characters: int = 0
+    tokens: TokenUsage = field(default_factory=TokenUsage)
+    speculative_tokens: int = 0
+    tool_calls: int = 0
+    interrupted: bool = False
+    error_code: str | None = None
+
+    def absorb(self, discarded: list[TurnAccount]) -> None:
+        """Take over what drafts that came to nothing consumed; their tokens are speculative."""
+        for draft in discarded:
+            self.audio_ms_synthesized += draft.audio_ms_synthesized
+            self.tts_characters += draft.tts_characters
+            self.speculative_tokens += draft.tokens.input_tokens + draft.tokens.output_tokens
+
+    def is_empty(self) -> bool:
+        """Whether nothing was consumed."""
+        return not (self.audio_ms_in or self.audio_ms_synthesized or self.speculative_tokens or self.tts_characters)
+
+    def usage(self) -> TurnUsage:
+        """The account as the client is told it."""
+        return TurnUsage(
+            input_tokens=self.tokens.input_tokens,
+            output_tokens=self.tokens.output_tokens,
+            tool_calls=self.tool_calls,
+            audio_ms_in=self.audio_ms_in,
+            audio_ms_out=self.audio_ms_out,
+        )
+
+    def event(self, identity: Identity, ended_at: int, stages: tuple[StageLatency, ...]) -> UsageEvent:
+        """The usage event of the turn as it stands."""
+        return UsageEvent(
+            event_id=event_id(identity.tenant_id, self.turn_id),
+            request_id=self.turn_id,
+            tenant_id=identity.tenant_id,
+            user_id=identity.user_id,
+            session_id=identity.session_id,
+            agent_id=self.agent_id,
+            mode=identity.mode,
+            started_at=self.started_at,
+            ended_at=max(ended_at, self.started_at),
+            providers=dict(self.providers),
+            audio_ms_in=self.audio_ms_in,
+            audio_ms_out=self.audio_ms_out,
+            audio_ms_synthesized=self.audio_ms_synthesized,
+            tts_characters=self.tts_characters,
+            input_tokens=self.tokens.input_tokens,
+            cached_input_tokens=self.tokens.cached_input_tokens,
+            output_tokens=self.tokens.output_tokens,
+            speculative_tokens=self.speculative_tokens,
+            tool_calls=self.tool_calls,
+            latency_ms={stage.stage: round(stage.duration_ms) for stage in stages},
+            interrupted=self.interrupted,
+            success=self.error_code is None,
+            error_code=self.error_code,
+            estimated=self.tokens.estimated,
+        )

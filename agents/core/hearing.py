@@ -1,0 +1,193 @@
+"""From samples to turn events: the session's ear.
+
+Owns the session's audio clock (samples heard), the recent past of the stream, the voice-activity detector and the
+recognition stream, and decides which audio belongs to which utterance. Every method is a plain call; ``hear`` runs
+once per inbound chunk. Knows nothing of turns: the turn machine learns of edges and transcripts by events, and says
+when to flush and when an utterance ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from agents.core.turn_types import SpeechStarted, SpeechStopped, TranscriptArrived, TranscriptFailed, TurnEvent
+from audio.errors import EngineError
+from audio.formats import HEARING_RATE_HZ, PcmChunk, Samples
+from audio.quality import QualityMeter
+from audio.ring import SampleRing
+from audio.stt.port import SttStream, Transcript, TranscriptKind
+from audio.vad.port import EdgeKind, SpeechEdge, VadOptions, VoiceActivityDetector
+
+log = logging.getLogger(__name__)
+
+SAMPLES_PER_MS: Final = HEARING_RATE_HZ // 1_000
+RECENT_MS: Final = 8_000
+"""How much of the stream is kept: what an end-of-turn model hears, and more than any pre-roll."""
+SHORTEST_TURN_MS: Final = 250
+QUIET_DBFS: Final = -55.0
+
+
+@dataclass(frozen=True, slots=True)
+class HearingPorts:
+    """Where what is heard goes. ``on_vad_failure`` is called once, when voice activity can no longer be told."""
+
+    on_event: Callable[[TurnEvent], None]
+    on_transcript: Callable[[Transcript], None]
+    on_vad_failure: Callable[[Exception], None]
+
+
+class Hearing:
+    """The ear of one session. Times are whole ms of audio heard so far."""
+
+    def __init__(self, detector: VoiceActivityDetector | None, ports: HearingPorts, options: VadOptions) -> None:
+        self._detector = detector
+        self._ports = ports
+        self._prefix_samples = options.prefix_padding_ms * SAMPLES_PER_MS
+        self._ring = SampleRing(RECENT_MS * SAMPLES_PER_MS)
+        self.quality = QualityMeter()
+        self._stream: SttStream | None = None
+        self._heard_samples = 0
+        self._utterance: int | None = None
+        self._last_utterance = 0
+        self._utterance_start = 0
+        self._free_from_sample = 0
+        self._recognised_samples = 0
+        self._speaking = False
+
+    @property
+    def now_ms(self) -> int:
+        """Audio heard so far."""
+        return self._heard_samples // SAMPLES_PER_MS
+
+    @property
+    def utterance(self) -> int | None:
+        """The utterance being recorded."""
+        return self._utterance
+
+    def attach(self, stream: SttStream | None) -> None:
+        """Recognise with this stream from now on, an utterance already begun included."""
+        self._stream = stream
+        if stream is not None and self._utterance is not None:
+            self._recognise_from(self._utterance, self._utterance_start)
+
+    def update(self, options: VadOptions) -> None:
+        """Take new voice-activity options from the next chunk on."""
+        self._prefix_samples = options.prefix_padding_ms * SAMPLES_PER_MS
+        if self._detector is not None:
+            self._detector.update(options)
+
+    def hear(self, samples: Samples) -> None:
+        """The next 16 kHz samples of the stream."""
+        chunk = PcmChunk(samples, self._heard_samples)
+        self._heard_samples = chunk.end_sample
+        self._ring.append(chunk)
+        self.quality.push(samples, speech=self._speaking)
+        was_open = self._utterance is not None
+        edges = self._detect(chunk)
+        if was_open and self._utterance is not None:
+            self._recognise(chunk)
+        for edge in edges:
+            self._on_edge(edge)
+
+    def flush(self, utterance: int) -> None:
+        """Ask recognition for all that was said so far."""
+        if self._stream is not None and utterance == self._utterance:
+            self._stream.flush(utterance, self._heard_samples)
+        else:
+            self._ports.on_event(TranscriptFailed(utterance))
+
+    def end(self, utterance: int) -> None:
+        """The utterance is over; the next speech opens another."""
+        if utterance != self._utterance:
+            return
+        self._utterance = None
+        self._free_from_sample = self._heard_samples
+        if self._stream is not None:
+            self._stream.end(utterance)
+
+    def commit(self) -> int | None:
+        """The utterance a push-to-talk commit means: the open one, or all that was heard since the last one.
+
+        ``None`` where there is nothing but silence.
+        """
+        if self._utterance is not None:
+            return self._utterance
+        recent = self._ring.read(self._free_from_sample, self._heard_samples)
+        if len(recent.samples) < SHORTEST_TURN_MS * SAMPLES_PER_MS or _level_dbfs(recent.samples) < QUIET_DBFS:
+            return None
+        return self._open(recent.start_sample)
+
+    def recent(self, ms: int = RECENT_MS) -> Samples:
+        """The last audio heard, oldest first."""
+        return self._ring.read(self._heard_samples - ms * SAMPLES_PER_MS, self._heard_samples).samples
+
+    def take_recognised_ms(self) -> int:
+        """Audio handed to speech-to-text since this was last asked; what is less than 1 ms stays for the next time."""
+        taken_ms, self._recognised_samples = divmod(self._recognised_samples, SAMPLES_PER_MS)
+        return taken_ms
+
+    def on_transcript(self, transcript: Transcript) -> None:
+        """Recognition reports; called by the recognition stream."""
+        if transcript.utterance_id != self._utterance:
+            return
+        flushed = transcript.kind is not TranscriptKind.PARTIAL
+        self._ports.on_transcript(transcript)
+        through_ms = transcript.through_sample // SAMPLES_PER_MS
+        event = TranscriptArrived(transcript.utterance_id, transcript.text, flushed, through_ms, self.now_ms)
+        self._ports.on_event(event)
+
+    def on_stt_failure(self, utterance: int, error: EngineError) -> None:
+        """Recognition failed; called by the recognition stream."""
+        log.warning("speech recognition failed", extra={"provider": error.provider, "reason": str(error)})
+        self._ports.on_event(TranscriptFailed(utterance))
+
+    def _detect(self, chunk: PcmChunk) -> tuple[SpeechEdge, ...]:
+        if self._detector is None:
+            return ()
+        try:
+            return tuple(self._detector.process(chunk))
+        except Exception as error:  # noqa: BLE001 - whatever a native detector raises, hearing goes on without it
+            self._detector = None
+            self._ports.on_vad_failure(error)
+            return ()
+
+    def _on_edge(self, edge: SpeechEdge) -> None:
+        at_ms = edge.sample // SAMPLES_PER_MS
+        match edge.kind:
+            case EdgeKind.STARTED:
+                self._speaking = True
+                if self._utterance is None:
+                    self._open(max(edge.sample - self._prefix_samples, self._free_from_sample))
+                assert self._utterance is not None
+                self._ports.on_event(SpeechStarted(self._utterance, at_ms))
+            case EdgeKind.STOPPED:
+                self._speaking = False
+                if self._utterance is not None:
+                    self._ports.on_event(SpeechStopped(self._utterance, at_ms))
+
+    def _open(self, start_sample: int) -> int:
+        self._last_utterance += 1
+        self._utterance = self._last_utterance
+        self._utterance_start = start_sample
+        self._recognise_from(self._utterance, start_sample)
+        return self._utterance
+
+    def _recognise_from(self, utterance: int, start_sample: int) -> None:
+        audio = self._ring.read(start_sample, self._heard_samples)
+        if self._stream is not None:
+            self._stream.begin(utterance, audio.start_sample)
+        self._recognise(audio)
+
+    def _recognise(self, chunk: PcmChunk) -> None:
+        if self._stream is not None:
+            self._recognised_samples += len(chunk.samples)
+            self._stream.push(chunk)
+
+
+def _level_dbfs(samples: Samples) -> float:
+    meter = QualityMeter()
+    meter.push(samples)
+    return meter.snapshot().rms_dbfs

@@ -1,0 +1,58 @@
+"""Where a turn's milliseconds went.
+
+A turn marks moments on the event loop's clock; the stages of the contract (CONTRACT section 7) are read off them once
+the first audio, or the first text where there is no audio, has left. A stage that ran ahead of the turn's certainty
+(speculation) is shown where it really lay. Pure: the clock's readings arrive as arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agents.events import StageLatency
+
+Mark = Literal["speech_end", "flushed", "transcribed", "committed", "phrase", "audio", "sent"]
+
+
+@dataclass(slots=True)
+class LatencyMarks:
+    """Moments of one turn in seconds of one monotonic clock; the first of each counts."""
+
+    at_s: dict[Mark, float] = field(default_factory=dict[Mark, float])
+
+    def mark(self, name: Mark, now_s: float) -> None:
+        """Note a moment, unless it was noted before."""
+        self.at_s.setdefault(name, now_s)
+
+    def stages(self, providers: dict[str, str]) -> tuple[StageLatency, ...]:
+        """The stages that can be told from the marks, in ms from the last speech sample.
+
+        ``providers`` names the engine of each stage, where one did the work.
+        """
+        zero = self.at_s.get("speech_end")
+        committed = self.at_s.get("committed")
+        if zero is None or committed is None:
+            return ()
+        transcribed = self.at_s.get("transcribed", committed)
+        phrase = self.at_s.get("phrase")
+        audio = self.at_s.get("audio")
+        sent = self.at_s.get("sent")
+        spans = [
+            ("endpoint", zero, committed),
+            ("stt", self.at_s.get("flushed", transcribed), transcribed),
+            ("agent", transcribed, phrase),
+            ("tts", phrase, audio),
+            ("egress", None if audio is None else max(audio, committed), sent),
+            ("total", zero, sent),
+        ]
+        return tuple(
+            StageLatency(
+                stage,  # type: ignore[arg-type]
+                round((start - zero) * 1_000, 1),
+                round(max(0.0, end - start) * 1_000, 1),
+                providers.get(stage),
+            )
+            for stage, start, end in spans
+            if start is not None and end is not None
+        )

@@ -1,0 +1,257 @@
+"""The turn machine: who has the floor, decided by a pure function.
+
+``step(state, event, policy) -> (state, effects)``. No clock, no I/O, no concurrency: time arrives inside events, in
+milliseconds of the session's audio, and whatever must happen is returned as effects for the session to carry out.
+
+=============  ==========================================================================================
+phase          leaves on
+=============  ==========================================================================================
+Listening      speech starts -> UserSpeaking; commit -> Transcribing; prompt -> Replying
+UserSpeaking   speech pauses -> Settling; commit -> Transcribing
+Settling       speech goes on -> UserSpeaking; transcript -> Speculating (or Replying, if already certain);
+               endpoint timer -> Replying, Transcribing (no transcript yet) or Listening (nothing said)
+Speculating    speech goes on -> UserSpeaking (draft dropped); endpoint timer or commit -> Replying
+Transcribing   transcript or its time limit -> Replying, or Listening if there are no words
+Replying       first output -> started; late -> Filling; speech -> Overlap; over -> Listening
+Filling        as Replying, once, until the answer starts
+Overlap        enough speech -> held; more speech or real words -> UserSpeaking, Settling or Speculating;
+               a cough or "mhm" -> back to the reply, resumed if it was held
+Closed         nothing
+=============  ==========================================================================================
+
+Kept true by property tests: at most one live turn; every ``BeginTurn`` is followed by exactly one ``AbandonTurn`` or
+``ReplyEnded``; only a live speculative turn is committed, once; stale timers change nothing; nothing after close.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from agents.core.moves import (
+    Result,
+    answer,
+    answer_partial,
+    answer_speech,
+    certain,
+    clear,
+    live_turn,
+    open_utterance,
+    set_timer,
+    settle,
+    settled,
+    transcribe,
+)
+from agents.core.overlap import in_overlap, take_floor
+from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
+from agents.core.turn_types import (
+    AbandonTurn,
+    BeginTurn,
+    CancelRequested,
+    Closed,
+    CloseRequested,
+    CommitRequested,
+    Effect,
+    EndUtterance,
+    Filling,
+    HintArrived,
+    Listening,
+    Overlap,
+    Phase,
+    PromptReceived,
+    ReplyEnded,
+    Replying,
+    ReplyStarted,
+    ReportUnheard,
+    Settling,
+    SpeakFiller,
+    Speculating,
+    SpeechStarted,
+    SpeechStopped,
+    State,
+    TimerFired,
+    Transcribing,
+    TranscriptArrived,
+    TranscriptFailed,
+    TurnEvent,
+    UserSpeaking,
+)
+
+
+def step(state: State, event: TurnEvent, policy: TurnPolicy) -> Result:
+    """What ``event`` does to ``state``. Total: an event that means nothing here returns the state unchanged."""
+    phase = state.phase
+    if isinstance(phase, Closed):
+        return state, ()
+    match event:
+        case CloseRequested():
+            return replace(state, phase=Closed()), clear(phase, "closed")
+        case PromptReceived():
+            return _on_prompt(state, event, policy)
+        case CancelRequested():
+            return _on_cancel(state, policy)
+        case CommitRequested():
+            return _on_commit(state, event, policy)
+        case _:
+            return _by_phase(state, phase, event, policy)
+
+
+def _by_phase(state: State, phase: Phase, event: TurnEvent, policy: TurnPolicy) -> Result:
+    match phase:
+        case Listening():
+            if isinstance(event, SpeechStarted):
+                return replace(state, phase=UserSpeaking(event.utterance)), ()
+            return state, ()
+        case UserSpeaking():
+            return _in_user_speaking(state, phase, event, policy)
+        case Settling():
+            return _in_settling(state, phase, event, policy)
+        case Speculating():
+            return _in_speculating(state, phase, event, policy)
+        case Transcribing():
+            return _in_transcribing(state, phase, event, policy)
+        case Replying() | Filling():
+            return _in_reply(state, phase, event, policy)
+        case Overlap():
+            return in_overlap(state, phase, event, policy)
+        case Closed():
+            return state, ()
+    assert_never(phase)
+
+
+# --- events that mean the same everywhere ----------------------------------------------------------------------------
+
+
+def _on_prompt(state: State, event: PromptReceived, policy: TurnPolicy) -> Result:
+    if event.source == "announcement" and not isinstance(state.phase, Listening):
+        return state, ()  # an announcement never takes the floor from anybody
+    cleared = clear(state.phase, "superseded")
+    begin = BeginTurn(state.next_turn, event.text, event.source, speculative=False)
+    state, effects = answer(state, begin, policy, event.now_ms)
+    return state, (*cleared, *effects)
+
+
+def _on_cancel(state: State, policy: TurnPolicy) -> Result:
+    match state.phase:
+        case Replying(turn=turn) | Filling(turn=turn):
+            return replace(state, phase=Listening()), (AbandonTurn(turn, "cancelled"),)
+        case Overlap() as phase:
+            return take_floor(state, phase, policy, "cancelled")
+        case _:
+            return state, ()
+
+
+def _on_commit(state: State, event: CommitRequested, policy: TurnPolicy) -> Result:
+    phase = state.phase
+    match phase:
+        case Speculating():
+            return certain(state, phase, policy, event.now_ms)
+        case Settling(text=str(text)):
+            return answer_speech(state, phase.utterance, text, phase.stopped_ms, policy, event.now_ms)
+        case Transcribing():
+            return state, ()
+        case _:
+            pass
+    recording = open_utterance(phase)
+    utterance = event.utterance if recording is None else recording
+    if utterance is None:
+        return state, (ReportUnheard(None, failed=False),) if live_turn(phase) is None else ()
+    turn = live_turn(phase)
+    dropped: tuple[Effect, ...] = () if turn is None else (AbandonTurn(turn, "interrupted"),)
+    stopped_ms = phase.stopped_ms if isinstance(phase, Settling) else event.now_ms
+    state, effects = transcribe(state, utterance, stopped_ms, policy, event.now_ms)
+    return state, (*dropped, *effects)
+
+
+# --- one function per phase ------------------------------------------------------------------------------------------
+
+
+def _in_user_speaking(state: State, phase: UserSpeaking, event: TurnEvent, policy: TurnPolicy) -> Result:
+    match event:
+        case SpeechStopped(utterance=phase.utterance, at_ms=at_ms):
+            return settle(state, phase.utterance, at_ms, phase.text, policy)
+        case TranscriptArrived(utterance=phase.utterance, text=text):
+            return replace(state, phase=replace(phase, text=text)), ()
+        case _:
+            return state, ()
+
+
+def _in_settling(state: State, phase: Settling, event: TurnEvent, policy: TurnPolicy) -> Result:
+    match event:
+        case SpeechStarted(utterance=phase.utterance):
+            return replace(state, phase=UserSpeaking(phase.utterance, phase.text or phase.partial)), ()
+        case TranscriptArrived(utterance=phase.utterance):
+            if not event.flushed or event.through_ms < phase.stopped_ms:
+                return replace(state, phase=replace(phase, partial=event.text)), ()
+            return settled(state, replace(phase, text=event.text), policy, event.now_ms)
+        case TranscriptFailed(utterance=phase.utterance):
+            return replace(state, phase=replace(phase, text=phase.partial)), ()
+        case HintArrived(utterance=phase.utterance, stopped_ms=phase.stopped_ms):
+            phase = replace(phase, hint=event.probability)
+            if not phase.text:
+                return replace(state, phase=phase), ()
+            return settled(state, phase, policy, event.now_ms)
+        case TimerFired(timer=phase.timer):
+            if phase.text is None:
+                return transcribe(state, phase.utterance, phase.stopped_ms, policy, event.now_ms, phase.partial)
+            return answer_speech(state, phase.utterance, phase.text, phase.stopped_ms, policy, event.now_ms)
+        case _:
+            return state, ()
+
+
+def _in_speculating(state: State, phase: Speculating, event: TurnEvent, policy: TurnPolicy) -> Result:
+    match event:
+        case SpeechStarted(utterance=phase.utterance):
+            speaking = UserSpeaking(phase.utterance, phase.text)
+            return replace(state, phase=speaking), (AbandonTurn(phase.turn, "went_on"),)
+        case TimerFired(timer=phase.timer):
+            return certain(state, phase, policy, event.now_ms)
+        case HintArrived(utterance=phase.utterance, stopped_ms=phase.stopped_ms):
+            phase = replace(phase, hint=event.probability)
+            due_ms = phase.stopped_ms + endpoint_wait_ms(phase.text, phase.hint, policy)
+            if due_ms <= event.now_ms:
+                return certain(state, phase, policy, event.now_ms)
+            state, timer = set_timer(state, due_ms, "endpoint")
+            return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
+        case TranscriptArrived(utterance=phase.utterance, flushed=True) if words_of(event.text) != words_of(phase.text):
+            settling = Settling(phase.utterance, phase.stopped_ms, phase.timer, phase.text, event.text, phase.hint)
+            state, effects = settled(replace(state, phase=settling), settling, policy, event.now_ms)
+            return state, (AbandonTurn(phase.turn, "changed"), *effects)
+        case ReplyEnded(turn=phase.turn):  # the draft failed: answer anew once the turn is certain
+            settling = Settling(phase.utterance, phase.stopped_ms, phase.timer, phase.text, phase.text, phase.hint)
+            return replace(state, phase=settling), ()
+        case _:
+            return state, ()
+
+
+def _in_transcribing(state: State, phase: Transcribing, event: TurnEvent, policy: TurnPolicy) -> Result:
+    match event:
+        case SpeechStarted(utterance=phase.utterance) if policy.auto_end:
+            return replace(state, phase=UserSpeaking(phase.utterance, phase.partial)), ()
+        case TranscriptArrived(utterance=phase.utterance, flushed=False):
+            return replace(state, phase=replace(phase, partial=event.text)), ()
+        case TranscriptArrived(utterance=phase.utterance):
+            return answer_speech(state, phase.utterance, event.text, phase.stopped_ms, policy, event.now_ms)
+        case TranscriptFailed(utterance=phase.utterance):
+            return answer_partial(state, phase, policy, phase.stopped_ms)
+        case TimerFired(timer=phase.timer):
+            return answer_partial(state, phase, policy, event.now_ms)
+        case _:
+            return state, ()
+
+
+def _in_reply(state: State, phase: Replying | Filling, event: TurnEvent, policy: TurnPolicy) -> Result:
+    match event:
+        case ReplyStarted(turn=phase.turn):
+            return replace(state, phase=Replying(phase.turn, phase.source, started=True)), ()
+        case ReplyEnded(turn=phase.turn):
+            return replace(state, phase=Listening()), ()
+        case TimerFired() if isinstance(phase, Replying) and event.timer == phase.filler_timer and not phase.started:
+            return replace(state, phase=Filling(phase.turn, phase.source)), (SpeakFiller(phase.turn),)
+        case SpeechStarted():
+            if not policy.interruptible:
+                return state, (EndUtterance(event.utterance, used=False),)
+            state, timer = set_timer(state, event.at_ms + policy.interrupt_after_ms, "interrupt")
+            return replace(state, phase=Overlap(phase, event.utterance, event.at_ms, timer.timer)), (timer,)
+        case _:
+            return state, ()

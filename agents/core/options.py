@@ -1,0 +1,75 @@
+"""What a session is given: who talks with whom, how, and through which engines. Frozen values, built at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agents.core.policy import TurnPolicy
+from agents.loop.agent import Agent
+from audio.endpoint.port import EndOfTurnModel
+from audio.stt.port import SpeechToText
+from audio.tts.port import TextToSpeech
+from audio.vad.port import VadOptions, VoiceActivityDetector
+from metering.usage import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """To whom everything in the session is attributed."""
+
+    session_id: str
+    tenant_id: str = "local"
+    user_id: str = "local"
+    mode: Mode = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class StageLimits:
+    """How long each stage may take before the session goes on without it, in seconds.
+
+    First items and gaps are limited, never whole streams.
+    """
+
+    stt_open_s: float = 5.0
+    model_first_event_s: float = 12.0
+    model_gap_s: float = 8.0
+    tts_first_audio_s: float = 6.0
+    tts_gap_s: float = 6.0
+    hint_s: float = 0.5
+    durable_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How one conversation is held. Replaced as a whole by ``Session.update``.
+
+    ``output_rate_hz`` is the rate of the audio the client gets; ``speak`` false means text only; ``voice`` and
+    ``rate`` are the speaker's (``None`` for the agent's own).
+    """
+
+    identity: Identity
+    locale: str = "en-US"
+    policy: TurnPolicy = field(default_factory=TurnPolicy)
+    vad: VadOptions = field(default_factory=VadOptions)
+    limits: StageLimits = field(default_factory=StageLimits)
+    speak: bool = True
+    output_rate_hz: int = 24_000
+    voice: str | None = None
+    rate: float = 1.0
+    partials: bool = True
+    greet: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Who does the work; ``None`` where a stage has nobody and the session degrades.
+
+    ``make_detector`` gives each session its own voice-activity detector; the rest is shared by all sessions.
+    """
+
+    agent: Agent
+    stt: SpeechToText | None = None
+    tts: TextToSpeech | None = None
+    end_of_turn: EndOfTurnModel | None = None
+    make_detector: Callable[[VadOptions], VoiceActivityDetector] | None = None

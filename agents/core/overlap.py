@@ -1,0 +1,114 @@
+"""The user makes a sound while the agent has the floor: interruption, or not?
+
+Pure, driven by ``agents.core.machine``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agents.core.moves import Result, set_timer, settle, settled
+from agents.core.policy import TurnPolicy, is_backchannel, words_of
+from agents.core.turn_types import (
+    AbandonReason,
+    AbandonTurn,
+    EndUtterance,
+    FlushTranscript,
+    HoldSpeech,
+    Overlap,
+    ReplyEnded,
+    Replying,
+    ReplyStarted,
+    ResumeSpeech,
+    Settling,
+    SpeechStarted,
+    SpeechStopped,
+    State,
+    TimerFired,
+    TranscriptArrived,
+    TranscriptFailed,
+    TurnEvent,
+    UserSpeaking,
+)
+
+
+def in_overlap(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolicy) -> Result:
+    """One event while the user and the agent overlap."""
+    match event:
+        case SpeechStarted(utterance=phase.utterance):
+            return _overlap_goes_on(state, phase, event.at_ms, policy)
+        case SpeechStopped(utterance=phase.utterance, at_ms=at_ms):
+            state, timer = set_timer(state, at_ms + policy.verdict_ms, "verdict")
+            paused = replace(phase, stopped_ms=at_ms, timer=timer.timer)
+            return replace(state, phase=paused), (FlushTranscript(phase.utterance, at_ms), timer)
+        case TimerFired(timer=phase.timer):
+            return _on_overlap_timer(state, phase, policy)
+        case TranscriptArrived(utterance=phase.utterance):
+            return _on_overlap_words(state, phase, event, policy)
+        case TranscriptFailed(utterance=phase.utterance) if phase.stopped_ms is not None:
+            return _no_interruption(state, phase)
+        case ReplyStarted(turn=turn) if turn == phase.reply.turn:
+            reply = Replying(turn, phase.reply.source, started=True)
+            return replace(state, phase=replace(phase, reply=reply)), ()
+        case ReplyEnded(turn=turn) if turn == phase.reply.turn:
+            return _floor_is_free(state, phase, "", policy)
+        case _:
+            return state, ()
+
+
+def _overlap_goes_on(state: State, phase: Overlap, at_ms: int, policy: TurnPolicy) -> Result:
+    if phase.stopped_ms is None:
+        return state, ()
+    if phase.held:
+        due_ms, purpose = at_ms + policy.confirm_after_ms - policy.interrupt_after_ms, "confirm"
+    else:
+        due_ms, purpose = at_ms + policy.interrupt_after_ms, "interrupt"
+    state, timer = set_timer(state, due_ms, purpose)
+    return replace(state, phase=replace(phase, stopped_ms=None, since_ms=at_ms, timer=timer.timer)), (timer,)
+
+
+def _on_overlap_timer(state: State, phase: Overlap, policy: TurnPolicy) -> Result:
+    if phase.stopped_ms is not None:
+        return _no_interruption(state, phase)
+    if phase.held:
+        return take_floor(state, phase, policy, "interrupted")
+    if isinstance(phase.reply, Replying) and not phase.reply.started:
+        return take_floor(state, phase, policy, "went_on")  # nothing was heard yet: the user simply goes on
+    state, timer = set_timer(state, phase.since_ms + policy.confirm_after_ms, "confirm")
+    held = replace(phase, held=True, timer=timer.timer)
+    return replace(state, phase=held), (HoldSpeech(phase.reply.turn), timer)
+
+
+def _on_overlap_words(state: State, phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> Result:
+    only_backchannel = is_backchannel(event.text, policy.rules)
+    judged = event.flushed and phase.stopped_ms is not None and event.through_ms >= phase.stopped_ms
+    if judged and only_backchannel:
+        return _no_interruption(state, phase)
+    if judged or (not only_backchannel and len(words_of(event.text)) > 1):
+        dropped = AbandonTurn(phase.reply.turn, "interrupted")
+        state, effects = _floor_is_free(state, phase, event.text, policy)
+        if judged and isinstance(state.phase, Settling):
+            state, more = settled(state, replace(state.phase, text=event.text), policy, event.now_ms)
+            return state, (dropped, *more)
+        return state, (dropped, *effects)
+    return state, ()
+
+
+def _no_interruption(state: State, phase: Overlap) -> Result:
+    ended = EndUtterance(phase.utterance, used=False)
+    if not phase.held:
+        return replace(state, phase=phase.reply), (ended,)
+    return replace(state, phase=phase.reply), (ended, ResumeSpeech(phase.reply.turn))
+
+
+def take_floor(state: State, phase: Overlap, policy: TurnPolicy, reason: AbandonReason) -> Result:
+    """The reply ends for ``reason`` and the user has the floor."""
+    state, effects = _floor_is_free(state, phase, "", policy)
+    return state, (AbandonTurn(phase.reply.turn, reason), *effects)
+
+
+def _floor_is_free(state: State, phase: Overlap, text: str, policy: TurnPolicy) -> Result:
+    """The reply is over while the user makes a sound: from here it is an ordinary user turn."""
+    if phase.stopped_ms is None:
+        return replace(state, phase=UserSpeaking(phase.utterance, text)), ()
+    return settle(state, phase.utterance, phase.stopped_ms, text, policy)

@@ -1,0 +1,268 @@
+"""One conversation: the owner of its turn machine, its tasks and everything that lives as long as it does.
+
+Events from hearing, from turns and from the client go through ``_post`` into the pure machine, one at a time, and its
+effects are carried out by plain calls; audio never passes this way. The session is one task group: the writer, at most
+one live turn, and turns that are closing their accounts. Driven by a transport at the edge, which knows it by the
+methods below and by the ``outbox``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from agents.core.accounts import TurnAccount
+from agents.core.hearing import Hearing, HearingPorts
+from agents.core.machine import step
+from agents.core.moves import live_turn
+from agents.core.options import Engines, SessionOptions
+from agents.core.outbox import Outbox
+from agents.core.quality_watch import QualityWatch
+from agents.core.timers import AudioTimers
+from agents.core.transcript_desk import TranscriptDesk
+from agents.core.turn_desk import DeskPorts, TurnDesk
+from agents.core.turn_run import TurnPorts
+from agents.core.turn_types import (
+    CancelRequested,
+    CloseRequested,
+    CommitRequested,
+    Effect,
+    EndUtterance,
+    FlushTranscript,
+    HintArrived,
+    PromptReceived,
+    ReplyEnded,
+    ReplyStarted,
+    ReportUnheard,
+    SetTimer,
+    SpeechStarted,
+    SpeechStopped,
+    State,
+    TimerFired,
+    TurnEvent,
+)
+from agents.core.writer import Writer
+from agents.events import Degraded, Failed, SessionStarted, SpeechStartedHeard, SpeechStoppedHeard
+from agents.loop.history import History
+from audio.errors import EngineError
+from audio.formats import Samples
+from audio.stt.port import SttOptions, SttStream
+from metering.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """A conversation between one user and one agent. Nothing runs before ``run``; all methods are for the loop."""
+
+    def __init__(
+        self, options: SessionOptions, engines: Engines, recorder: Recorder, epoch_ms: Callable[[], int]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.outbox = Outbox()
+        self._options = options
+        self._engines = engines
+        self._recorder = recorder
+        self._epoch_ms = epoch_ms
+        self._state = State()
+        self._inbox: deque[TurnEvent] = deque()
+        self._stepping = False
+        self._tasks: TaskGroup | None = None
+        self._closing = anyio.Event()
+        self._timers = AudioTimers(lambda timer, now_ms: self._post(TimerFired(timer, now_ms)))
+        self._quality = QualityWatch()
+        self._transcripts = TranscriptDesk(self.outbox, loop.time)
+        self._hearing = self._make_hearing()
+        self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
+        self._desk = self._make_desk(loop.time)
+
+    # --- life ---
+
+    async def run(self) -> None:
+        """Hold the conversation until ``close``; every task of it ends before this returns."""
+        stream: SttStream | None = None
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._writer.run)
+                stream = await self._open_recognition()
+                self._hearing.attach(stream)
+                self._announce()
+                await self._closing.wait()
+                self._post(CloseRequested())
+                await self._desk.idle()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._timers.close()
+            with anyio.CancelScope(shield=True):
+                await self._close_accounts()
+                if stream is not None:
+                    await stream.aclose()
+            self.outbox.close()
+
+    def close(self) -> None:
+        """End the conversation; ``run`` returns once its turns are accounted for."""
+        self._closing.set()
+
+    # --- what the client does ---
+
+    def hear(self, samples: Samples) -> None:
+        """The next samples of the user's microphone: 16 kHz int16, any length. Never blocks."""
+        self._hearing.hear(samples)
+        now_ms = self._hearing.now_ms
+        self._timers.advance(now_ms)
+        for issue in self._quality.check(self._hearing.quality, now_ms):
+            self.outbox.emit(issue)
+
+    def commit(self) -> None:
+        """The user's turn ends now (push-to-talk)."""
+        self._post(CommitRequested(self._hearing.commit(), self._hearing.now_ms))
+
+    def cancel(self) -> None:
+        """Stop the agent."""
+        self._post(CancelRequested())
+
+    def prompt(self, text: str, turn_id: str | None = None) -> str:
+        """Typed text instead of speech. Returns the turn's id (``turn_id`` if given)."""
+        turn_id = self._desk.expect_prompt(turn_id)
+        self._post(PromptReceived(text, self._hearing.now_ms))
+        return turn_id
+
+    def played(self, turn_id: str | None, audio_ms: int) -> None:
+        """The client reports how much of a turn's audio (``None``: the one in progress) it has really played."""
+        self._writer.played(turn_id, audio_ms)
+
+    def update(self, options: SessionOptions) -> None:
+        """Take new options; a running turn keeps those it began with, and nobody changes who they are."""
+        self._options = replace(options, identity=self._options.identity)
+        self._hearing.update(options.vad)
+
+    # --- the owner ---
+
+    def _post(self, event: TurnEvent) -> None:
+        """Run the machine on one event; events that arise from its effects follow in order."""
+        self._inbox.append(event)
+        if self._stepping or self._tasks is None:
+            return
+        self._stepping = True
+        try:
+            while self._inbox:
+                event = self._inbox.popleft()
+                self._tell(event)
+                self._state, effects = step(self._state, event, self._options.policy)
+                for effect in effects:
+                    self._carry_out(effect, self._tasks)
+        finally:
+            self._stepping = False
+
+    def _carry_out(self, effect: Effect, tasks: TaskGroup) -> None:
+        match effect:
+            case SetTimer():
+                self._timers.set(effect.timer, effect.due_ms)
+            case FlushTranscript():
+                self._transcripts.asked()
+                self._hearing.flush(effect.utterance)
+                if self._engines.end_of_turn is not None:
+                    tasks.start_soon(self._ask_hint, effect, self._hearing.recent())
+            case EndUtterance():
+                self._hearing.end(effect.utterance)
+            case ReportUnheard():
+                self._report_unheard(effect)
+            case _:
+                self._desk.carry_out(effect, tasks)
+
+    def _tell(self, event: TurnEvent) -> None:
+        if isinstance(event, SpeechStarted):
+            self.outbox.emit(SpeechStartedHeard(event.utterance, event.at_ms))
+        elif isinstance(event, SpeechStopped):
+            self.outbox.emit(SpeechStoppedHeard(event.utterance, event.at_ms))
+
+    def _on_over(self, turn: int) -> None:
+        if live_turn(self._state.phase) == turn:
+            self._post(ReplyEnded(turn))
+
+    def _report_unheard(self, effect: ReportUnheard) -> None:
+        if effect.failed:
+            self.outbox.emit(Failed("provider.unavailable", "What you said could not be recognised.", True))
+        else:
+            self.outbox.emit(Failed("request.invalid", "Nothing was said before the turn was committed.", True))
+
+    # --- hearing ---
+
+    async def _open_recognition(self) -> SttStream | None:
+        stt, options = self._engines.stt, self._options
+        if stt is None:
+            return None
+        wanted = SttOptions(options.locale, partials=options.partials)
+        try:
+            with anyio.fail_after(options.limits.stt_open_s):
+                return await stt.open(wanted, self._hearing.on_transcript, self._hearing.on_stt_failure)
+        except (EngineError, TimeoutError) as error:
+            log.warning("speech recognition could not be opened", extra={"reason": str(error)})
+            self.outbox.emit(Degraded("speech", "text", f"Speech cannot be recognised now ({error}); please type."))
+            return None
+
+    async def _ask_hint(self, flushed: FlushTranscript, samples: Samples) -> None:
+        assert self._engines.end_of_turn is not None
+        try:
+            with anyio.move_on_after(self._options.limits.hint_s):
+                probability = await self._engines.end_of_turn.probability(samples)
+                self._post(HintArrived(flushed.utterance, flushed.through_ms, probability, self._hearing.now_ms))
+        except EngineError as error:
+            log.info("no end-of-turn hint", extra={"reason": str(error)})
+
+    def _on_vad_failure(self, error: Exception) -> None:
+        log.error("voice activity detection failed", exc_info=error)
+        self._options = replace(self._options, policy=replace(self._options.policy, auto_end=False))
+        self.outbox.emit(Degraded("hands_free", "push_to_talk", "Voice activity can no longer be told; press to talk."))
+
+    # --- making and closing ---
+
+    def _make_hearing(self) -> Hearing:
+        make, vad = self._engines.make_detector, self._options.vad
+        ports = HearingPorts(self._post, self._transcripts.update, self._on_vad_failure)
+        return Hearing(None if make is None else make(vad), ports, vad)
+
+    def _make_desk(self, monotonic_s: Callable[[], float]) -> TurnDesk:
+        turns = TurnPorts(
+            engines=self._engines,
+            options=lambda: self._options,
+            writer=self._writer,
+            outbox=self.outbox,
+            history=History(),
+            recorder=self._recorder,
+            monotonic_s=monotonic_s,
+            epoch_ms=self._epoch_ms,
+            on_started=lambda turn: self._post(ReplyStarted(turn)),
+            on_over=self._on_over,
+        )
+        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms)
+        return TurnDesk(turns, ports, self._transcripts)
+
+    def _announce(self) -> None:
+        stt, tts, agent = self._engines.stt, self._engines.tts, self._engines.agent
+        capabilities = {"agent": agent.profile.model}
+        if stt is not None:
+            capabilities["stt"] = stt.profile.model
+        if tts is not None and self._options.speak:
+            capabilities["tts"] = tts.profile.model
+        started = SessionStarted(self._options.identity.session_id, agent.spec.agent_id, capabilities)
+        self.outbox.emit(started)
+        if agent.spec.greeting and self._options.greet:
+            self._post(PromptReceived(agent.spec.greeting, self._hearing.now_ms, "announcement"))
+
+    async def _close_accounts(self) -> None:
+        """Speech that was recognised but became no turn is consumption too."""
+        identity = self._options.identity
+        account: TurnAccount | None = self._desk.unclaimed(
+            identity.session_id, self._engines.agent.spec.agent_id, self._epoch_ms()
+        )
+        if account is not None:
+            with anyio.move_on_after(self._options.limits.durable_s):
+                await self._recorder.record(account.event(identity, self._epoch_ms(), ()))

@@ -1,0 +1,104 @@
+"""One turn's speech on its way out: audio not yet sent, audio sent but perhaps not heard, and the ledger of both.
+
+A passive buffer in the session's output rate, owned by ``agents.core.writer``. It keeps what was sent until it has
+been heard, so that a held reply can go on from the very sample the user heard last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import numpy as np
+
+from audio.formats import Samples, ms_to_samples, samples_to_ms
+from audio.playout import PlayoutLedger
+
+KEPT_AFTER_HEARD_MS: Final = 1_500
+"""Longer than any word: a resumed reply begins with the word that was cut."""
+
+
+class Speech:
+    """The audio of one turn. Positions are samples from the start of the turn's audio."""
+
+    def __init__(self, turn: int, turn_id: str, rate_hz: int, *, audible: bool) -> None:
+        self.turn = turn
+        self.turn_id = turn_id
+        self.rate_hz = rate_hz
+        self.audible = audible
+        self.held = False
+        self.finished = False
+        self.ended = False
+        self.ledger = PlayoutLedger(rate_hz)
+        self._chunks: deque[Samples] = deque()
+        self._kept_from = 0
+        self._position = 0
+        self._end = 0
+
+    @property
+    def unsent(self) -> int:
+        """Samples not yet sent."""
+        return self._end - self._position
+
+    @property
+    def position(self) -> int:
+        """The next sample to send."""
+        return self._position
+
+    @property
+    def length_ms(self) -> int:
+        """All audio so far."""
+        return samples_to_ms(self._end, self.rate_hz)
+
+    def append(self, samples: Samples) -> None:
+        """More audio of the phrase last added to the ledger."""
+        self._chunks.append(samples)
+        self._end += len(samples)
+        self.ledger.extend(len(samples))
+
+    def take(self, count: int, now_ms: int) -> Samples:
+        """The next samples to send, at most ``count``, noted as sent at ``now_ms``."""
+        count = min(count, self.unsent)
+        taken = self._read(self._position, self._position + count)
+        self._position += count
+        self.ledger.sent(count, now_ms)
+        return taken
+
+    def take_back(self, count: int) -> None:
+        """The last ``count`` samples taken were not sent after all."""
+        self._position -= count
+        self.ledger.unsend(count)
+
+    def forget_heard(self, now_ms: int) -> None:
+        """Release audio that was heard too long ago to be said again."""
+        heard = self.ledger.heard_samples(now_ms) - ms_to_samples(KEPT_AFTER_HEARD_MS, self.rate_hz)
+        while self._chunks and self._kept_from + len(self._chunks[0]) <= heard:
+            self._kept_from += len(self._chunks.popleft())
+
+    def hold(self, now_ms: int) -> int:
+        """The client drops its buffer now. Returns the samples heard."""
+        self.held = True
+        self.ledger.hold(now_ms)
+        return self.ledger.heard_samples(now_ms)
+
+    def resume(self) -> int:
+        """Go on from the start of the word that was cut short. Returns its position."""
+        self.held = False
+        heard = self.ledger.heard_samples(0)
+        self._position = self.ledger.resume(max(self._kept_from, self.ledger.word_start(heard)))
+        return self._position
+
+    def all_heard(self, now_ms: int) -> bool:
+        """Whether the turn's audio is complete and the user has heard it."""
+        return self.finished and not self.held and self.unsent == 0 and self.ledger.heard_samples(now_ms) >= self._end
+
+    def _read(self, start: int, end: int) -> Samples:
+        parts: list[Samples] = []
+        at = self._kept_from
+        for chunk in self._chunks:
+            if at >= end:
+                break
+            if at + len(chunk) > start:
+                parts.append(chunk[max(0, start - at) : end - at])
+            at += len(chunk)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, np.int16)

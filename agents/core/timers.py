@@ -1,0 +1,66 @@
+"""Timers on the session's audio clock.
+
+They fire as audio passes their due time. Where audio stops arriving (a muted microphone, a stalled network) the event
+loop's clock takes over, a little later, so that no wait is without a limit. Owned and driven by the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from typing import Final
+
+STALL_SLACK_MS: Final = 200
+"""How far audio may lag behind the loop's clock before the loop's clock decides."""
+
+
+class AudioTimers:
+    """A handful of timers for one session; single-threaded, no tasks."""
+
+    def __init__(self, fire: Callable[[int, int], None]) -> None:
+        """``fire(timer, now_ms)`` is called once per timer, never from within ``set``."""
+        self._fire = fire
+        self._due: list[tuple[int, int]] = []
+        self._now_ms = 0
+        self._fallback: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def set(self, timer: int, due_ms: int) -> None:
+        """Fire ``timer`` once ``due_ms`` of audio have passed."""
+        heapq.heappush(self._due, (due_ms, timer))
+        if self._due[0] == (due_ms, timer):
+            self._watch()
+
+    def advance(self, now_ms: int) -> None:
+        """Audio has reached ``now_ms``: fire what is due, earliest first."""
+        self._now_ms = max(self._now_ms, now_ms)
+        if self._due and self._due[0][0] <= self._now_ms:
+            self._fire_due()
+
+    def close(self) -> None:
+        """Nothing fires any more."""
+        self._due.clear()
+        if self._fallback is not None:
+            self._fallback.cancel()
+            self._fallback = None
+
+    def _fire_due(self) -> None:
+        while self._due and self._due[0][0] <= self._now_ms:
+            _, timer = heapq.heappop(self._due)
+            self._fire(timer, self._now_ms)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._fallback is not None:
+            self._fallback.cancel()
+            self._fallback = None
+        if self._due:
+            due_ms = self._due[0][0]
+            wait_s = (max(0, due_ms - self._now_ms) + STALL_SLACK_MS) / 1_000
+            self._fallback = self._loop.call_later(wait_s, self._stalled, due_ms)
+
+    def _stalled(self, due_ms: int) -> None:
+        self._fallback = None
+        self._now_ms = max(self._now_ms, due_ms)
+        self._fire_due()

@@ -1,0 +1,68 @@
+"""The transcript of the utterance under way: shown as it grows, final once it became a turn.
+
+Also remembers when it was asked for and when it came, for the turn's latency. Owned by the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.core.hearing import SAMPLES_PER_MS
+from agents.core.outbox import Outbox
+from agents.events import Caption, TranscriptUpdated
+from audio.stt.port import Transcript, TranscriptKind
+
+
+class TranscriptDesk:
+    """Keeps the latest transcript and tells the client of it."""
+
+    def __init__(self, outbox: Outbox, monotonic_s: Callable[[], float]) -> None:
+        self._outbox = outbox
+        self._monotonic_s = monotonic_s
+        self._latest: Transcript | None = None
+        self.flushed_at_s = 0.0
+        self.transcribed_at_s = 0.0
+
+    def asked(self) -> None:
+        """Recognition was just asked for all that was said."""
+        self.flushed_at_s = self.transcribed_at_s = self._monotonic_s()
+
+    def update(self, transcript: Transcript) -> None:
+        """A newer transcript of the utterance."""
+        latest, self._latest = self._latest, transcript
+        if transcript.kind is not TranscriptKind.PARTIAL:
+            self.transcribed_at_s = self._monotonic_s()
+        same = latest is not None and (latest.utterance_id, latest.text) == (transcript.utterance_id, transcript.text)
+        if transcript.text and not same:
+            self._outbox.emit(_shown(transcript, None))
+            self._caption(transcript, None)
+
+    def settle(self, turn_id: str) -> None:
+        """The utterance became a turn: its text is final."""
+        latest, self._latest = self._latest, None
+        if latest is not None and latest.text:
+            self._outbox.emit(_shown(latest, turn_id))
+            self._caption(latest, turn_id)
+
+    def _caption(self, transcript: Transcript, turn_id: str | None) -> None:
+        start_ms, end_ms = _span_ms(transcript)
+        final = turn_id is not None
+        self._outbox.emit(Caption("user", transcript.text, start_ms, end_ms, final, turn_id))
+
+
+def _span_ms(transcript: Transcript) -> tuple[int, int]:
+    return transcript.start_sample // SAMPLES_PER_MS, transcript.through_sample // SAMPLES_PER_MS
+
+
+def _shown(transcript: Transcript, turn_id: str | None) -> TranscriptUpdated:
+    start_ms, end_ms = _span_ms(transcript)
+    return TranscriptUpdated(
+        utterance_id=transcript.utterance_id,
+        text=transcript.text,
+        final=turn_id is not None,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        turn_id=turn_id,
+        language=transcript.language,
+        confidence=transcript.confidence,
+    )

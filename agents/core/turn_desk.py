@@ -1,0 +1,147 @@
+"""The turns of one session: begins, commits, holds, resumes and abandons them as the turn machine says.
+
+Owns the running turns, the writer they speak through and what was consumed but belongs to no turn yet. Knows nothing
+of audio coming in. Driven by the session, which owns the task group the turns run in.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import anyio
+from anyio.abc import TaskGroup
+
+from agents.core.accounts import TurnAccount
+from agents.core.latency import LatencyMarks
+from agents.core.transcript_desk import TranscriptDesk
+from agents.core.turn_run import TurnPorts, TurnRun
+from agents.core.turn_types import AbandonTurn, BeginTurn, CommitTurn, HoldSpeech, ResumeSpeech, SpeakFiller
+from agents.events import Interrupted, Resumed
+from metering.usage import StageProvider
+
+TurnEffect = BeginTurn | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
+
+
+@dataclass(frozen=True, slots=True)
+class DeskPorts:
+    """What the desk asks of its session: audio heard so far (ms), and audio newly handed to recognition (ms)."""
+
+    now_ms: Callable[[], int]
+    take_recognised_ms: Callable[[], int]
+
+
+class TurnDesk:
+    """Carries out what the turn machine decides about turns."""
+
+    def __init__(self, turns: TurnPorts, ports: DeskPorts, transcripts: TranscriptDesk) -> None:
+        self._turns = turns
+        self._ports = ports
+        self._transcripts = transcripts
+        self._runs: dict[int, TurnRun] = {}
+        self._prompt_ids: deque[str] = deque()
+        self._discarded: list[TurnAccount] = []
+        self._fillers_said = 0
+        self._idle = anyio.Event()
+
+    def expect_prompt(self, turn_id: str | None) -> str:
+        """The next typed turn has this id (a new one if ``None``). Returns it."""
+        turn_id = turn_id or _new_turn_id()
+        self._prompt_ids.append(turn_id)
+        return turn_id
+
+    def carry_out(self, effect: TurnEffect, tasks: TaskGroup) -> None:
+        """Do one thing to one turn; a turn that is gone needs nothing done."""
+        if isinstance(effect, BeginTurn):
+            self._begin(effect, tasks)
+            return
+        run = self._runs.get(effect.turn)
+        if run is None:
+            return
+        match effect:
+            case CommitTurn():
+                self._commit(run)
+            case AbandonTurn():
+                run.abandon(effect.reason)
+            case SpeakFiller():
+                self._fill(run)
+            case HoldSpeech():
+                self._hold(run)
+            case ResumeSpeech():
+                self._resume(run)
+            case _:
+                assert_never(effect)
+
+    async def idle(self) -> None:
+        """Return once no turn runs and every account is closed."""
+        while self._runs:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def unclaimed(self, session_id: str, agent_id: str, now_epoch_ms: int) -> TurnAccount | None:
+        """What was consumed since the last turn and belongs to none, if anything."""
+        account = TurnAccount(f"{session_id}:unclaimed", agent_id, now_epoch_ms)
+        self._claim(account)
+        return None if account.is_empty() else account
+
+    def _begin(self, begin: BeginTurn, tasks: TaskGroup) -> None:
+        turn_id = self._prompt_ids.popleft() if begin.source == "text" else _new_turn_id()
+        marks = LatencyMarks()
+        now_s = self._turns.monotonic_s()
+        if begin.stopped_ms is None:
+            marks.mark("speech_end", now_s)
+        else:
+            marks.mark("speech_end", now_s - (self._ports.now_ms() - begin.stopped_ms) / 1_000)
+            marks.mark("flushed", self._transcripts.flushed_at_s)
+            marks.mark("transcribed", self._transcripts.transcribed_at_s)
+        run = TurnRun(self._turns, begin, turn_id, marks)
+        self._runs[begin.turn] = run
+        if not begin.speculative:
+            self._commit(run)
+        tasks.start_soon(self._run, run)
+
+    async def _run(self, run: TurnRun) -> None:
+        try:
+            await run.run()
+        finally:
+            del self._runs[run.turn]
+            if not run.committed:  # a draft that came to nothing: its cost goes to the next account that is closed
+                self._discarded.append(run.account)
+            if not self._runs:
+                self._idle.set()
+
+    def _commit(self, run: TurnRun) -> None:
+        self._claim(run.account)
+        self._transcripts.settle(run.turn_id)
+        run.commit()
+
+    def _claim(self, account: TurnAccount) -> None:
+        account.audio_ms_in = self._ports.take_recognised_ms()
+        stt = self._turns.engines.stt
+        if account.audio_ms_in and stt is not None:
+            account.providers["stt"] = StageProvider(stt.profile.provider, stt.profile.model)
+        account.absorb(self._discarded)
+        self._discarded.clear()
+
+    def _fill(self, run: TurnRun) -> None:
+        fillers = self._turns.options().policy.rules.fillers
+        if fillers:
+            run.fill(fillers[self._fillers_said % len(fillers)])
+            self._fillers_said += 1
+
+    def _hold(self, run: TurnRun) -> None:
+        heard = self._turns.writer.hold(run.turn)
+        if heard is not None:
+            self._turns.outbox.emit(Interrupted(run.turn_id, heard.ms, heard.text, resumable=True))
+
+    def _resume(self, run: TurnRun) -> None:
+        from_ms = self._turns.writer.resume(run.turn)
+        if from_ms is not None:
+            self._turns.outbox.emit(Resumed(run.turn_id, from_ms))
+
+
+def _new_turn_id() -> str:
+    return f"turn_{uuid.uuid4().hex}"

@@ -1,0 +1,214 @@
+"""The session's voice: paces the agent's audio to the client and knows what has been heard.
+
+One task per session sends audio a little ahead of real time, so that "stop" really stops: what was not sent is gone at
+once, and what the client still buffers is less than ``lead_ms``. Only the current turn's audio can leave; a turn that
+has ended can no longer say anything. Owned by the session; turns write into it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from agents.core.outbox import Outbox
+from agents.core.speech import Speech
+from agents.events import AudioOut, AudioOutEnded
+from audio.formats import Samples, ms_to_samples, samples_to_ms
+
+FIRST_CHUNK_MS: Final = 20
+CHUNK_MS: Final = 60
+MAX_UNSENT_MS: Final = 10_000
+"""Synthesis waits once this much audio is made but not sent: memory stays bounded, and little work is wasted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A turn as its writer knows it, and whom to tell (from the writer's task, by plain calls).
+
+    ``on_started``: the first of its audio has left; ``on_all_heard``: the last of it has been played.
+    """
+
+    turn: int
+    turn_id: str
+    rate_hz: int
+    on_started: Callable[[], None]
+    on_all_heard: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the user heard of a turn: milliseconds and words, and how much audio had been made."""
+
+    ms: int
+    text: str
+    synthesized_ms: int
+
+
+class Writer:
+    """Paces one session's speech. ``lead_ms`` is how far sending runs ahead of playing."""
+
+    def __init__(self, outbox: Outbox, clock_ms: Callable[[], int], lead_ms: int = 240) -> None:
+        """``clock_ms`` is a monotonic clock."""
+        self._outbox = outbox
+        self._clock_ms = clock_ms
+        self._lead_ms = lead_ms
+        self._speech: Speech | None = None
+        self._voice: Voice | None = None
+        self._wake = asyncio.Event()
+        self._drained = anyio.Event()
+
+    async def run(self) -> None:
+        """Send what is due, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            wait_ms = await self._send_due()
+            timer = None if wait_ms is None else loop.call_later(wait_ms / 1_000, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    # --- what a turn does ---
+
+    def open(self, voice: Voice, *, audible: bool) -> None:
+        """A new turn will speak; whatever spoke before is silent from now on."""
+        self._voice = voice
+        self._speech = Speech(voice.turn, voice.turn_id, voice.rate_hz, audible=audible)
+        self._drained.set()
+        self._drained = anyio.Event()
+
+    def begin_phrase(self, turn: int, text: str) -> int | None:
+        """The audio that follows says ``text``. Returns its start in ms of the turn's audio."""
+        speech = self._of(turn)
+        if speech is None:
+            return None
+        speech.ledger.add_segment(text)
+        return speech.length_ms
+
+    async def write(self, turn: int, samples: Samples) -> int:
+        """More of the phrase's audio, in the rate the turn was opened with; waits while too much is unsent.
+
+        Returns the length of the turn's audio in ms.
+        """
+        while (speech := self._of(turn)) is not None:
+            if speech.unsent < ms_to_samples(MAX_UNSENT_MS, speech.rate_hz):
+                speech.append(samples)
+                self._wake.set()
+                return speech.length_ms
+            await self._drained.wait()
+        return 0
+
+    def finish(self, turn: int) -> None:
+        """The turn's audio is complete."""
+        speech = self._of(turn)
+        if speech is not None:
+            speech.ledger.complete_segment()
+            speech.finished = True
+            self._wake.set()
+
+    # --- what the session does ---
+
+    def release(self, turn: int) -> None:
+        """The turn is certain: let it be heard."""
+        speech = self._of(turn)
+        if speech is not None:
+            speech.audible = True
+            self._wake.set()
+
+    def hold(self, turn: int) -> Heard | None:
+        """Stop sending now; the client drops what it has buffered. ``None`` if the turn has no voice."""
+        speech = self._of(turn)
+        if speech is None or not speech.audible or speech.held:
+            return None
+        speech.take_back(self._outbox.drop_audio(speech.turn_id))
+        speech.hold(self._clock_ms())
+        return self._heard(speech)
+
+    def resume(self, turn: int) -> int | None:
+        """Go on from what was heard. Returns that position in ms of the turn's audio."""
+        speech = self._of(turn)
+        if speech is None or not speech.held:
+            return None
+        position = speech.resume()
+        self._wake.set()
+        return samples_to_ms(position, speech.rate_hz)
+
+    def drop(self, turn: int) -> Heard | None:
+        """The turn is silent from now on. Returns what was heard of it, ``None`` if it had no voice."""
+        speech = self._of(turn)
+        if speech is None:
+            return None
+        self.hold(turn)
+        self._speech = None
+        self._drained.set()
+        self._wake.set()
+        return self._heard(speech)
+
+    def heard(self, turn: int) -> Heard | None:
+        """What the user has heard of the turn so far."""
+        speech = self._of(turn)
+        return None if speech is None else self._heard(speech)
+
+    def played(self, turn_id: str | None, ms: int) -> None:
+        """The client reports what it has really played of a turn."""
+        speech = self._speech
+        if speech is not None and turn_id in (None, speech.turn_id) and not speech.held:
+            speech.ledger.client_played(ms_to_samples(ms, speech.rate_hz), self._clock_ms())
+            self._wake.set()
+
+    # --- pacing ---
+
+    async def _send_due(self) -> int | None:
+        """Send what may leave now. Returns the ms until more may, ``None`` where only a call can change that."""
+        while True:
+            speech = self._speech
+            if speech is None or not speech.audible or speech.held:
+                return None
+            now_ms = self._clock_ms()
+            heard = speech.ledger.heard_samples(now_ms)
+            lead_ms = samples_to_ms(speech.position - heard, speech.rate_hz)
+            if speech.unsent == 0:
+                return self._all_sent(speech, lead_ms, now_ms)
+            if lead_ms >= self._lead_ms:
+                return lead_ms - self._lead_ms + CHUNK_MS // 2
+            await self._outbox.audio_room()
+            if self._speech is speech and speech.audible and not speech.held:
+                self._send(speech, self._clock_ms())
+
+    def _send(self, speech: Speech, now_ms: int) -> None:
+        start = speech.position
+        chunk_ms = FIRST_CHUNK_MS if start == 0 else CHUNK_MS
+        samples = speech.take(ms_to_samples(chunk_ms, speech.rate_hz), now_ms)
+        start_ms = samples_to_ms(start, speech.rate_hz)
+        self._outbox.emit(AudioOut(speech.turn_id, samples, speech.rate_hz, start_ms))
+        speech.forget_heard(now_ms)
+        self._drained.set()
+        self._drained = anyio.Event()
+        if start == 0 and self._voice is not None:
+            self._voice.on_started()
+
+    def _all_sent(self, speech: Speech, lead_ms: int, now_ms: int) -> int | None:
+        if not speech.finished:
+            return None
+        if not speech.ended:
+            speech.ended = True
+            self._outbox.emit(AudioOutEnded(speech.turn_id, speech.length_ms))
+        if speech.all_heard(now_ms):
+            if self._voice is not None:
+                self._voice.on_all_heard()
+            return None
+        return max(5, lead_ms)
+
+    def _of(self, turn: int) -> Speech | None:
+        return self._speech if self._speech is not None and self._speech.turn == turn else None
+
+    def _heard(self, speech: Speech) -> Heard:
+        heard = speech.ledger.heard_samples(self._clock_ms())
+        heard_ms = samples_to_ms(heard, speech.rate_hz)
+        return Heard(heard_ms, speech.ledger.heard_text(heard), speech.length_ms)

@@ -1,0 +1,64 @@
+"""What can go wrong in a conversation.
+
+AgentError
+├── ModelError            a language model failed (provider, retryable)
+│   ├── ModelUnavailable  not configured, not loaded, not reachable
+│   ├── ModelTimeout      no answer within the limit
+│   ├── ModelRateLimited  the provider refuses for now (retry_after_s)
+│   └── ModelRejected     the request itself is refused (bad key, bad request, filtered)
+├── ToolError             a tool failed or refused its arguments
+└── SessionClosed         the session has ended; nothing more is taken
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AgentError(Exception):
+    """Base of everything this room raises on purpose."""
+
+
+class ModelError(AgentError):
+    """A language model failed. ``code`` is the contract's error code."""
+
+    code: ClassVar[str] = "provider.unavailable"
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, message: str, *, provider: str) -> None:
+        super().__init__(message)
+        self.provider = provider
+
+
+class ModelUnavailable(ModelError):
+    """The model cannot be reached or loaded."""
+
+
+class ModelTimeout(ModelError):
+    """The model did not answer within its limit."""
+
+    code = "provider.timeout"
+
+
+class ModelRateLimited(ModelError):
+    """The provider refuses for now; ``retry_after_s`` says how long, where it told."""
+
+    code = "provider.rate_limited"
+
+    def __init__(self, message: str, *, provider: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, provider=provider)
+        self.retry_after_s = retry_after_s
+
+
+class ModelRejected(ModelError):
+    """The provider refuses this request for good."""
+
+    retryable = False
+
+
+class ToolError(AgentError):
+    """A tool failed; the message goes back to the model."""
+
+
+class SessionClosed(AgentError):
+    """The session has ended."""

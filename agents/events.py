@@ -1,0 +1,246 @@
+"""What a conversation tells its client: the closed union of server events.
+
+Owned by the conversation, encoded by ``server.wire``. Every event that belongs to a turn carries its ``turn_id``
+(the contract's ``request_id``); audio travels as raw samples in the session's output rate, and encoding is the
+wire's business. Milliseconds are whole and count from the start of the session's audio unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from audio.formats import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """The session is ready to hear. ``capabilities`` names the engines that answer, by stage."""
+
+    session_id: str
+    agent_id: str
+    capabilities: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDraining:
+    """The server is going away: finish, then reconnect elsewhere within ``grace_ms``."""
+
+    grace_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStartedHeard:
+    """``vad.speech_started``: the user began to speak at ``at_ms``."""
+
+    utterance_id: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStoppedHeard:
+    """``vad.speech_stopped``: the user's last speech sample was at ``at_ms``. The turn may still go on."""
+
+    utterance_id: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptUpdated:
+    """``transcript.partial`` or ``transcript.final``: what the user has said, whole, so far."""
+
+    utterance_id: int
+    text: str
+    final: bool
+    start_ms: int
+    end_ms: int
+    turn_id: str | None = None
+    language: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """The user's turn is certain; the agent answers ``text``. ``source`` says how it came."""
+
+    turn_id: str
+    text: str
+    source: Literal["speech", "text", "announcement"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyText:
+    """``chat.token``: the next piece of the agent's text, as it is generated."""
+
+    turn_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOut:
+    """``voice.audio``: the next stretch of the agent's speech.
+
+    ``samples`` are in the session's output rate; ``start_ms`` is the position in the turn's audio (after a resume it
+    steps back to what was heard).
+    """
+
+    turn_id: str
+    samples: Samples
+    sample_rate_hz: int
+    start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOutEnded:
+    """All audio of the turn has been sent; ``audio_ms`` is its length. Playing it may take a little longer."""
+
+    turn_id: str
+    audio_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """``caption``: a stretch of speech as text. User captions count session ms, agent captions turn-audio ms."""
+
+    speaker: Literal["user", "agent"]
+    text: str
+    start_ms: int
+    end_ms: int
+    final: bool
+    turn_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """``voice.interrupted``: stop playing now and drop what is buffered.
+
+    The user heard ``heard_ms`` of the turn's audio, ``heard_text`` in words. ``resumable`` means the reply is only
+    held: it either goes on (``Resumed``) or is dropped (another ``Interrupted``, not resumable).
+    """
+
+    turn_id: str
+    heard_ms: int
+    heard_text: str
+    resumable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """``voice.resumed``: it was no interruption; audio goes on from ``from_ms`` of the turn."""
+
+    turn_id: str
+    from_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """``tool.call``: the agent runs a tool."""
+
+    turn_id: str
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    """``tool.result``: it came back, or failed with ``error``."""
+
+    turn_id: str
+    call_id: str
+    name: str
+    output: str
+    error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageLatency:
+    """One stage of a turn, relative to the last speech sample (or the text's arrival)."""
+
+    stage: Literal["endpoint", "stt", "agent", "tts", "egress", "total"]
+    start_ms: float
+    duration_ms: float
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLatency:
+    """``turn.latency``: where the milliseconds went, sent once the first audio (or text) is out."""
+
+    turn_id: str
+    stages: tuple[StageLatency, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """``degraded``: something gave way to something lesser, and why, in a human sentence."""
+
+    from_: str
+    to: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnUsage:
+    """What a turn consumed, as the client is told it. Milliseconds come from sample counts."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    tool_calls: int = 0
+    audio_ms_in: int = 0
+    audio_ms_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCompleted:
+    """``chat.complete``: the turn is over and its usage event is durable."""
+
+    turn_id: str
+    text: str
+    interrupted: bool
+    usage: TurnUsage = field(default_factory=TurnUsage)
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioQuality:
+    """``audio.quality``: something is wrong with the microphone (``issue``), with the measures that say so."""
+
+    issue: Literal["too_quiet", "clipping", "dc_offset", "silence"]
+    message: str
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """``error``: a stable code (docs/contracts), a human sentence, and whether trying again may help."""
+
+    code: str
+    message: str
+    retryable: bool
+    turn_id: str | None = None
+    details: Mapping[str, Any] | None = None
+
+
+ServerEvent = (
+    SessionStarted
+    | SessionDraining
+    | SpeechStartedHeard
+    | SpeechStoppedHeard
+    | TranscriptUpdated
+    | TurnStarted
+    | ReplyText
+    | AudioOut
+    | AudioOutEnded
+    | Caption
+    | Interrupted
+    | Resumed
+    | ToolCalled
+    | ToolReturned
+    | TurnLatency
+    | Degraded
+    | TurnCompleted
+    | AudioQuality
+    | Failed
+)

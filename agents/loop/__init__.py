@@ -1,0 +1,1 @@
+"""The agent loop: from what was said to phrases worth speaking."""

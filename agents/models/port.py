@@ -1,0 +1,118 @@
+"""The language-model port: a conversation in, a stream of model events out.
+
+One ``LanguageModel`` per process and provider deployment, shared by all sessions. Cancelling the consuming task (or
+closing the generator) really stops the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model sees it. ``parameters`` is a JSON Schema object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """The model asks for a tool. ``arguments`` is JSON text, not yet checked."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of the conversation as the model reads it.
+
+    ``tool_requests`` only on assistant messages; ``tool_call_id`` only on tool messages.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str
+    tool_requests: tuple[ToolRequest, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """Everything one completion needs."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    max_output_tokens: int = 512
+    temperature: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one completion. ``estimated`` where the provider did not report them (a cancelled stream)."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    estimated: bool = False
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(
+            self.input_tokens + other.input_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.estimated or other.estimated,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The completion is over. ``reason`` is ``stop``, ``length``, ``tools`` or ``filtered``."""
+
+    reason: Literal["stop", "length", "tools", "filtered"]
+    usage: TokenUsage
+
+
+ModelEvent = TextDelta | ToolRequest | Finished
+"""Text and tool requests in any order, then exactly one ``Finished``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """What a model is and can do, as data."""
+
+    provider: str
+    model: str
+    tools: bool = True
+    context_tokens: int = 8_192
+
+
+class LanguageModel(Protocol):
+    """A model, shared by all sessions."""
+
+    @property
+    def profile(self) -> ModelProfile: ...
+
+    async def warm_up(self, messages: tuple[Message, ...]) -> None:
+        """Make the first real request fast (load, connect, prime the prompt cache). Raises ModelError."""
+        ...
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
+        """Run one completion. Raises ModelError before or between events."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections and child processes."""
+        ...

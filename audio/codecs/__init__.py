@@ -1,0 +1,1 @@
+"""Wire encodings to samples and back."""

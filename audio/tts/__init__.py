@@ -1,0 +1,1 @@
+"""Text-to-speech: the port and its engines."""

@@ -1,0 +1,1 @@
+"""Voice activity: where speech begins and pauses."""

@@ -1,0 +1,152 @@
+"""Usage events as plain dicts and JSON, checked in both directions. Pure.
+
+Field names are CONTRACT section 5's and never change inside ``/v1``; the journal, the export and the API all use
+them. A field this version does not know is refused rather than dropped: a fact is kept whole or not at all. Absent
+optional fields take their defaults, so older journals stay readable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from operator import attrgetter
+from typing import Any, cast, get_args
+
+from metering.errors import InvalidUsageEvent
+from metering.identity import event_id
+from metering.usage import Mode, StageProvider, UsageEvent
+
+COUNT_FIELDS = (
+    "audio_ms_in",
+    "audio_ms_out",
+    "audio_ms_synthesized",
+    "tts_characters",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "speculative_tokens",
+    "tool_calls",
+)
+"""The quantities that may be summed, in the order they are listed everywhere."""
+
+FLAG_FIELDS = ("interrupted", "success", "estimated")
+TIME_FIELDS = ("started_at", "ended_at")
+ID_FIELDS = ("event_id", "request_id", "tenant_id", "user_id", "session_id", "agent_id")
+FIELDS = tuple(f.name for f in fields(UsageEvent))
+
+MAX_TEXT_CHARACTERS = 256
+MAX_COUNT = 2**53 - 1  # what JSON readers everywhere take exactly (RFC 8259 section 6)
+MAX_EPOCH_MS = 253_402_300_799_999  # the last millisecond of the year 9999
+
+_REQUIRED = frozenset(f.name for f in fields(UsageEvent) if f.default is MISSING and f.default_factory is MISSING)
+_KNOWN = frozenset(FIELDS)
+_MODES = frozenset(get_args(Mode))
+_ids = attrgetter(*ID_FIELDS)
+_counts = attrgetter(*COUNT_FIELDS)
+_flags = attrgetter(*FLAG_FIELDS)
+_times = attrgetter(*TIME_FIELDS)
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+def check(event: UsageEvent) -> None:
+    """Raise InvalidUsageEvent unless every field holds what its name promises and the id is the derived one."""
+    for name, value in zip(ID_FIELDS, _ids(event), strict=True):
+        _check_text(name, value)
+    for name, value in zip(COUNT_FIELDS, _counts(event), strict=True):
+        _check_whole(name, value, MAX_COUNT)
+    for name, value in zip(TIME_FIELDS, _times(event), strict=True):
+        _check_whole(name, value, MAX_EPOCH_MS)
+    for name, value in zip(FLAG_FIELDS, _flags(event), strict=True):
+        if type(value) is not bool:
+            raise InvalidUsageEvent("not true or false", field=name)
+    if event.mode not in _MODES:
+        raise InvalidUsageEvent("not a lane", field="mode")
+    _check_stages(event)
+    for name, value in (("error_code", event.error_code), ("corrects", event.corrects)):
+        if value is not None:
+            _check_text(name, value)
+    if event.event_id != event_id(event.tenant_id, event.request_id, event.corrects):
+        raise InvalidUsageEvent("not derived from tenant_id, request_id and corrects", field="event_id")
+
+
+def _check_stages(event: UsageEvent) -> None:
+    for stage, who in event.providers.items():
+        _check_text("providers", stage)
+        _check_text("providers", who.provider)
+        _check_text("providers", who.model)
+    for stage, value in event.latency_ms.items():
+        _check_text("latency_ms", stage)
+        _check_whole("latency_ms", value, MAX_COUNT)
+
+
+def _check_whole(name: str, value: object, most: int) -> None:
+    if type(value) is not int or not 0 <= value <= most:
+        raise InvalidUsageEvent(f"not a whole number from 0 to {most}", field=name)
+
+
+def _check_text(name: str, value: object) -> None:
+    if type(value) is not str or not 0 < len(value) <= MAX_TEXT_CHARACTERS:
+        raise InvalidUsageEvent(f"not text of 1 to {MAX_TEXT_CHARACTERS} characters", field=name)
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidUsageEvent("holds half a surrogate pair, which no encoding can carry", field=name)
+
+
+def to_dict(event: UsageEvent) -> dict[str, Any]:
+    """The event with the contract's field names. Raises InvalidUsageEvent."""
+    check(event)
+    plain = {name: getattr(event, name) for name in FIELDS}
+    plain["providers"] = {stage: {"provider": p.provider, "model": p.model} for stage, p in event.providers.items()}
+    plain["latency_ms"] = dict(event.latency_ms)
+    return plain
+
+
+def from_dict(plain: Mapping[str, Any]) -> UsageEvent:
+    """The event a dict describes. Raises InvalidUsageEvent for anything missing, unknown or out of range."""
+    names = plain.keys()
+    if missing := _REQUIRED - names:
+        raise InvalidUsageEvent("missing", field=min(missing))
+    if unknown := names - _KNOWN:
+        raise InvalidUsageEvent("not a field of a usage event", field=str(min(unknown, key=str)))
+    values = dict(plain)
+    values["providers"] = {stage: _provider(who) for stage, who in _mapping(plain, "providers").items()}
+    values["latency_ms"] = dict(_mapping(plain, "latency_ms"))
+    event = UsageEvent(**values)
+    check(event)
+    return event
+
+
+def _mapping(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = plain.get(name, {})
+    if not isinstance(value, Mapping):
+        raise InvalidUsageEvent("not an object", field=name)
+    return cast("Mapping[str, Any]", value)
+
+
+def _provider(value: Any) -> StageProvider:
+    match value:
+        case {"provider": str(provider), "model": str(model), **rest} if not rest:
+            return StageProvider(provider, model)
+        case _:
+            raise InvalidUsageEvent("not an object of provider and model", field="providers")
+
+
+def dumps(value: object) -> str:
+    """Compact JSON text, as the journal, the ledger and the export write it."""
+    return _dumps(value)
+
+
+def to_json(event: UsageEvent) -> bytes:
+    """One line of JSON (UTF-8, no newline). Raises InvalidUsageEvent."""
+    return _dumps(to_dict(event)).encode()
+
+
+def from_json(text: bytes) -> UsageEvent:
+    """The event a JSON object describes. Raises InvalidUsageEvent."""
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidUsageEvent("not JSON", field="event") from error
+    if not isinstance(plain, dict):
+        raise InvalidUsageEvent("not a JSON object", field="event")
+    return from_dict(cast("dict[str, Any]", plain))

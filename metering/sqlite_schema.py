@@ -1,0 +1,98 @@
+"""The usage ledger's SQLite schema and its ordered migrations. Driven by ``metering.sqlite_ledger``.
+
+``PRAGMA user_version`` counts the migrations applied; each runs once, in a transaction, whichever of several
+processes comes first. A released migration never changes: append the next one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from metering.errors import LedgerIncompatible
+
+_APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
+
+
+def _first(strict: bool) -> tuple[str, ...]:
+    return (
+        f"""
+        CREATE TABLE usage_events (
+            sequence INTEGER PRIMARY KEY,
+            event_id TEXT NOT NULL UNIQUE,
+            request_id TEXT NOT NULL,
+            tenant_id TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            session_id TEXT NOT NULL,
+            agent_id TEXT NOT NULL,
+            mode TEXT NOT NULL,
+            started_at INTEGER NOT NULL,
+            ended_at INTEGER NOT NULL,
+            providers TEXT NOT NULL,
+            audio_ms_in INTEGER NOT NULL CHECK (audio_ms_in >= 0),
+            audio_ms_out INTEGER NOT NULL CHECK (audio_ms_out >= 0),
+            audio_ms_synthesized INTEGER NOT NULL CHECK (audio_ms_synthesized >= 0),
+            tts_characters INTEGER NOT NULL CHECK (tts_characters >= 0),
+            input_tokens INTEGER NOT NULL CHECK (input_tokens >= 0),
+            cached_input_tokens INTEGER NOT NULL CHECK (cached_input_tokens >= 0),
+            output_tokens INTEGER NOT NULL CHECK (output_tokens >= 0),
+            speculative_tokens INTEGER NOT NULL CHECK (speculative_tokens >= 0),
+            tool_calls INTEGER NOT NULL CHECK (tool_calls >= 0),
+            latency_ms TEXT NOT NULL,
+            interrupted INTEGER NOT NULL CHECK (interrupted IN (0, 1)),
+            success INTEGER NOT NULL CHECK (success IN (0, 1)),
+            error_code TEXT,
+            estimated INTEGER NOT NULL CHECK (estimated IN (0, 1)),
+            corrects TEXT
+        ){" STRICT" if strict else ""}
+        """,
+        # One event per request, and one correction per event (see metering.ledger).
+        "CREATE UNIQUE INDEX usage_events_request ON usage_events (tenant_id, request_id) WHERE corrects IS NULL",
+        "CREATE UNIQUE INDEX usage_events_correction ON usage_events (corrects) WHERE corrects IS NOT NULL",
+        "CREATE INDEX usage_events_time ON usage_events (tenant_id, started_at)",
+        "CREATE INDEX usage_events_session ON usage_events (session_id)",
+        f"""
+        CREATE TRIGGER usage_events_no_update BEFORE UPDATE ON usage_events
+        BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END
+        """,
+        f"""
+        CREATE TRIGGER usage_events_no_delete BEFORE DELETE ON usage_events
+        BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END
+        """,
+        # INSERT OR REPLACE deletes without firing the delete trigger, so it is caught before it replaces anything.
+        """
+        CREATE TRIGGER usage_events_no_replace BEFORE INSERT ON usage_events
+        WHEN EXISTS (SELECT 1 FROM usage_events WHERE sequence = NEW.sequence)
+          OR EXISTS (SELECT 1 FROM usage_events WHERE event_id = NEW.event_id)
+          OR EXISTS (SELECT 1 FROM usage_events WHERE corrects = NEW.corrects)
+          OR NEW.corrects IS NULL AND EXISTS (
+              SELECT 1 FROM usage_events
+              WHERE tenant_id = NEW.tenant_id AND request_id = NEW.request_id AND corrects IS NULL
+          )
+        BEGIN SELECT RAISE(IGNORE); END
+        """,
+    )
+
+
+def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
+    """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
+    return (_first(strict),)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database to the newest schema. Raises LedgerIncompatible, sqlite3.Error."""
+    steps = migrations(sqlite3.sqlite_version_info >= (3, 37))
+    if _version(connection) == len(steps):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    version = _version(connection)  # another process may have been first
+    if version > len(steps):
+        raise LedgerIncompatible(f"the ledger has schema {version}, this program knows {len(steps)}")
+    for step in steps[version:]:
+        for statement in step:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(steps)}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -1,0 +1,57 @@
+"""The usage event: the billing authority's one fact per turn (and per chat request).
+
+A value, built by whoever ran the turn and never changed afterwards; a correction is a new event that names the old
+one. Quantities are integers: milliseconds derived from sample counts, tokens, characters, calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Mode = Literal["byok", "managed", "embedded"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageProvider:
+    """Who did a stage's work."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """What one turn consumed (CONTRACT section 5).
+
+    ``request_id`` is unique for ever: recording the same one again changes nothing. ``started_at`` and ``ended_at``
+    are epoch milliseconds, for people to read; no quantity is derived from them. ``audio_ms_out`` is audio the user
+    was sent and did not interrupt, ``audio_ms_synthesized`` all that was made. ``speculative`` marks work discarded
+    before the turn was certain. ``corrects`` names the ``event_id`` this event corrects.
+    """
+
+    event_id: str
+    request_id: str
+    tenant_id: str
+    user_id: str
+    session_id: str
+    agent_id: str
+    mode: Mode
+    started_at: int
+    ended_at: int
+    providers: dict[str, StageProvider] = field(default_factory=dict[str, StageProvider])
+    audio_ms_in: int = 0
+    audio_ms_out: int = 0
+    audio_ms_synthesized: int = 0
+    tts_characters: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    speculative_tokens: int = 0
+    tool_calls: int = 0
+    latency_ms: dict[str, int] = field(default_factory=dict[str, int])
+    interrupted: bool = False
+    success: bool = True
+    error_code: str | None = None
+    estimated: bool = False
+    corrects: str | None = None

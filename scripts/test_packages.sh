@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# What some tests want from the system: Chromium (the page) and espeak-ng (made-up speech). Installed as root on Debian and
+# Ubuntu; anywhere else the tests that need them are skipped, and this says so. Never fails.
+set -uo pipefail
+
+missing=()
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
+command -v espeak-ng >/dev/null || missing+=(espeak-ng)
+((${#missing[@]})) || exit 0
+
+if [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then
+  printf 'test: installing %s with apt-get\n' "${missing[*]}" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 && exit 0
+fi
+printf 'test: %s not found and not installed here; tests that need it are skipped (sudo apt-get install %s)\n' \
+  "${missing[*]}" "${missing[*]}" >&2
+exit 0

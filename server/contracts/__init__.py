@@ -1,0 +1,1 @@
+"""Pydantic models of the public API; OpenAPI, AsyncAPI and JSON Schema generated from them."""

@@ -1,0 +1,63 @@
+"""The usage event as the public API shows it (contract section 5).
+
+Mirrors ``metering.usage.UsageEvent``, the billing authority's fact; a test holds the two together. Read-only:
+nothing is billed from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from metering.usage import Mode, UsageEvent
+from server.contracts.base import Contract, Count, Milliseconds
+
+
+class StageProviderRecord(Contract):
+    """Who did a stage's work."""
+
+    provider: str
+    model: str
+
+
+class UsageEventRecord(Contract):
+    """What one turn (or chat request) consumed. Quantities are whole; milliseconds come from sample counts."""
+
+    event_id: str
+    request_id: str
+    """Unique for ever: a retry never counts twice."""
+    tenant_id: str
+    user_id: str
+    session_id: str
+    agent_id: str
+    mode: Mode
+    started_at: Milliseconds
+    """Epoch milliseconds, for people to read."""
+    ended_at: Milliseconds
+    providers: dict[str, StageProviderRecord]
+    """By stage."""
+    audio_ms_in: Count
+    """Audio handed to speech-to-text."""
+    audio_ms_out: Count
+    """Audio the user was sent and did not interrupt."""
+    audio_ms_synthesized: Count
+    tts_characters: Count
+    input_tokens: Count
+    cached_input_tokens: Count
+    output_tokens: Count
+    speculative_tokens: Count
+    """Tokens of drafts discarded before the turn was certain."""
+    tool_calls: Count
+    latency_ms: dict[str, int]
+    """By stage."""
+    interrupted: bool
+    success: bool
+    error_code: str | None
+    estimated: bool
+    """A provider did not report tokens."""
+    corrects: str | None
+    """The `event_id` this event corrects."""
+
+
+def usage_record(event: UsageEvent) -> UsageEventRecord:
+    """The public form of a usage event."""
+    return UsageEventRecord.model_validate(asdict(event))

@@ -1,0 +1,1 @@
+"""Conversations as the edge holds them: numbered, kept for a while, resumable."""

@@ -1,0 +1,211 @@
+"""One conversation, with or without a connection at the moment.
+
+Hosts a ``Session`` for its whole life: takes every event from its outbox, makes frames of it, keeps them for replay
+and sends them to the connection that is attached. A lost connection only detaches; ``attach`` goes on where the
+client stopped. Runs in the registry's task group, never in a connection's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from agents.core.session import Session
+from agents.errors import SessionClosed
+from agents.events import (
+    Failed,
+    ServerEvent,
+    SessionDraining,
+    SessionStarted,
+    SpeechStartedHeard,
+    TurnCompleted,
+    TurnStarted,
+)
+from server.contracts.errors import ERRORS, ErrorCode
+from server.guard import Identity
+from server.observability.metrics import Metrics
+from server.sessions.delivery import Delivery
+from server.transports.connection import Connection, Disconnected, Frame
+
+logger = logging.getLogger(__name__)
+
+NORMAL_CLOSURE: Final = 1_000
+GOING_AWAY: Final = 1_001
+CLOSE_LIMIT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the socket is closed when the session has ended."""
+
+    close_code: int = NORMAL_CLOSURE
+    reason: str = ""
+
+
+class LiveSession:
+    """A hosted conversation. All methods are for the event loop."""
+
+    def __init__(
+        self, session_id: str, owner: Identity, session: Session, delivery: Delivery, metrics: Metrics
+    ) -> None:
+        self.session_id = session_id
+        self.owner = owner
+        self.session = session
+        self.delivery = delivery
+        self.started = anyio.Event()
+        """Set once the session can be spoken to, or has ended before."""
+        self.ended = anyio.Event()
+        self.born_at_s = time.monotonic()
+        self.active_at_s = self.born_at_s
+        """When the client last said anything but audio, spoke, or was answered (monotonic)."""
+        self.detached_at_s: float | None = self.born_at_s
+        self._metrics = metrics
+        self._connection: Connection | None = None
+        self._ending: Ending | None = None
+        self._draining = False
+        self._open_turns: set[str] = set()
+        self._user_speaks = False
+
+    # --- life ---
+
+    async def run(self) -> None:
+        """Hold the conversation until it ends; never raises for a fault of its own."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._deliver)
+                try:
+                    await self.session.run()
+                finally:
+                    self.session.outbox.close()
+        except Exception:
+            logger.exception("session failed", extra={"session_id": self.session_id})
+            await self._tell_internal()
+        finally:
+            self.started.set()
+            self.ended.set()
+            with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_LIMIT_S):
+                if self._connection is not None:
+                    await self._farewell(self._connection)
+
+    def end(self, code: ErrorCode | None = None, message: str | None = None) -> None:
+        """End the conversation: as the client asked (no code), or telling it why. The first reason stays."""
+        if self._ending is not None:
+            return
+        self._ending = Ending()
+        if code is not None:
+            meaning = ERRORS[code]
+            self._ending = Ending(meaning.close_code, message or meaning.sentence)
+            self.session.outbox.emit(Failed(code, message or meaning.sentence, meaning.retryable))
+        self.session.close()
+
+    def drain(self, grace_ms: int) -> None:
+        """The server is going away: end as soon as nobody is in the middle of something."""
+        self._draining = True
+        self.session.outbox.emit(SessionDraining(grace_ms))
+        self._end_if_drained()
+
+    @property
+    def connection(self) -> Connection | None:
+        """The socket that is attached."""
+        return self._connection
+
+    def touch(self) -> None:
+        """The client said something."""
+        self.active_at_s = time.monotonic()
+
+    # --- connections ---
+
+    def adopt(self, connection: Connection) -> None:
+        """Send to this connection, which has seen every frame so far (it began the session)."""
+        self._connection = connection
+        self.detached_at_s = None
+
+    async def attach(self, connection: Connection, last_event_id: int) -> None:
+        """Go on over a new connection: ``session.resumed``, what it missed, then what comes. Raises Disconnected."""
+        previous, self._connection = self._connection, None
+        if previous is not None:
+            previous.cut(GOING_AWAY, "resumed on another connection")
+        self.touch()
+        await connection.send(self.delivery.resumed(self.session_id, last_event_id))
+        sent = last_event_id
+        # Frames made meanwhile are only kept: this connection is not the one they would be sent to yet.
+        while missed := self.delivery.replay.after(sent):
+            for event_id, frame in missed:
+                await connection.send(frame)
+                sent = event_id
+        self.adopt(connection)
+        if self.ended.is_set():
+            await self._farewell(connection)
+
+    def detach(self, connection: Connection) -> None:
+        """The connection is gone; wait for another. Nothing happens where another has taken over already."""
+        if self._connection is connection:
+            self._connection = None
+            self.detached_at_s = time.monotonic()
+
+    # --- events ---
+
+    async def _deliver(self) -> None:
+        outbox = self.session.outbox
+        while True:
+            try:
+                event = await outbox.get()
+            except SessionClosed:
+                break
+            self._metrics.observe(event)
+            self._note(event)
+            for frame in self.delivery.frames(event):
+                await self._send(frame)
+            if isinstance(event, SessionStarted):
+                self.started.set()
+        if outbox.overflowed:
+            self._metrics.connections_cut.labels("outbox_overflow").inc()
+            self._ending = Ending(ERRORS[ErrorCode.RATE_LIMITED].close_code, "events were not read in time")
+        self.session.close()
+
+    async def _send(self, frame: Frame) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            await connection.send(frame)
+        except Disconnected:
+            self.detach(connection)
+
+    def _note(self, event: ServerEvent) -> None:
+        match event:
+            case TurnStarted():
+                self._open_turns.add(event.turn_id)
+                self._user_speaks = False
+                self.touch()
+            case TurnCompleted():
+                self._open_turns.discard(event.turn_id)
+                self.touch()
+                self._end_if_drained()
+            case SpeechStartedHeard():
+                self._user_speaks = True
+                self.touch()
+            case _:
+                pass
+
+    def _end_if_drained(self) -> None:
+        busy = self._connection is not None and (self._user_speaks or bool(self._open_turns))
+        if self._draining and not busy:
+            self.end(ErrorCode.SERVER_DRAINING)
+
+    async def _farewell(self, connection: Connection) -> None:
+        ending = self._ending or Ending()
+        await connection.close(ending.close_code, ending.reason)
+
+    async def _tell_internal(self) -> None:
+        meaning = ERRORS[ErrorCode.INTERNAL]
+        self._ending = Ending(meaning.close_code, meaning.sentence)
+        failed = Failed(ErrorCode.INTERNAL, meaning.sentence, meaning.retryable)
+        self._metrics.observe(failed)
+        with anyio.move_on_after(CLOSE_LIMIT_S):
+            for frame in self.delivery.frames(failed):
+                await self._send(frame)

@@ -1,0 +1,327 @@
+"""The one settings object: what an operator may choose, checked once at start and never changed afterwards.
+
+Values come, weakest first, from the defaults below, a TOML file (``--config``, ``CONVERGIO_CONFIG``, or
+``convergio.toml`` in the working directory), ``CONVERGIO_*`` environment variables (``__`` between levels), and the
+command line. This is the only module that reads the environment. Knows no engine and no route; built by
+``server.cli`` and by tests, and handed to everything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ENV_PREFIX: Final = "CONVERGIO_"
+CONFIG_FILE_VARIABLE: Final = "CONVERGIO_CONFIG"
+DEFAULT_CONFIG_FILE: Final = Path("convergio.toml")
+MIN_API_KEY_CHARS: Final = 16
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. ``problems`` are sentences for the operator, one per fault."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = problems
+
+
+def _data_home() -> Path:
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "convergio-voice"
+
+
+Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+"""A path with ``~`` resolved, made absolute against the working directory."""
+
+
+def _comma_separated(value: object) -> object:
+    """Lists from the environment: ``a,b``, or JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LimitSettings(_Section):
+    """What one server and one client may take. Every queue and wait of the edge has its bound here."""
+
+    max_sessions: int = Field(default=200, ge=1, le=10_000)
+    max_message_bytes: int = Field(default=256 * 1024, ge=4_096, le=16 * 1024 * 1024)
+    max_body_bytes: int = Field(default=64 * 1024, ge=1_024, le=16 * 1024 * 1024)
+    max_bad_messages: int = Field(default=20, ge=1, le=10_000)
+    session_minutes: int = Field(default=60, ge=1, le=24 * 60)
+    idle_timeout_s: float = Field(default=300.0, ge=1, le=3_600)
+    handshake_timeout_s: float = Field(default=10.0, ge=0.1, le=60)
+    send_timeout_s: float = Field(default=10.0, ge=0.1, le=120)
+    resume_window_s: float = Field(default=30.0, ge=0, le=600)
+    replay_buffer_bytes: int = Field(default=256 * 1024, ge=0, le=16 * 1024 * 1024)
+    drain_grace_s: float = Field(default=10.0, ge=0, le=300)
+    chat_timeout_s: float = Field(default=60.0, ge=1, le=600)
+
+
+class SttSettings(_Section):
+    """Speech-to-text. ``auto`` takes the embedded engine where it is installed."""
+
+    engine: Literal["auto", "whisper", "none"] = "auto"
+    model_path: Directory | None = None
+
+
+class TtsSettings(_Section):
+    """Text-to-speech. ``voice_path`` is a Piper voice (``.onnx`` with its ``.onnx.json`` beside it)."""
+
+    engine: Literal["auto", "piper", "none"] = "auto"
+    voice_path: Directory | None = None
+
+
+class ModelSettings(_Section):
+    """The language model. ``auto`` takes the endpoint where one is named, else the embedded model."""
+
+    engine: Literal["auto", "embedded", "openai", "none"] = "auto"
+    model_path: Directory | None = None
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    model: str | None = None
+    azure_api_version: str | None = None
+    context_tokens: int = Field(default=8_192, ge=512, le=2_000_000)
+
+    @model_validator(mode="after")
+    def _endpoint_is_whole(self) -> Self:
+        if self.kind != "openai":
+            return self
+        if not self.model:
+            raise ValueError(
+                "model.model must name the model (or the Azure deployment) the endpoint should answer with"
+            )
+        if self.base_url is not None and not self.base_url.startswith(("https://", "http://")):
+            raise ValueError("model.base_url must start with https:// or http://")
+        if self.base_url is None and self.api_key is None:
+            raise ValueError("model.engine is openai, so model.base_url or model.api_key must be given")
+        if self.azure_api_version and self.base_url is None:
+            raise ValueError("model.azure_api_version needs model.base_url, the Azure OpenAI endpoint")
+        return self
+
+    @property
+    def kind(self) -> Literal["embedded", "openai", "none"]:
+        """What ``auto`` means here."""
+        if self.engine != "auto":
+            return self.engine
+        return "openai" if self.base_url or self.api_key else "embedded"
+
+
+class SpeechSettings(_Section):
+    """How turns are heard by default; a session may change its own."""
+
+    silero: bool = True
+    smart_turn: bool = True
+
+
+class AgentSettings(_Section):
+    """The agent that answers. ``instructions`` replace the built-in ones."""
+
+    name: str = Field(default="Convergio", min_length=1, max_length=80)
+    instructions: str | None = Field(default=None, max_length=20_000)
+    max_output_tokens: int = Field(default=256, ge=16, le=8_192)
+    temperature: float = Field(default=0.6, ge=0, le=2)
+
+
+class LogSettings(_Section):
+    """What is logged. Words people say are kept out unless ``transcripts`` is on."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "plain", "json"] = "auto"
+    transcripts: bool = False
+
+
+class Settings(BaseSettings):
+    """Everything an operator may choose. See ``convergio.example.toml`` for each value in words."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    data_dir: Directory = Field(default_factory=_data_home)
+    api_keys: Secrets = ()
+    allowed_origins: Words = ()
+    allowed_hosts: Words = ()
+    limits: LimitSettings = LimitSettings()
+    stt: SttSettings = SttSettings()
+    tts: TtsSettings = TtsSettings()
+    model: ModelSettings = ModelSettings()
+    speech: SpeechSettings = SpeechSettings()
+    agent: AgentSettings = AgentSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _reachable_means_guarded(self) -> Self:
+        if any(len(key.get_secret_value()) < MIN_API_KEY_CHARS for key in self.api_keys):
+            raise ValueError(f"every entry of api_keys must have at least {MIN_API_KEY_CHARS} characters")
+        if not self.loopback and not self.api_keys:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines, so api_keys must hold at least one key "
+                f"(for example {ENV_PREFIX}API_KEYS=a-long-random-secret); or keep host at 127.0.0.1"
+            )
+        for origin in self.allowed_origins:
+            if not origin.startswith(("https://", "http://")) or origin.count("/") != 2:
+                raise ValueError(f"allowed_origins: {origin!r} is not an origin such as https://voice.example.org")
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def ledger_path(self) -> Path:
+        """The usage ledger's file."""
+        return self.data_dir / "usage.sqlite3"
+
+    def key_owner(self, presented: str) -> str | None:
+        """The stable, secret-free name of an API key, or None where it is none of ours.
+
+        Every configured key is compared, in constant time, by its SHA-256.
+        """
+        digest = hashlib.sha256(presented.encode()).digest()
+        owner: str | None = None
+        for key in self.api_keys:
+            known = hashlib.sha256(key.get_secret_value().encode()).digest()
+            if hmac.compare_digest(known, digest):
+                owner = f"key_{known.hex()[:12]}"
+        return owner
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file; no dotenv, no secrets directory."""
+        assert isinstance(init_settings, InitSettingsSource)
+        # The library leaves this attribute's type open.
+        given = dict(cast("dict[str, Any]", init_settings.init_kwargs))  # pyright: ignore[reportUnknownMemberType]
+        file: Path | None = given.pop(_FILE_KEY, None)
+        sources: list[PydanticBaseSettingsSource] = [
+            InitSettingsSource(settings_cls, init_kwargs=given),
+            EnvSettingsSource(settings_cls),
+        ]
+        if file is not None:
+            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=file))
+        return tuple(sources)
+
+
+_FILE_KEY: Final = "_toml_file_"
+
+
+def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings:
+    """Read, check and freeze the settings; ``overrides`` (None is skipped) win over everything.
+
+    Raises:
+        SettingsError: a file that cannot be read, an unknown name, a value out of range; each as one sentence.
+    """
+    file = _config_file(config_file)
+    problems = _unknown_variables()
+    if problems:
+        raise SettingsError(problems)
+    given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
+    if file is not None:
+        given[_FILE_KEY] = file
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(
+            tuple(_sentence(fault["loc"], fault["msg"], fault["type"]) for fault in error.errors())
+        ) from None
+    except (OSError, ValueError) as error:  # an unreadable or malformed file, or a variable that is not JSON
+        raise SettingsError((f"The settings cannot be read: {error}.",)) from error
+
+
+def prepare_process_environment() -> None:
+    """Bound the native libraries' own thread pools; call before numpy or an engine is imported.
+
+    Inference has one bounded pool of ours; a library that starts a thread per core under each of those threads
+    makes every latency worse (docs: embedded engines). Values the operator set are kept.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def plain_output_wanted() -> bool:
+    """Whether the user asked for no colour (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def _config_file(given: Path | None) -> Path | None:
+    named = given or (Path(value) if (value := os.environ.get(CONFIG_FILE_VARIABLE)) else None)
+    if named is None:
+        return DEFAULT_CONFIG_FILE if DEFAULT_CONFIG_FILE.is_file() else None
+    if not named.is_file():
+        raise SettingsError((f"The settings file {named} does not exist.",))
+    return named
+
+
+def _unknown_variables() -> tuple[str, ...]:
+    known = {name.upper() for name in Settings.model_fields}
+    return tuple(
+        f"The environment variable {name} is not a setting; is it misspelt?"
+        for name in sorted(os.environ)
+        if name.startswith(ENV_PREFIX)
+        and name != CONFIG_FILE_VARIABLE
+        and name.removeprefix(ENV_PREFIX).split("__")[0] not in known
+    )
+
+
+def _sentence(location: tuple[int | str, ...], message: str, kind: str) -> str:
+    name = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden":
+        return f"There is no setting called {name}."
+    text = message.removeprefix("Value error, ")
+    if name and not text.startswith(f"{name}."):
+        text = f"{name}: {text[0].lower()}{text[1:]}"
+    return f"{text}."

@@ -1,0 +1,1 @@
+"""Connections: one reader, one writer each."""

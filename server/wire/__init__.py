@@ -1,0 +1,1 @@
+"""I/O-free protocol codecs: bytes and text in, client events out; server events in, frames out."""

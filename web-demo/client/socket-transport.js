@@ -1,0 +1,71 @@
+/**
+ * One WebSocket: JSON messages as text, audio as bare binary frames. Knows framing, nothing of sessions or turns.
+ * Driven by `session-link.js`, which makes a new one for each attempt to connect.
+ *
+ * @typedef {import('./types.js').Transport} Transport
+ * @typedef {import('./types.js').ClientMessage} ClientMessage
+ * @typedef {import('./types.js').ServerMessage} ServerMessage
+ */
+
+/** Two seconds of 16 kHz audio: older than that, it would only make the agent late. */
+const AUDIO_BACKLOG_BYTES = 64_000;
+
+/** @implements {Transport} */
+export class SocketTransport {
+  #url;
+  /** @type {WebSocket | null} */
+  #socket = null;
+  /** @type {(message: ServerMessage) => void} */
+  onmessage = () => {};
+  /** @type {(samples: ArrayBuffer) => void} */
+  onaudio = () => {};
+  /** @type {(code: number, reason: string) => void} */
+  onclose = () => {};
+  /** Frames given up because the network did not take them. */
+  droppedFrames = 0;
+
+  /** @param {string | URL} url a `ws:` or `wss:` URL */
+  constructor(url) {
+    this.#url = url;
+  }
+
+  /** @returns {Promise<void>} */
+  open() {
+    const socket = new WebSocket(this.#url);
+    socket.binaryType = 'arraybuffer';
+    this.#socket = socket;
+    return new Promise((resolve, reject) => {
+      socket.onopen = () => resolve();
+      socket.onmessage = ({ data }) => this.#receive(data);
+      socket.onclose = ({ code, reason }) => {
+        reject(new Error(reason || `The connection was closed (${code}).`));
+        this.onclose(code, reason);
+      };
+    });
+  }
+
+  /** @param {ClientMessage} message */
+  send(message) {
+    this.#socket?.send(JSON.stringify({ ...message, timestamp_ms: Date.now() }));
+  }
+
+  /** @param {ArrayBuffer} frame */
+  sendAudio(frame) {
+    if (this.#socket === null) return;
+    if (this.#socket.bufferedAmount > AUDIO_BACKLOG_BYTES) this.droppedFrames += 1;
+    else this.#socket.send(frame);
+  }
+
+  close() {
+    if (this.#socket === null) return;
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close(1000);
+    this.#socket = null;
+  }
+
+  /** @param {string | ArrayBuffer} data */
+  #receive(data) {
+    if (typeof data !== 'string') this.onaudio(data);
+    else this.onmessage(JSON.parse(data));
+  }
+}
