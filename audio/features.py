@@ -20,6 +20,7 @@ FRAME_SAMPLES: Final = 160
 """Hop between frames: 10 ms."""
 _WINDOW_SAMPLES: Final = 400
 _HALF_WINDOW: Final = _WINDOW_SAMPLES // 2
+_PRODUCT_FRAMES: Final = 16
 _FLOOR: Final = 1e-10
 _FLOOR_LOG: Final = -10.0
 _INT16_SCALE: Final = np.float32(1 / 32_768)
@@ -34,7 +35,7 @@ class LogMel:
     """The spectrogram of Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022)."""
 
     def __init__(self, mels: int = 80) -> None:
-        self._filters = slaney_filters(mels)
+        self._filters_by_bin = np.ascontiguousarray(slaney_filters(mels).T)
         self._window: FloatArray = np.hanning(_WINDOW_SAMPLES + 1)[:-1].astype(np.float32)
 
     def __call__(self, audio: FloatArray, frames: int) -> FloatArray:
@@ -44,10 +45,14 @@ class LogMel:
         ``160 * i``, the start is reflected as the models were trained, and so is an end without silence after it.
         """
         heard = min(frames, (len(audio) + _HALF_WINDOW) // FRAME_SAMPLES + 1)
-        power = self._power(self._centred(audio, heard, ends_full=len(audio) == frames * FRAME_SAMPLES))
-        features = np.full((len(self._filters), frames), _FLOOR_LOG, dtype=np.float32)
-        mel = self._filters @ power.T
-        np.log10(np.maximum(mel, _FLOOR, out=mel), out=features[:, :heard])
+        transformed = -(-heard // _PRODUCT_FRAMES) * _PRODUCT_FRAMES
+        power = self._power(self._centred(audio, heard, ends_full=len(audio) == frames * FRAME_SAMPLES), transformed)
+        # Small products, one after another: a large one wakes the linear algebra library's own threads, which spin
+        # against the engines for the same cores (worst case under load: 129 ms instead of 8).
+        mel = np.matmul(power.reshape(-1, _PRODUCT_FRAMES, power.shape[1]), self._filters_by_bin)
+        mel = mel.reshape(-1, mel.shape[2])[:heard].T
+        features = np.full((len(mel), frames), _FLOOR_LOG, dtype=np.float32)
+        np.log10(np.maximum(mel, _FLOOR), out=features[:, :heard])
         np.maximum(features, features.max() - 8.0, out=features)
         features += 4.0
         features *= 0.25
@@ -64,10 +69,13 @@ class LogMel:
             padded[-tail:] = audio[-2 : -2 - tail : -1]
         return padded
 
-    def _power(self, padded: FloatArray) -> FloatArray:
+    def _power(self, padded: FloatArray, rows: int) -> FloatArray:
+        """Power spectra of the padded audio's frames, shape ``(rows, 201)``; rows beyond it are zero."""
         windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW_SAMPLES)[::FRAME_SAMPLES]
         spectrum = np.fft.rfft(windows * self._window, axis=-1)
-        return (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
+        power = np.zeros((rows, spectrum.shape[1]), dtype=np.float32)
+        np.add(spectrum.real**2, spectrum.imag**2, out=power[: len(spectrum)], casting="same_kind")
+        return power
 
 
 def slaney_filters(mels: int) -> FloatArray:

@@ -5,7 +5,7 @@ all integers; no clock, no I/O. The turn's writer owns one ledger, tells it what
 the listener it is and, at an interruption, which words reached them.
 
     add_segment ─► extend… ─► complete_segment     what exists      synthesized_samples
-    sent                                           what went out    sent_samples        <= synthesized
+    sent, unsend                                   what went out    sent_samples        <= synthesized
     client_played, or else the passing of time     what was heard   heard_samples(now)  <= sent
 
 Without word from the client the ledger assumes that it plays in real time from the first sample sent, waits when it has
@@ -103,10 +103,18 @@ class PlayoutLedger:
             self._position, self._position_ms = self._sent, at_ms
         self._sent += samples
 
+    def unsend(self, samples: int) -> None:
+        """The last ``samples`` did not go out after all: they were still in a queue and were taken from it."""
+        if not 0 <= samples <= self._sent:
+            raise ValueError(f"{samples} samples taken back, but {self._sent} were sent")
+        self._sent -= samples
+        self._position = min(self._position, self._sent)
+        self._confirmed = min(self._confirmed, self._sent)
+
     def heard_samples(self, now_ms: int) -> int:
         """Position up to which the turn was heard. Grows with time up to ``sent_samples``.
 
-        Only a client's report or ``resume`` makes it smaller, and no report takes back what another confirmed.
+        Only a client's report, ``unsend`` or ``resume`` makes it smaller; no report takes back what another confirmed.
         """
         if self._position_ms is None:
             return self._position

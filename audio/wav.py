@@ -27,8 +27,8 @@ def read_wav(path: str | PathLike[str]) -> tuple[Samples, int]:
         with wave.open(str(path), "rb") as file:
             channels, width, rate_hz = file.getnchannels(), file.getsampwidth(), file.getframerate()
             content = file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise AudioFormatError(f"{path} is not a PCM WAV file: {error or 'it ends too early'}") from error
+    except (wave.Error, EOFError, RuntimeError) as error:  # a chunk longer than the file is a bare RuntimeError
+        raise AudioFormatError(f"{path} is not a PCM WAV file: {str(error) or 'it ends too early'}") from error
     if not 1 <= width <= 4 or rate_hz <= 0:
         raise AudioFormatError(f"{path} has {8 * width}-bit samples at {rate_hz} Hz, which is not supported")
     content = content[: len(content) - len(content) % (width * channels)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterable
@@ -220,6 +221,11 @@ class UsageRecorder:
             return error
 
     def _finish(self, held: list[_Record]) -> None:
+        deadline_s = time.monotonic() if self._stop is None else self._stop.deadline_s
+        while self._forwarder.retry_at_s is not None and time.monotonic() < deadline_s:
+            self._forwarder.forward(math.inf)
+            if self._forwarder.ledger_failed:
+                break
         for item in held:
             _log.critical("a usage event could not be stored", extra={"usage_event": to_json(item.event).decode()})
         self._forwarder.close()

@@ -77,7 +77,7 @@ class SqliteLedger:
             inserted = connection.executemany(_INSERT, rows).rowcount
             connection.execute("COMMIT")
             # A removed file can still be written to, in vain: only what is reachable by its name is recorded.
-            if self._files() != self._writing.files:
+            if self._writing.files is None or self._files() != self._writing.files:
                 raise LedgerUnavailable("the ledger's file was removed or replaced while it was written")
             return max(inserted, 0)
 
@@ -112,7 +112,7 @@ class SqliteLedger:
         """The slot's connection, opened if need be; dropped (which rolls back) if anything goes wrong."""
         with slot.lock:
             try:
-                if slot.connection is not None and self._files() != slot.files:
+                if slot.files is None or self._files() != slot.files:
                     _drop(slot)
                 if slot.connection is None:
                     slot.connection = self._open(read_only=slot is self._reading)
@@ -142,8 +142,12 @@ class SqliteLedger:
             raise
         return connection
 
-    def _files(self) -> _Files:
-        database, wal = self._path.stat(), self._wal.stat()
+    def _files(self) -> _Files | None:
+        """Which files are reachable by name now; None if one is missing."""
+        try:
+            database, wal = self._path.stat(), self._wal.stat()
+        except FileNotFoundError:
+            return None
         return (database.st_dev, database.st_ino), (wal.st_dev, wal.st_ino)
 
 

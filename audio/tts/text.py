@@ -6,6 +6,7 @@ Pure. Driven by the engines of this package, which bound their work with it; the
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -15,7 +16,19 @@ _CLAUSE_ENDS: Final = frozenset(",;:")
 
 
 def speakable_parts(text: str, max_characters: int) -> Iterator[str]:
-    """``text`` in parts of at most ``max_characters``, whitespace collapsed, control characters gone."""
+    """``text`` in parts of at most ``max_characters``, whitespace collapsed, control characters gone.
+
+    Parts of punctuation alone are left out: there is nothing to say.
+    """
+    return filter(has_something_to_say, _parts(text, max_characters))
+
+
+def has_something_to_say(text: str) -> bool:
+    """Whether there is a letter, a digit or a symbol (an emoji, a currency sign) beside punctuation and space."""
+    return any(unicodedata.category(character)[0] in "LNSM" for character in text)
+
+
+def _parts(text: str, max_characters: int) -> Iterator[str]:
     rest = _UNSPEAKABLE.sub(" ", text).strip()
     while len(rest) > max_characters:
         cut = _border(rest[: max_characters + 1])

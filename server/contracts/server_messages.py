@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 
 from server.contracts.base import Contract, Count, Milliseconds, ServerId
 from server.contracts.errors import ErrorCode
-from server.contracts.session import Codec
+from server.contracts.session import Codec, SampleRate
 
 StageName = Literal["endpoint", "stt", "agent", "tts", "egress", "total"]
 
@@ -33,7 +33,7 @@ class WireFormat(Contract):
     """How audio travels in one direction."""
 
     codec: Codec
-    sample_rate: int
+    sample_rate: SampleRate
 
 
 class SessionStartedMessage(ServerMessage):

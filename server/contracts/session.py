@@ -15,6 +15,7 @@ from metering.usage import Mode
 from server.contracts.base import AgentId, Contract, Locale
 
 Codec = Encoding
+SampleRate = Literal[8_000, 16_000, 24_000, 48_000]
 Eagerness = Literal["low", "auto", "high"]
 Modality = Literal["audio", "text"]
 Patience = Literal["normal", "patient", "very_patient", "never"]
@@ -82,7 +83,7 @@ class Output(OutputFields):
 
     codec: Codec = Encoding.PCM16
     """How the agent's audio travels."""
-    sample_rate: int | None = None
+    sample_rate: SampleRate | None = None
     """In Hz. Absent: 24000 for `pcm16`, 8000 for G.711, 48000 for `opus`."""
 
     @property
@@ -113,7 +114,7 @@ class VoiceSettings(Contract):
 
     codec: Codec = Encoding.PCM16
     """How the user's audio travels. `pcm16` is 16-bit signed little-endian mono."""
-    sample_rate: int | None = None
+    sample_rate: SampleRate | None = None
     """In Hz. Absent: 16000 for `pcm16`, 8000 for G.711, 48000 for `opus`."""
     mode: Mode | None = None
     """Whose provider keys are used. Absent: the tenant's default lane."""

@@ -48,8 +48,8 @@ def test_speech_level_counts_speech_alone():
     for loud in [True, False] * 50:
         meter.push(sine(8_000 if loud else 30, 0.02), speech=loud)
     measures = meter.snapshot()
-    assert measures.speech_dbfs == pytest.approx(-15.2, abs=0.1)
-    assert measures.rms_dbfs == pytest.approx(-18.3, abs=0.1)
+    assert measures.speech_dbfs == pytest.approx(-15.3, abs=0.05)
+    assert measures.rms_dbfs == pytest.approx(-18.3, abs=0.05)
     assert measures.speech_ms == 1_000
 
 

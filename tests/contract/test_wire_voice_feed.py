@@ -256,6 +256,7 @@ def test_what_is_no_message_is_refused_with_a_sentence(frame: str, words: str) -
         ({"codec": None}, "codec"),
         ({"sample_rate": "16000"}, "sample_rate"),
         ({"sample_rate": 16_000.5}, "sample_rate"),
+        ({"sample_rate": 44_100}, "sample_rate"),
         ({"mode": "free"}, "mode"),
         ({"agent_id": "../etc"}, "agent_id"),
         ({"locale": "english please"}, "locale"),
@@ -287,7 +288,6 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_field(fields: dict[str, Any
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"codec": "pcm16", "sample_rate": 44_100}, "8000, 16000, 24000, 48000"),
         ({"codec": "g711_ulaw", "sample_rate": 16_000}, "8000 Hz"),
         ({"output": {"codec": "opus", "sample_rate": 24_000}}, "48000 Hz"),
         ({"turn_detection": {"min_wait_ms": 900, "max_wait_ms": 500}}, "min_wait_ms"),

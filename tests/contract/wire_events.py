@@ -18,7 +18,9 @@ finite = st.floats(0, 1e9)
 optional_ids = st.none() | ids
 # Any text at all, halves of surrogate pairs included: models stream them.
 text = st.text(st.characters(), max_size=60)
-any_json = st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | text, st.lists, max_leaves=5)
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | text, st.lists, max_leaves=5
+)
 
 stages = st.builds(
     events.StageLatency,

@@ -35,6 +35,8 @@ export class VoiceClient extends EventTarget {
   #activity = activityOf(AT_REST);
   #turnId = '';
   #settleTimer = 0;
+  /** The user's turn was ended by hand; whether it held any words is not known yet. */
+  #awaitsTurn = false;
   #releaseTimer = 0;
   #transmitting;
   #writing = new AbortController();
@@ -78,6 +80,16 @@ export class VoiceClient extends EventTarget {
   /** Whether the microphone is part of the conversation. */
   get talking() {
     return this.#microphone.isOpen;
+  }
+
+  /** Whether there is a session, or will be again in a moment. */
+  get linked() {
+    return this.#link.state === 'open' || this.#link.state === 'reconnecting';
+  }
+
+  /** Whether text is all that is left. */
+  get textOnly() {
+    return this.#link.state === 'failed';
   }
 
   get muted() {
@@ -139,6 +151,14 @@ export class VoiceClient extends EventTarget {
     } else {
       this.#releaseTimer = setTimeout(() => this.#release(), RELEASE_TAIL_MS);
     }
+  }
+
+  /** Ends the user's turn now, where the agent would have waited longer. */
+  endTurn() {
+    this.#link.send({ type: 'voice.commit' });
+    this.#awaitsTurn = true;
+    this.#update({ userSpeaking: false, answering: true });
+    this.#settle();
   }
 
   /** @param {boolean} muted */
@@ -225,9 +245,7 @@ export class VoiceClient extends EventTarget {
 
   #release() {
     this.#transmitting = false;
-    this.#link.send({ type: 'voice.commit' });
-    this.#update({ userSpeaking: false, answering: true });
-    this.#settle();
+    this.endTurn();
   }
 
   async #openMicrophone() {
@@ -274,7 +292,7 @@ export class VoiceClient extends EventTarget {
     const question = { prompt, request_id: requestId, agent_id: this.#settings.agent_id };
     this.#update({ answering: true });
     try {
-      await askInWriting(this.#chatUrl, question, (message) => this.#receive(message), writing.signal);
+      await askInWriting(this.#chatUrl, question, (message) => this.#receive({ ...message, request_id: requestId }), writing.signal);
     } catch (error) {
       if (writing.signal.aborted) return;
       const message = error instanceof Error ? error.message : String(error);
@@ -302,6 +320,7 @@ export class VoiceClient extends EventTarget {
         break;
       case 'turn.started':
         clearTimeout(this.#settleTimer);
+        this.#awaitsTurn = false;
         this.#turnId = message.request_id;
         this.#update({ userSpeaking: false, held: false, answering: true });
         break;
@@ -336,10 +355,11 @@ export class VoiceClient extends EventTarget {
     if (state === 'failed') this.#emit('degraded', { type: 'degraded', from: 'voice', to: 'text', reason });
   }
 
+  /** Speech that stopped, or a turn ended by hand, is forgotten if no turn starts. */
   #settle() {
     clearTimeout(this.#settleTimer);
     this.#settleTimer = setTimeout(
-      () => this.#update({ userSpeaking: false, answering: this.#facts.answering && !this.#facts.pushToTalk }),
+      () => this.#update({ userSpeaking: false, ...(this.#awaitsTurn && { answering: false }) }),
       SETTLING_MS,
     );
   }

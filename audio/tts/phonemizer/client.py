@@ -110,9 +110,14 @@ class PhonemizerProcess:
     async def _running(self) -> _Child:
         if self._closed:
             raise _error(EngineUnavailable, "the phonemizer is closed")
-        if self._child is None:
-            self._child = await self._start()
-        return self._child
+        if self._child is not None:
+            return self._child
+        child = await self._start()
+        if self._closed:  # while it started
+            await self._drop(child)
+            raise _error(EngineUnavailable, "the phonemizer is closed")
+        self._child = child
+        return child
 
     async def _start(self) -> _Child:
         pause_s = self._not_before_s - anyio.current_time()

@@ -1,0 +1,148 @@
+"""The process side of the server: listening sockets, uvicorn set up for audio, signals, and the drain on the way out.
+
+The composition root builds the application; this runs it, in the foreground (``serve``) or beside other work in the
+same event loop (``running``). Knows no route.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from server.app import Application
+from server.errors import EdgeError
+from server.transports.connection import CUT_EXTENSION
+
+logger = logging.getLogger(__name__)
+
+CUT_GRACE_S: Final = 1.0
+"""What a client that does not read gets to find the close frame, before its connection is dropped."""
+PING_INTERVAL_S: Final = 20.0
+PING_TIMEOUT_S: Final = 20.0
+STOP_LIMIT_S: Final = 5.0
+START_LIMIT_S: Final = 30.0
+BACKLOG: Final = 512
+
+
+class CannotListen(EdgeError):
+    """The address cannot be listened on; the message is a sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that answers."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser on this machine."""
+        name = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "localhost", "::1": "localhost"}  # noqa: S104
+        host = name.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
+        return f"http://{host}:{self.port}"
+
+
+class _SocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, with a way to end a connection whose client does not read."""
+
+    async def run_asgi(self) -> None:
+        extensions: dict[str, Any] = self.scope["extensions"]  # type: ignore[assignment]
+        extensions[CUT_EXTENSION] = self.cut
+        await super().run_asgi()
+
+    def cut(self, code: int, reason: str) -> None:
+        """Queue a close frame behind what the client has not read, and drop the connection soon after."""
+        if self.transport.is_closing() or self.disconnected:
+            self.transport.abort()
+            return
+        if not self.close_sent:
+            self.close_sent = True
+            self.conn.send_close(code, reason)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.disconnected = True
+        self.writable.set()
+        self.loop.call_later(CUT_GRACE_S, self.transport.abort)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own: a drain comes first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises CannotListen."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotListen(
+            f"Port {port} on {host} cannot be used ({error.strerror or error}). "
+            f"Is a server running already? Another port: --port {port + 1 if port < 65_535 else 8_081}"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+@asynccontextmanager
+async def running(application: Application, listener: socket.socket) -> AsyncGenerator[RunningServer]:
+    """The server, answering while the body runs (engines may still be loading); stopped afterwards."""
+    limits = application.settings.limits
+    config = uvicorn.Config(
+        application.asgi,
+        ws=_SocketProtocol,
+        ws_max_size=limits.max_message_bytes + 1_024,
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_INTERVAL_S,
+        ws_ping_timeout=PING_TIMEOUT_S,
+        http="h11",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=round(STOP_LIMIT_S),
+    )
+    server = _Server(config)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_serve, server, listener)
+        with anyio.fail_after(START_LIMIT_S):
+            await application.up.wait()
+        host, port = listener.getsockname()[:2]
+        try:
+            yield RunningServer(host, port)
+        finally:
+            server.should_exit = True
+
+
+async def serve_until_signalled(application: Application, running_server: RunningServer) -> None:
+    """Wait for SIGINT or SIGTERM, then drain; a second signal cuts the drain short."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for received in signals:
+            logger.info("stopping", extra={"signal": received.name, "port": running_server.port})
+            break
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_hurry, signals, tasks.cancel_scope)
+            await application.drain()
+            tasks.cancel_scope.cancel()
+
+
+async def _serve(server: _Server, listener: socket.socket) -> None:
+    await server.serve(sockets=[listener])
+
+
+async def _hurry(signals: Any, scope: anyio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()

@@ -1,0 +1,194 @@
+"""What every ledger promises, run over each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering.errors import InvalidUsageEvent
+from metering.identity import as_correction, event_id
+from metering.ledger import Ledger, PageRequest, UsageQuery, UsageTotals, read_all
+from metering.memory import MemoryLedger
+from metering.sqlite_ledger import SqliteLedger
+from metering.usage import StageProvider, UsageEvent
+
+EVERYTHING = UsageQuery()
+
+
+def turn(number: int, tenant: str = "school") -> UsageEvent:
+    request = f"req_{number}"
+    return UsageEvent(
+        event_id=event_id(tenant, request),
+        request_id=request,
+        tenant_id=tenant,
+        user_id=f"user_{number % 2}",
+        session_id=f"session_{number % 3}",
+        agent_id=f"agent_{number % 4}",
+        mode="byok",
+        started_at=1000 * number,
+        ended_at=1000 * number + 500,
+        providers={"stt": StageProvider("whisper", "base.en")},
+        audio_ms_in=number,
+        output_tokens=2 * number,
+        latency_ms={"total": 400},
+        success=number % 5 != 0,
+        error_code=None if number % 5 else "provider.timeout",
+        interrupted=number % 2 == 0,
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    ledger: Ledger = MemoryLedger() if request.param == "memory" else SqliteLedger(tmp_path / "usage.db")
+    yield ledger
+    ledger.close()
+
+
+def all_events(ledger: Ledger, query: UsageQuery = EVERYTHING) -> list[UsageEvent]:
+    return list(read_all(ledger, query))
+
+
+def test_an_empty_ledger_has_no_events_and_zero_totals(ledger: Ledger) -> None:
+    assert all_events(ledger) == []
+    assert ledger.totals(EVERYTHING) == UsageTotals()
+
+
+def test_what_was_appended_is_read_back_unchanged_and_in_order(ledger: Ledger) -> None:
+    events = [turn(n) for n in (3, 1, 2)]
+    assert ledger.append(events) == 3
+    assert all_events(ledger) == events
+
+
+def test_appending_nothing_is_allowed(ledger: Ledger) -> None:
+    assert ledger.append([]) == 0
+
+
+def test_the_same_request_counts_once_whatever_the_second_one_says(ledger: Ledger) -> None:
+    ledger.append([turn(1)])
+    assert ledger.append([replace(turn(1), audio_ms_in=999), turn(2), turn(2)]) == 1
+    assert all_events(ledger) == [turn(1), turn(2)]
+
+
+def test_the_same_request_id_of_two_tenants_is_two_requests(ledger: Ledger) -> None:
+    assert ledger.append([turn(1, "school"), turn(1, "business")]) == 2
+
+
+def test_an_invalid_event_is_refused_and_its_companions_with_it(ledger: Ledger) -> None:
+    with pytest.raises(InvalidUsageEvent):
+        ledger.append([turn(1), replace(turn(2), audio_ms_in=-1)])
+    assert all_events(ledger) == []
+
+
+def test_an_event_with_somebody_elses_id_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(InvalidUsageEvent):
+        ledger.append([replace(turn(1), event_id=turn(2).event_id)])
+
+
+def test_a_correction_replaces_its_original_in_what_is_read_and_summed(ledger: Ledger) -> None:
+    correction = as_correction(turn(1), replace(turn(1), audio_ms_in=40))
+    ledger.append([turn(1), turn(2)])
+    assert ledger.append([correction]) == 1
+    assert all_events(ledger) == [turn(2), correction]
+    assert ledger.totals(EVERYTHING).audio_ms_in == 42
+    assert all_events(ledger, UsageQuery(replaced=True)) == [turn(1), turn(2), correction]
+
+
+def test_of_two_corrections_of_one_event_the_first_stays(ledger: Ledger) -> None:
+    first = as_correction(turn(1), replace(turn(1), audio_ms_in=40))
+    ledger.append([turn(1), first])
+    assert ledger.append([as_correction(turn(1), replace(turn(1), audio_ms_in=50))]) == 0
+    assert all_events(ledger) == [first]
+
+
+def test_a_corrected_correction_counts_alone(ledger: Ledger) -> None:
+    first = as_correction(turn(1), replace(turn(1), audio_ms_in=40))
+    second = as_correction(first, replace(turn(1), audio_ms_in=50))
+    ledger.append([turn(1), first, second])
+    assert all_events(ledger) == [second]
+
+
+def test_a_correction_that_arrives_before_its_original_still_replaces_it(ledger: Ledger) -> None:
+    correction = as_correction(turn(1), replace(turn(1), audio_ms_in=40))
+    ledger.append([correction])
+    ledger.append([turn(1)])
+    assert all_events(ledger) == [correction]
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        (UsageQuery(tenant_id="school"), [0, 1, 2, 3, 4, 5]),
+        (UsageQuery(tenant_id="nobody"), []),
+        (UsageQuery(user_id="user_1"), [1, 3, 5]),
+        (UsageQuery(session_id="session_2"), [2, 5]),
+        (UsageQuery(agent_id="agent_0"), [0, 4]),
+        (UsageQuery(started_from=2000), [2, 3, 4, 5]),
+        (UsageQuery(started_before=2000), [0, 1]),
+        (UsageQuery(tenant_id="school", user_id="user_1", started_from=1000, started_before=5000), [1, 3]),
+    ],
+)
+def test_filters_select_and_combine(ledger: Ledger, query: UsageQuery, numbers: list[int]) -> None:
+    ledger.append([turn(n) for n in range(6)])
+    ledger.append([turn(n, "business") for n in (7, 9)] if query.tenant_id else [])
+    expected = [turn(n) for n in numbers]
+    assert all_events(ledger, query) == expected
+    assert ledger.totals(query) == UsageTotals.of(expected)
+
+
+def test_pages_follow_each_other_while_others_append(ledger: Ledger) -> None:
+    ledger.append([turn(n) for n in range(5)])
+    first = ledger.read(EVERYTHING, PageRequest(limit=2))
+    ledger.append([turn(9)])
+    second = ledger.read(EVERYTHING, PageRequest(cursor=first.cursor, limit=3))
+    third = ledger.read(EVERYTHING, PageRequest(cursor=second.cursor, limit=3))
+    assert [*first.events, *second.events, *third.events] == [turn(n) for n in (0, 1, 2, 3, 4, 9)]
+    assert third.cursor is None
+
+
+def test_newest_first_pages_go_back_to_the_oldest(ledger: Ledger) -> None:
+    ledger.append([turn(n) for n in range(5)])
+    first = ledger.read(EVERYTHING, PageRequest(limit=3, newest_first=True))
+    ledger.append([turn(9)])
+    second = ledger.read(EVERYTHING, PageRequest(cursor=first.cursor, limit=3, newest_first=True))
+    assert [*first.events, *second.events] == [turn(n) for n in (4, 3, 2, 1, 0)]
+    assert second.cursor is None
+
+
+def test_reading_all_goes_through_every_page(ledger: Ledger) -> None:
+    events = [turn(n) for n in range(1203)]
+    ledger.append(events)
+    assert all_events(ledger) == events
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@given(batches=st.lists(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=6), max_size=6))
+def test_any_sequence_of_appends_leaves_the_set_of_distinct_events_and_their_sums(
+    kind: str, batches: list[list[tuple[int, int]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ledger = MemoryLedger() if kind == "memory" else SqliteLedger(tmp_path_factory.mktemp("ledger") / "usage.db")
+    expected: dict[str, UsageEvent] = {}
+    new = 0
+    for batch in batches:
+        events = [corrected(number, depth) for number, depth in batch]
+        new += ledger.append(events)
+        for event in events:
+            expected.setdefault(event.event_id, event)
+    assert new == len(expected)
+    assert all_events(ledger, UsageQuery(replaced=True)) == list(expected.values())
+    replaced = {event.corrects for event in expected.values()}
+    current = [event for event in expected.values() if event.event_id not in replaced]
+    assert ledger.totals(EVERYTHING) == UsageTotals.of(current)
+    assert ledger.totals(EVERYTHING).audio_ms_in == sum(event.audio_ms_in for event in current)
+    ledger.close()
+
+
+def corrected(number: int, depth: int) -> UsageEvent:
+    event = turn(number)
+    for _ in range(depth):
+        event = as_correction(event, replace(event, audio_ms_in=event.audio_ms_in + 100))
+    return event

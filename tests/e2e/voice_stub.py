@@ -1,0 +1,235 @@
+"""A scripted stand-in for the server, for tests of the browser client: serves the page, plays one side of the socket.
+
+It owns no behaviour of its own: a test hands it a script that says what the server sends and when, and reads what the
+page sent. It speaks the vocabulary of ``docs/contracts`` and the same headers the real server sends with the page.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import numpy as np
+import numpy.typing as npt
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+WEB_DEMO = Path(__file__).parents[2] / "web-demo"
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+OUTPUT_HZ = 24_000
+LIMIT_S = 15.0
+
+Message = dict[str, Any]
+Pcm = npt.NDArray[np.int16]
+_Found = TypeVar("_Found")
+
+
+def speechlike(ms: int, rate_hz: int = OUTPUT_HZ, pitch_hz: float = 180.0) -> Pcm:
+    """A voiced buzz in syllables of 200 ms: energy where speech has it, nothing recorded from anybody."""
+    t = np.arange(ms * rate_hz // 1000) / rate_hz
+    buzz = sum(np.sin(2 * np.pi * pitch_hz * k * t) / k for k in range(1, 9))
+    syllables = np.sin(np.pi * 5 * t) ** 2
+    return np.asarray(0.3 * 32767 * buzz * syllables / 2, dtype=np.int16)
+
+
+class StubCall:
+    """One connection: what the page said on it, and the means to answer."""
+
+    def __init__(self, websocket: WebSocket, stub: VoiceStub) -> None:
+        self._websocket = websocket
+        self._stub = stub
+        self._news = anyio.Condition()
+        self._expected_from = 0
+        self.messages: list[Message] = []
+        self.frames: list[bytes] = []
+        self.closed = anyio.Event()
+
+    async def read(self) -> None:
+        """Takes in everything until the page hangs up."""
+        try:
+            while True:
+                incoming = await self._websocket.receive()
+                if incoming["type"] == "websocket.disconnect":
+                    break
+                if incoming.get("bytes") is not None:
+                    self.frames.append(incoming["bytes"])
+                else:
+                    self.messages.append(json.loads(incoming["text"]))
+                async with self._news:
+                    self._news.notify_all()
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        self.closed.set()
+
+    async def _until(self, look: Callable[[], _Found | None], what: str) -> _Found:
+        try:
+            with anyio.fail_after(LIMIT_S):
+                async with self._news:
+                    while (found := look()) is None:
+                        await self._news.wait()
+                    return found
+        except TimeoutError:
+            said = [message["type"] for message in self.messages]
+            raise AssertionError(f"the page did not {what}; it said {said} and {len(self.frames)} frames") from None
+
+    async def expect(self, kind: str) -> Message:
+        """The next message of this type, after the last one expected."""
+
+        def look() -> Message | None:
+            for index in range(self._expected_from, len(self.messages)):
+                if self.messages[index]["type"] == kind:
+                    self._expected_from = index + 1
+                    return self.messages[index]
+            return None
+
+        return await self._until(look, f"send {kind}")
+
+    async def expect_frames(self, count: int) -> None:
+        """Waits until this many more binary frames have come."""
+        wanted = len(self.frames) + count
+        await self._until(lambda: True if len(self.frames) >= wanted else None, f"send {count} frames")
+
+    async def send(self, kind: str, request_id: str = "session", **fields: Any) -> None:
+        """Sends an event; counts it."""
+        self._stub.event_id += 1
+        message = {"type": kind, "event_id": self._stub.event_id, "request_id": request_id, "timestamp_ms": 0}
+        await self._websocket.send_text(json.dumps(message | fields))
+
+    async def send_audio(self, turn_id: str, pcm: Pcm, start_ms: int = 0) -> None:
+        """Sends a header and then binary frames of 40 ms; each frame counts as an event."""
+        await self.send("voice.audio", turn_id, audio_ms=0, start_ms=start_ms)
+        step = OUTPUT_HZ * 40 // 1000
+        for at in range(0, len(pcm), step):
+            self._stub.event_id += 1
+            await self._websocket.send_bytes(pcm[at : at + step].tobytes())
+
+    async def start(self, **fields: Any) -> Message:
+        """Answers ``voice.start``."""
+        asked = await self.expect("voice.start")
+        defaults: Message = {
+            "session_id": "s-1",
+            "agent_id": "guide",
+            "capabilities": {"vad": "silero", "stt": "whisper-tiny.en", "llm": "smollm2-135m", "tts": "piper-joe"},
+            "input": {"codec": "pcm16", "sample_rate": 16_000},
+            "output": {"codec": "pcm16", "sample_rate": OUTPUT_HZ},
+            "binary": True,
+        }
+        await self.send("session.started", **(defaults | fields))
+        return asked
+
+    async def drop(self) -> None:
+        """Ends the connection as a failing network or server would."""
+        await self._websocket.close(1011)
+        await self.closed.wait()
+
+
+Script = Callable[[StubCall], Awaitable[None]]
+
+
+@dataclass
+class VoiceStub:
+    """The server as a whole. ``script`` runs for each connection; ``refuses`` turns upgrades away."""
+
+    script: Script
+    refuses: bool = False
+    written_answer: str | None = None
+    calls: list[StubCall] = field(default_factory=list[StubCall])
+    refused: int = 0
+    asked: list[Message] = field(default_factory=list[Message])
+    event_id: int = 0
+    failures: list[Exception] = field(default_factory=list[Exception])
+    url: str = ""
+
+    async def voice(self, websocket: WebSocket) -> None:
+        if self.refuses:
+            self.refused += 1
+            await websocket.close()
+            return
+        await websocket.accept()
+        call = StubCall(websocket, self)
+        self.calls.append(call)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(call.read)
+                await self.script(call)
+                await call.closed.wait()
+        except* WebSocketDisconnect:
+            pass
+        except* Exception as group_error:  # noqa: BLE001 - told to the test when it ends
+            self.failures.extend(error for error in group_error.exceptions if isinstance(error, Exception))
+            await websocket.close(1011)
+
+    async def chat(self, request: Request) -> Response:
+        question = await request.json()
+        self.asked.append(question)
+        if self.written_answer is None:
+            error = {"code": "server.overloaded", "message": "The server is full.", "retryable": True}
+            return JSONResponse({"request_id": "r", "error": error}, status_code=503)
+        return StreamingResponse(self._written(question), media_type="text/event-stream")
+
+    async def _written(self, question: Message) -> AsyncIterator[str]:
+        words = (self.written_answer or "").split(" ")
+        for index, word in enumerate(words):
+            token = {"event_id": index + 1, "request_id": "x", "timestamp_ms": 0, "text": f"{word} "}
+            yield f"event: chat.token\ndata: {json.dumps(token | {'type': 'chat.token'})}\n\n"
+        usage = {"in_tokens": 9, "out_tokens": len(words), "tool_calls": 0, "audio_in_s": 0.0, "audio_out_s": 0.0}
+        done = {"type": "chat.complete", "event_id": 99, "request_id": "x", "timestamp_ms": 0}
+        complete = done | {"text": self.written_answer, "interrupted": False, "usage": usage}
+        yield f"event: chat.complete\ndata: {json.dumps(complete)}\n\n"
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[VoiceStub]:
+        """Listens on a free port while the block runs; a script that failed fails the block."""
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        self.url = f"http://localhost:{listener.getsockname()[1]}/"
+        app = Starlette(
+            routes=[
+                WebSocketRoute("/v1/voice/ws", self.voice),
+                Route("/v1/chat/stream", self.chat, methods=["POST"]),
+                Mount("/", _Page(directory=WEB_DEMO, html=True)),
+            ]
+        )
+        config = uvicorn.Config(
+            app, log_level="warning", ws="websockets-sansio", lifespan="off", timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        async with anyio.create_task_group() as group:
+            group.start_soon(server.serve, [listener])
+            try:
+                yield self
+            finally:
+                server.should_exit = True
+        if self.failures:
+            raise self.failures[0]
+
+
+class _Page(StaticFiles):
+    """The page's files, under the policy the real server sends."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        headers: Mapping[str, str] = PAGE_HEADERS
+        response.headers.update(headers)
+        return response

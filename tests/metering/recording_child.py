@@ -1,0 +1,160 @@
+"""A process that records usage until somebody kills it. Run by the crash tests, never collected.
+
+``recording_child.py record <directory> <prefix>``: turns in eight tasks without end. One line per fact on stdout,
+written when it is durable: ``ready``, ``done <prefix> <n>`` (recorded), ``open <prefix> <n>`` (marked, never ended).
+``recording_child.py full <directory>``: fills its disk (or file size limit), frees it, and checks that all got through.
+``recording_child.py step <directory> <n>``: dies by its own hand at the n-th system call or SQL statement that
+matters; prints ``done``/``open`` lines likewise, and ``finished`` when it got to the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import resource
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from usage_events import numbered, opened
+
+from metering.forwarder import RecorderOptions
+from metering.ledger import UsageQuery
+from metering.recorder import UsageRecorder
+from metering.sqlite_ledger import SqliteLedger
+
+_write = os.write
+
+
+def say(*words: object) -> None:
+    _write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+async def record(directory: Path, prefix: str) -> None:
+    recorder = UsageRecorder(
+        SqliteLedger(directory / "usage.db"), directory / "journal", RecorderOptions(segment_bytes=8000)
+    )
+    await recorder.start()
+    say("ready")
+    numbers = itertools.count()
+
+    async def turns() -> None:
+        for number in numbers:
+            event = numbered(number, prefix=prefix)
+            recorder.open_turn(opened(event))
+            if number % 10 == 0:
+                await recorder.record(numbered(next(numbers), prefix=prefix))  # in order: the mark is durable too
+                say("open", prefix, number)
+            else:
+                await recorder.record(event)
+                say("done", prefix, number)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(8):
+            tasks.create_task(turns())
+
+
+async def full(directory: Path) -> None:
+    ballast = directory / "ballast"
+    limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY and not ballast.exists()
+    ledger = SqliteLedger(directory / "usage.db")
+    recorder = UsageRecorder(ledger, directory / "journal")
+    await recorder.start()
+    if limited:  # no file may grow beyond this, as if the disk ended there
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
+    waiting: list[asyncio.Future[None]] = []
+    for number in itertools.count():
+        recorder.open_turn(opened(numbered(number)))
+        waiting.append(recorder.record(numbered(number)))
+        await asyncio.wait(waiting[-1:], timeout=0.05)
+        if recorder.status().journal_failed and recorder.status().ledger_failed and not waiting[-1].done():
+            break
+    say("full", sum(not future.done() for future in waiting))
+    if limited:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    else:
+        ballast.unlink()
+    async with asyncio.timeout(20):
+        await asyncio.gather(*waiting)
+    drained = await recorder.aclose()
+    say("drained", drained, len(waiting), ledger.totals(UsageQuery()).events, *(directory / "journal").iterdir())
+
+
+class Steps:
+    """Counts the steps that change what is on the disk, and dies at one of them."""
+
+    def __init__(self, fatal: int) -> None:
+        self.left = fatal
+
+    def step(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch(self, name: str) -> None:
+        real: Callable[..., Any] = getattr(os, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self.step():
+                if name == "write":
+                    real(args[0], bytes(args[1])[: len(args[1]) // 2])
+                self.die()
+            return real(*args, **kwargs)
+
+        setattr(os, name, call)
+
+    def statement(self, _: str) -> None:
+        if self.step():
+            self.die()
+
+
+class WatchedLedger(SqliteLedger):
+    """The SQLite ledger, with every statement of its connections counted."""
+
+    def __init__(self, path: Path, steps: Steps) -> None:
+        super().__init__(path)
+        self._steps = steps
+
+    def _open(self, *, read_only: bool) -> sqlite3.Connection:
+        self._steps.statement("open")
+        connection = super()._open(read_only=read_only)
+        connection.set_trace_callback(self._steps.statement)
+        return connection
+
+
+async def step(directory: Path, fatal: int) -> None:
+    steps = Steps(fatal)
+    for name in ("write", "fdatasync", "fsync", "mkdir", "unlink", "rmdir", "rename"):
+        steps.watch(name)
+    ledger = WatchedLedger(directory / "usage.db", steps)
+    recorder = UsageRecorder(ledger, directory / "journal", RecorderOptions(segment_bytes=900))
+    await recorder.start()
+    prefix = f"life{fatal}"
+    for number in range(4):
+        recorder.open_turn(opened(numbered(number, prefix=prefix)))
+        if number != 1:
+            await recorder.record(numbered(number, prefix=prefix))
+            say("done", prefix, number)
+            if number == 2:
+                say("open", prefix, 1)
+    await recorder.aclose()
+    ledger.close()
+    say("finished")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["record", where, what]:
+            asyncio.run(record(Path(where), what))
+        case ["full", where]:
+            asyncio.run(full(Path(where)))
+        case ["step", where, which]:
+            asyncio.run(step(Path(where), int(which)))
+        case _:
+            sys.exit(__doc__)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from usage_events import numbered
+
+from metering import sqlite_ledger, sqlite_schema
+from metering.errors import LedgerIncompatible, LedgerUnavailable
+from metering.identity import as_correction
+from metering.ledger import PageRequest, UsageQuery, read_all
+from metering.sqlite_ledger import SqliteLedger
+
+APPENDING_PROCESS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from usage_events import numbered
+from metering.errors import LedgerUnavailable
+from metering.sqlite_ledger import SqliteLedger
+ledger = SqliteLedger(Path({path!r}))
+for number in range({first}, {first} + 60):
+    while True:
+        try:
+            ledger.append([numbered(number), numbered(number % 10)])
+            break
+        except LedgerUnavailable:
+            pass
+ledger.close()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "usage.db"
+
+
+def contents(path: Path) -> set[str]:
+    ledger = SqliteLedger(path)
+    found = {event.request_id for event in read_all(ledger, UsageQuery())}
+    ledger.close()
+    return found
+
+
+def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    ledger.append([numbered(1)])
+    connection = ledger._writing.connection
+    assert connection is not None
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
+    assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
+    ledger.close()
+
+
+def test_an_older_library_gets_the_same_table_without_strict() -> None:
+    connection = sqlite3.connect(":memory:")
+    for statement in sqlite_schema.migrations(strict=False)[0]:
+        connection.execute(statement)
+    assert len(connection.execute("PRAGMA table_info(usage_events)").fetchall()) == 26
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE usage_events SET audio_ms_in = 0",
+        "DELETE FROM usage_events",
+        "UPDATE usage_events SET tenant_id = 'other' WHERE sequence = 1",
+    ],
+)
+def test_nothing_can_be_changed_or_deleted_even_around_the_ledger(path: Path, tampering: str) -> None:
+    ledger = SqliteLedger(path)
+    ledger.append([numbered(1)])
+    connection = sqlite3.connect(path)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute(tampering)
+    connection.close()
+    assert list(read_all(ledger, UsageQuery())) == [numbered(1)]
+    ledger.close()
+
+
+@pytest.mark.parametrize("same", ["sequence", "event_id", "request_id", "corrects"])
+def test_insert_or_replace_replaces_nothing(path: Path, same: str) -> None:
+    original, correction = numbered(1), as_correction(numbered(1), numbered(1))
+    ledger = SqliteLedger(path)
+    ledger.append([original, correction])
+    connection = sqlite3.connect(path)
+    table = [row[1] for row in connection.execute("PRAGMA table_info(usage_events)")]
+    source = 2 if same == "corrects" else 1
+    changed = {"sequence": "99", "event_id": "'evt_other'", "request_id": "'req_other'", "audio_ms_in": "7"}
+    changed.pop(same, None)
+    if same == "corrects":
+        changed.pop("request_id")
+    columns = ", ".join(changed.get(name, name) for name in table)
+    connection.execute(
+        f"INSERT OR REPLACE INTO usage_events SELECT {columns} FROM usage_events WHERE sequence = ?", (source,)
+    )
+    connection.commit()
+    connection.close()
+    assert list(read_all(ledger, UsageQuery(replaced=True))) == [original, correction]
+    ledger.close()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    ledger.append([numbered(1)])
+    ledger.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(LedgerIncompatible):
+        ledger.append([numbered(2)])
+    with pytest.raises(LedgerIncompatible):
+        ledger.totals(UsageQuery())
+    ledger.close()
+
+
+def test_a_file_that_is_no_database_is_unavailable(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(LedgerUnavailable):
+        SqliteLedger(path).append([numbered(1)])
+
+
+def test_a_lock_held_too_long_is_unavailable_and_nothing_is_appended(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_ledger, "BUSY_TIMEOUT_MS", 10)
+    ledger = SqliteLedger(path)
+    ledger.append([numbered(1)])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerUnavailable):
+        ledger.append([numbered(2)])
+    assert ledger.totals(UsageQuery()).events == 1  # readers are not in the way of a writer
+    other.execute("ROLLBACK")
+    other.close()
+    assert ledger.append([numbered(2)]) == 1
+    ledger.close()
+
+
+@pytest.mark.parametrize("what", ["usage.db", "usage.db-wal", "everything"])
+def test_a_removed_file_is_noticed_before_anything_is_acknowledged(path: Path, what: str) -> None:
+    ledger = SqliteLedger(path)
+    ledger.append([numbered(1)])
+
+    def remove(sql: str) -> None:
+        if sql.startswith("COMMIT"):
+            shutil.rmtree(path.parent) if what == "everything" else (path.parent / what).unlink()
+
+    connection = ledger._writing.connection
+    assert connection is not None
+    connection.set_trace_callback(remove)
+    with pytest.raises(LedgerUnavailable):
+        ledger.append([numbered(2)])
+    assert ledger.append([numbered(2)]) in (0, 1)
+    ledger.close()
+    assert numbered(2).request_id in contents(path)
+
+
+def test_a_file_removed_between_calls_is_made_anew(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    ledger.append([numbered(1)])
+    assert ledger.totals(UsageQuery()).events == 1
+    shutil.rmtree(path.parent)
+    assert ledger.totals(UsageQuery()).events == 0
+    assert ledger.append([numbered(2)]) == 1
+    assert ledger.read(UsageQuery(), PageRequest()).events == (numbered(2),)
+    ledger.close()
+
+
+def test_threads_may_append_and_read_at_once(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    with ThreadPoolExecutor(8) as pool:
+        new = sum(pool.map(lambda n: ledger.append([numbered(n // 2)]), range(200)))
+        seen = list(pool.map(lambda _: ledger.totals(UsageQuery()).events, range(8)))
+    assert new == 100
+    assert seen == [100] * 8
+    ledger.close()
+
+
+def test_several_processes_open_and_append_at_once(path: Path) -> None:
+    here = str(Path(__file__).parent)
+    programs = [APPENDING_PROCESS.format(here=here, path=str(path), first=100 * n) for n in range(4)]
+    children = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
+    assert [child.wait(timeout=50) for child in children] == [0] * 4
+    expected = {numbered(100 * n + k).request_id for n in range(4) for k in range(60)}
+    assert contents(path) == expected

@@ -1,0 +1,75 @@
+"""Usage events for the tests of this room: by number, and as Hypothesis strategies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from metering.codec import MAX_COUNT, MAX_EPOCH_MS
+from metering.identity import as_correction, event_id
+from metering.usage import StageProvider, UsageEvent
+
+DAY_MS = 86_400_000
+FIRST_MS = 1_790_000_000_000
+
+
+def numbered(number: int, *, tenant: str = "tenant_a", prefix: str = "req") -> UsageEvent:
+    """A complete event whose every quantity follows from its number."""
+    request = f"{prefix}_{number:06d}"
+    return UsageEvent(
+        event_id=event_id(tenant, request),
+        request_id=request,
+        tenant_id=tenant,
+        user_id=f"user_{number % 3}",
+        session_id=f"session_{number % 5}",
+        agent_id=f"agent_{number % 2}",
+        mode="embedded",
+        started_at=FIRST_MS + number * 1000,
+        ended_at=FIRST_MS + number * 1000 + 800,
+        providers={"stt": StageProvider("whisper", "base.en"), "tts": StageProvider("piper", "joe")},
+        audio_ms_in=number + 1,
+        audio_ms_out=number * 2,
+        audio_ms_synthesized=number * 3,
+        output_tokens=number % 7,
+        latency_ms={"stt": 110, "total": 540},
+        interrupted=number % 4 == 0,
+    )
+
+
+def opened(event: UsageEvent) -> UsageEvent:
+    """What is known of the turn when it is committed."""
+    return replace(event, ended_at=event.started_at, audio_ms_out=0, audio_ms_synthesized=0, latency_ms={})
+
+
+_texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+_counts = st.integers(0, MAX_COUNT)
+_stages = st.sampled_from(["stt", "agent", "tts"])
+
+
+@st.composite
+def events(draw: st.DrawFn) -> UsageEvent:
+    """Any valid event, corrections included."""
+    tenant, request = draw(_texts), draw(_texts)
+    event = UsageEvent(
+        event_id=event_id(tenant, request),
+        request_id=request,
+        tenant_id=tenant,
+        user_id=draw(_texts),
+        session_id=draw(_texts),
+        agent_id=draw(_texts),
+        mode=draw(st.sampled_from(["byok", "managed", "embedded"])),
+        started_at=draw(st.integers(0, MAX_EPOCH_MS)),
+        ended_at=draw(st.integers(0, MAX_EPOCH_MS)),
+        providers=draw(st.dictionaries(_stages, st.builds(StageProvider, _texts, _texts))),
+        audio_ms_in=draw(_counts),
+        audio_ms_out=draw(_counts),
+        input_tokens=draw(_counts),
+        tool_calls=draw(_counts),
+        latency_ms=draw(st.dictionaries(_stages, _counts)),
+        interrupted=draw(st.booleans()),
+        success=draw(st.booleans()),
+        error_code=draw(st.none() | _texts),
+        estimated=draw(st.booleans()),
+    )
+    return as_correction(event, event) if draw(st.booleans()) else event
