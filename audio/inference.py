@@ -7,6 +7,7 @@ work; background work is refused, not queued, once the pool is behind. The compo
 from __future__ import annotations
 
 import asyncio
+import functools
 import heapq
 import threading
 from collections.abc import Callable
@@ -53,16 +54,15 @@ class _Job(Generic[T]):
     answer: asyncio.Future[T] = field(compare=False)
     loop: asyncio.AbstractEventLoop = field(compare=False)
 
-    def execute(self) -> None:
-        """Run the function on this thread and hand its outcome to the loop that waits for it."""
+    def execute(self) -> Callable[[], None]:
+        """Run the function on this thread; returns how to hand its outcome to the loop that waits for it."""
         try:
             value = self.fn()
         except Exception as error:  # noqa: BLE001 - every failure belongs to the waiter
-            self._hand_back(_fail, error)
+            return functools.partial(self._hand_back, _fail, error)
         except BaseException as error:  # noqa: BLE001 - a worker outlives even SystemExit raised by a job
-            self._hand_back(_fail, RuntimeError(f"job ended by {type(error).__name__}"))
-        else:
-            self._hand_back(_succeed, value)
+            return functools.partial(self._hand_back, _fail, RuntimeError(f"job ended by {type(error).__name__}"))
+        return functools.partial(self._hand_back, _succeed, value)
 
     def _hand_back(self, settle: Callable[[asyncio.Future[T], Any], None], outcome: object) -> None:
         try:
@@ -211,11 +211,12 @@ class InferencePool:
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            job.execute()
-            del job  # a waiting thread must not keep the last job's audio alive
+            hand_back = job.execute()
             with self._changed:
                 self._busy -= 1
                 self._completed += 1
+            hand_back()
+            del job, hand_back  # a waiting thread must not keep the last job's audio alive
 
     def _next(self) -> _Job[Any] | None:
         with self._changed:

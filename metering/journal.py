@@ -41,16 +41,15 @@ class Journal:
             raise
 
     def append(self, lines: bytes) -> None:
-        """Add whole lines to the segment; on the disk when this returns. If it raises, rotate before the next one."""
-        try:
-            _write_all(self._file, lines)
-            os.fdatasync(self._file)
-            if not os.path.samestat(os.fstat(self._file), self.segment.stat()):
-                raise FileNotFoundError(errno.ENOENT, "the segment was removed while it was written", self.segment)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._file, self.size)
-            raise
+        """Add whole lines to the segment; on the disk when this returns.
+
+        If it raises, some of them may be there, torn at the end: rotate before the next one.
+        """
+        _write_all(self._file, lines)
+        os.fdatasync(self._file)
+        # A removed file can still be written to, in vain.
+        if not os.path.samestat(os.fstat(self._file), self.segment.stat()):
+            raise FileNotFoundError(errno.ENOENT, "the segment was removed while it was written", self.segment)
         self.size += len(lines)
 
     def rotate(self, head: bytes) -> Path:

@@ -31,6 +31,7 @@ from audio.vad.chain import make_detector
 from audio.vad.port import VadOptions, VoiceActivityDetector
 from server.agent_choice import UnavailableModel, build_agent, build_model
 from server.contracts.health import Stage
+from server.observability.metrics import Metrics
 from server.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,14 @@ class EngineSet:
     def for_sessions(self) -> Engines:
         """What a session works with."""
         return Engines(self._agent, self._stt, self._tts, self._end_of_turn, self._make_detector)
+
+    def watch(self, metrics: Metrics) -> None:
+        """Publish how the inference pool fares."""
+        pool = self.pool
+        metrics.watch("convergio_inference_queued", "Inference jobs waiting for a thread.", lambda: pool.queued)
+        metrics.watch("convergio_inference_busy", "Inference jobs running.", lambda: pool.busy)
+        metrics.watch("convergio_inference_completed", "Inference jobs done since the start.", lambda: pool.completed)
+        metrics.watch("convergio_inference_refused", "Inference jobs refused since the start.", lambda: pool.refused)
 
     async def load(self) -> None:
         """Build and warm every engine, all at the same time; returns when each is ready or given up."""

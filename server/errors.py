@@ -15,6 +15,7 @@ from typing import Any
 
 from agents.errors import AgentError, ModelError, ModelRateLimited, SessionClosed
 from audio.errors import AudioFormatError, EngineError, EngineOverloaded, EngineTimeout
+from metering.errors import RecorderOverloaded
 from server.contracts.errors import ERRORS, ErrorCode, ErrorMeaning
 
 
@@ -72,6 +73,8 @@ def describe(error: BaseException) -> Failure:
         case ModelError():
             wait_s = error.retry_after_s if isinstance(error, ModelRateLimited) else None
             return _failure(ErrorCode(error.code), str(error), retry_after_s=wait_s)
+        case RecorderOverloaded():
+            return _failure(ErrorCode.SERVER_OVERLOADED, retry_after_s=1.0)
         case SessionClosed():
             return _failure(ErrorCode.SESSION_EXPIRED)
         case AudioFormatError():

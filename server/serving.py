@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,7 +79,7 @@ class _Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: a drain comes first."""
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         yield
 
 
@@ -109,17 +109,18 @@ async def running(application: Application, listener: socket.socket) -> AsyncGen
         ws_ping_interval=PING_INTERVAL_S,
         ws_ping_timeout=PING_TIMEOUT_S,
         http="h11",
-        lifespan="on",
+        lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=round(STOP_LIMIT_S),
     )
     server = _Server(config)
-    async with anyio.create_task_group() as tasks:
+    async with application.open(), anyio.create_task_group() as tasks:
         tasks.start_soon(_serve, server, listener)
         with anyio.fail_after(START_LIMIT_S):
-            await application.up.wait()
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await anyio.sleep(0.005)
         host, port = listener.getsockname()[:2]
         try:
             yield RunningServer(host, port)

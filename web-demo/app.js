@@ -37,7 +37,7 @@ function begin() {
   void client.startTalking();
 }
 
-talk.onclick = () => (isRunning() ? client.close() : begin());
+talk.onclick = () => (client.talking || client.activity === 'connecting' ? client.close() : begin());
 talk.onhold = (held) => {
   client.pushToTalk(held);
   showControls();

@@ -17,6 +17,7 @@ from agents.core.writer import Writer
 from agents.loop.speakable import speakable
 from audio.codecs.resample import StreamResampler
 from audio.errors import EngineTimeout
+from audio.stt.port import WordTiming
 from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech
 
 
@@ -68,7 +69,8 @@ class Speaking:
                 if not self._said_anything:
                     self._said_anything = True
                     self._ports.on_first_audio()
-                end_ms = await self._ports.writer.write(self._turn, self._resample.process(piece.samples))
+                words = [self._at_output_rate(word) for word in piece.words]
+                end_ms = await self._ports.writer.write(self._turn, self._resample.process(piece.samples), words)
         return SpokenPhrase(text, start_ms, end_ms, len(spoken))
 
     async def finish(self) -> None:
@@ -90,3 +92,8 @@ class Speaking:
                 return
             yield piece
             limit_s = self._options.limits.tts_gap_s
+
+    def _at_output_rate(self, word: WordTiming) -> WordTiming:
+        made_hz, sent_hz = self._ports.tts.profile.sample_rate_hz, self._options.output_rate_hz
+        start, end = word.start_sample * sent_hz // made_hz, word.end_sample * sent_hz // made_hz
+        return WordTiming(word.text, start, end)

@@ -7,12 +7,14 @@ been heard, so that a held reply can go on from the very sample the user heard l
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from audio.formats import Samples, ms_to_samples, samples_to_ms
 from audio.playout import PlayoutLedger
+from audio.stt.port import WordTiming
 
 KEPT_AFTER_HEARD_MS: Final = 1_500
 """Longer than any word: a resumed reply begins with the word that was cut."""
@@ -50,11 +52,11 @@ class Speech:
         """All audio so far."""
         return samples_to_ms(self._end, self.rate_hz)
 
-    def append(self, samples: Samples) -> None:
+    def append(self, samples: Samples, words: Sequence[WordTiming] = ()) -> None:
         """More audio of the phrase last added to the ledger."""
         self._chunks.append(samples)
         self._end += len(samples)
-        self.ledger.extend(len(samples))
+        self.ledger.extend(len(samples), words)
 
     def take(self, count: int, now_ms: int) -> Samples:
         """The next samples to send, at most ``count``, noted as sent at ``now_ms``."""

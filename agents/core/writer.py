@@ -8,7 +8,7 @@ has ended can no longer say anything. Owned by the session; turns write into it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from agents.core.outbox import Outbox
 from agents.core.speech import Speech
 from agents.events import AudioOut, AudioOutEnded
 from audio.formats import Samples, ms_to_samples, samples_to_ms
+from audio.stt.port import WordTiming
 
 FIRST_CHUNK_MS: Final = 20
 CHUNK_MS: Final = 60
@@ -91,14 +92,14 @@ class Writer:
         speech.ledger.add_segment(text)
         return speech.length_ms
 
-    async def write(self, turn: int, samples: Samples) -> int:
+    async def write(self, turn: int, samples: Samples, words: Sequence[WordTiming] = ()) -> int:
         """More of the phrase's audio, in the rate the turn was opened with; waits while too much is unsent.
 
-        Returns the length of the turn's audio in ms.
+        ``words`` are timed from the start of the phrase in that rate. Returns the length of the turn's audio in ms.
         """
         while (speech := self._of(turn)) is not None:
             if speech.unsent < ms_to_samples(MAX_UNSENT_MS, speech.rate_hz):
-                speech.append(samples)
+                speech.append(samples, words)
                 self._wake.set()
                 return speech.length_ms
             await self._drained.wait()
@@ -158,7 +159,7 @@ class Writer:
     def played(self, turn_id: str | None, ms: int) -> None:
         """The client reports what it has really played of a turn."""
         speech = self._speech
-        if speech is not None and turn_id in (None, speech.turn_id) and not speech.held:
+        if speech is not None and turn_id in (None, speech.turn_id):
             speech.ledger.client_played(ms_to_samples(ms, speech.rate_hz), self._clock_ms())
             self._wake.set()
 

@@ -19,6 +19,7 @@ from audio.errors import EngineUnavailable
 from audio.features import FRAME_SAMPLES, LogMel, to_float
 from audio.formats import HEARING_RATE_HZ, Samples
 from audio.stt.cleaning import clean, is_no_speech
+from audio.stt.segments import is_worth_reading, loud_power, read
 from audio.stt.window import quietest
 
 PROVIDER: Final = "whisper"
@@ -30,9 +31,10 @@ LONGEST_PIECE_SAMPLES: Final = 28 * HEARING_RATE_HZ
 _CUT_FROM_SAMPLES: Final = 15 * HEARING_RATE_HZ
 _CUT_TO_SAMPLES: Final = 25 * HEARING_RATE_HZ
 _SHORTEST_SAMPLES: Final = HEARING_RATE_HZ // 10
-_TOKENS_PER_SECOND: Final = 8
-_TOKENS_AT_LEAST: Final = 12
+_TOKENS_PER_SECOND: Final = 9
+_TOKENS_AT_LEAST: Final = 16
 _MOST_TOKENS: Final = 224
+_MOST_READS: Final = 5
 _PROMPT_PHRASES: Final = 40
 
 
@@ -91,6 +93,7 @@ class WhisperModel:
         except Exception as error:
             raise EngineUnavailable(f"cannot load {directory}: {error}", stage="stt", provider=PROVIDER) from error
         self._log_mel = LogMel(self._model.n_mels)
+        self._first_timestamp: int = self._tokenizer.token_to_id("<|notimestamps|>") + 1
 
     def prompt(self, language: str, phrases: tuple[str, ...] = ()) -> list[int]:
         """The tokens a decode starts from. ``language`` is a two-letter code the model knows."""
@@ -102,7 +105,7 @@ class WhisperModel:
         prompt.append(token("<|startoftranscript|>"))
         if self._model.is_multilingual:
             prompt += [token(f"<|{language}|>"), token("<|transcribe|>")]
-        return [*prompt, token("<|notimestamps|>")]
+        return prompt
 
     def decode(self, samples: Samples, prompt: list[int]) -> Decoded:
         """What was said in 16 kHz audio of any length; beyond 28 s it is cut at its quietest places."""
@@ -116,6 +119,18 @@ class WhisperModel:
     def _decode_piece(self, samples: Samples, prompt: list[int]) -> Decoded:
         if len(samples) < _SHORTEST_SAMPLES:
             return Decoded()
+        loud = loud_power(samples)
+        decoded = Decoded()
+        for _ in range(_MOST_READS):
+            part, heard = self._read(samples, prompt)
+            decoded = decoded.followed_by(part)
+            samples = samples[max(heard, HEARING_RATE_HZ) :]
+            if not is_worth_reading(samples, loud):
+                break
+        return decoded
+
+    def _read(self, samples: Samples, prompt: list[int]) -> tuple[Decoded, int]:
+        """The text of at most 28 s, and how many of the samples it accounts for."""
         limit = min(_MOST_TOKENS, _TOKENS_AT_LEAST + len(samples) * _TOKENS_PER_SECOND // HEARING_RATE_HZ)
         result = self._model.generate(
             self._features(samples),
@@ -130,9 +145,12 @@ class WhisperModel:
         mean_log_probability = float(result.scores[0])
         endless = len(tokens) >= limit
         if is_no_speech(float(result.no_speech_prob), mean_log_probability, endless=endless):
-            return Decoded()
-        text = clean(self._tokenizer.decode(tokens), endless=endless)
-        return Decoded(text, mean_log_probability * len(tokens), len(tokens)) if text else Decoded()
+            return Decoded(), len(samples)
+        heard = read(tokens, self._first_timestamp, len(samples))
+        text = clean(self._tokenizer.decode(heard.tokens), endless=endless)
+        if not text:
+            return Decoded(), heard.samples
+        return Decoded(text, mean_log_probability * len(heard.tokens), len(heard.tokens)), heard.samples
 
     def _features(self, samples: Samples) -> Any:
         seconds = max(_FLOOR_S, len(samples) / HEARING_RATE_HZ + _SILENCE_AFTER_S)

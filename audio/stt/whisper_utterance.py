@@ -35,13 +35,14 @@ Decode = Callable[[Samples], Decoded]
 """Blocking: runs on a thread of the pool."""
 
 _DECODE_LIMIT_S: Final = 15.0
-_COVER_SLACK_SAMPLES: Final = ms_to_samples(10, HEARING_RATE_HZ)
+_COVER_SLACK_SAMPLES: Final = ms_to_samples(20, HEARING_RATE_HZ)
+"""Of audio already known to be silent: less than the detector's own frame."""
 _PARTIAL_EVERY_SAMPLES: Final = ms_to_samples(500, HEARING_RATE_HZ)
 _PARTIAL_WINDOW_SHARE: Final = 10
 """A window ten times the period stretches it: the cost of partials per second of speech stays bounded."""
 _RETRY_SAMPLES: Final = ms_to_samples(100, HEARING_RATE_HZ)
-_QUIET_SAMPLES: Final = ms_to_samples(40, HEARING_RATE_HZ)
-_QUIET_AFTER_SAMPLES: Final = ms_to_samples(200, HEARING_RATE_HZ)
+_QUIET_SAMPLES: Final = ms_to_samples(60, HEARING_RATE_HZ)
+_QUIET_AFTER_SAMPLES: Final = ms_to_samples(120, HEARING_RATE_HZ)
 _FOLD_FROM_SAMPLES: Final = 12 * HEARING_RATE_HZ
 _FOLD_RETRY_SAMPLES: Final = 2 * HEARING_RATE_HZ
 _FOLD_EARLIEST_SAMPLES: Final = 5 * HEARING_RATE_HZ

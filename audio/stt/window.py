@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from audio.formats import HEARING_RATE_HZ, PcmChunk, Samples, ms_to_samples
 
 _FIRST_CAPACITY_SAMPLES: Final = 4 * HEARING_RATE_HZ
 _LONGEST_GAP_SAMPLES: Final = ms_to_samples(300, HEARING_RATE_HZ)
-_FRAME_SAMPLES: Final = ms_to_samples(10, HEARING_RATE_HZ)
+POWER_FRAME_SAMPLES: Final = ms_to_samples(10, HEARING_RATE_HZ)
 _PAUSE_FRAMES: Final = 12
 _QUIET_PEAK: Final = 0.1
 """20 dB below the utterance's recent peaks."""
@@ -95,11 +96,16 @@ def quietest(samples: Samples, first: int, last: int) -> QuietPlace:
 
     It is a pause where those are 20 dB below the loudest tenth of the audio.
     """
-    frames = samples[: len(samples) // _FRAME_SAMPLES * _FRAME_SAMPLES].reshape(-1, _FRAME_SAMPLES)
-    power = np.square(frames, dtype=np.float32).mean(axis=1)
-    searched = power[first // _FRAME_SAMPLES : last // _FRAME_SAMPLES]
+    power = frame_powers(samples)
+    searched = power[first // POWER_FRAME_SAMPLES : last // POWER_FRAME_SAMPLES]
     smooth = np.convolve(searched, np.full(_PAUSE_FRAMES, 1 / _PAUSE_FRAMES, dtype=np.float32), mode="valid")
     # Of equally quiet places the last one is taken: more text is committed at once.
     at = len(smooth) - 1 - int(np.argmin(smooth[::-1]))
-    index = (first // _FRAME_SAMPLES + at + _PAUSE_FRAMES // 2) * _FRAME_SAMPLES
+    index = (first // POWER_FRAME_SAMPLES + at + _PAUSE_FRAMES // 2) * POWER_FRAME_SAMPLES
     return QuietPlace(index, is_pause=bool(smooth[at] < 0.01 * np.percentile(power, 90)))
+
+
+def frame_powers(samples: Samples) -> npt.NDArray[np.float32]:
+    """Mean square of each whole 10 ms."""
+    frames = samples[: len(samples) // POWER_FRAME_SAMPLES * POWER_FRAME_SAMPLES].reshape(-1, POWER_FRAME_SAMPLES)
+    return np.square(frames, dtype=np.float32).mean(axis=1)

@@ -150,7 +150,7 @@ class PiperTextToSpeech:
         rate_hz = self._voice.sample_rate_hz
         shaper = PauseShaper(threshold=_SILENCE_THRESHOLD, lead_samples=ms_to_samples(self._options.lead_ms, rate_hz))
         sounds = model.speak(self._utterance(phonemes, request))
-        pause_ms = _PAUSES_MS.get(phonemes[-1], _NO_PUNCTUATION_PAUSE_MS) / request.rate
+        pause_ms = _PAUSES_MS.get(phonemes[-1], _NO_PUNCTUATION_PAUSE_MS) / max(request.rate, 0.5)
         return partial(_step, sounds, shaper, self._options.gain, ms_to_samples(round(pause_ms), rate_hz))
 
     def _utterance(self, phonemes: Sequence[str], request: SpeechRequest) -> Utterance:

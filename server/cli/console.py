@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from server.settings import plain_output_wanted
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+PIPE_WIDTH: Final = 160
 
 
 def console(*, err: bool = False) -> Console:
@@ -20,8 +22,9 @@ def console(*, err: bool = False) -> Console:
     from rich.console import Console  # noqa: PLC0415 - slow to import, and not every command needs it
 
     stream = sys.stderr if err else sys.stdout
-    plain = plain_output_wanted() or not stream.isatty()
-    return Console(file=stream, no_color=plain, highlight=False, soft_wrap=not stream.isatty())
+    terminal = stream.isatty()
+    width = None if terminal else PIPE_WIDTH
+    return Console(file=stream, no_color=plain_output_wanted() or not terminal, highlight=False, width=width)
 
 
 def print_json(value: Any) -> None:

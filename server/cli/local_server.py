@@ -17,7 +17,7 @@ from server.settings import load_settings
 @asynccontextmanager
 async def local_server(progress: Callable[[str | None], None]) -> AsyncGenerator[str]:
     """The URL of a server whose engines are ready; it ends with the body. Raises SettingsError, CannotListen."""
-    settings = load_settings(host="127.0.0.1", port=0, log={"level": "warning"})
+    settings = load_settings(host="127.0.0.1", port=0, log={"level": "error"})
     configure_logging(settings.log)
     application = Application(settings, on_report=lambda report: progress(f"{report.stage}: {report.words}"))
     async with running(application, listen(settings.host, settings.port)) as server:

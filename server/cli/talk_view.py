@@ -60,7 +60,7 @@ class TalkView:
             case "chat.token":
                 turn = conversation.turns[-1] if conversation.turns else None
                 self.progress(f"agent: {'' if turn is None else turn.answer}")
-            case "chat.complete":
+            case "chat.complete" if message["text"]:
                 note = " (interrupted)" if message["interrupted"] else ""
                 self._line("agent", f"{message['text']}{note}", "green")
             case "voice.interrupted":

@@ -14,6 +14,7 @@ from typing import Final
 
 import anyio
 
+from agents.core.options import Identity as SessionIdentity
 from agents.core.session import Session
 from agents.errors import SessionClosed
 from agents.events import (
@@ -50,9 +51,13 @@ class LiveSession:
     """A hosted conversation. All methods are for the event loop."""
 
     def __init__(
-        self, session_id: str, owner: Identity, session: Session, delivery: Delivery, metrics: Metrics
+        self, identity: SessionIdentity, owner: Identity, session: Session, delivery: Delivery, metrics: Metrics
     ) -> None:
-        self.session_id = session_id
+        self.identity = identity
+        self.session_id = identity.session_id
+        self.agent_id: str | None = None
+        self.turn_id: str | None = None
+        """The turn in progress, or the last one."""
         self.owner = owner
         self.session = session
         self.delivery = delivery
@@ -108,6 +113,12 @@ class LiveSession:
         self.session.outbox.emit(SessionDraining(grace_ms))
         self._end_if_drained()
 
+    def leave(self) -> None:
+        """The server goes away now."""
+        if self._ending is None:
+            self._ending = Ending(GOING_AWAY, ERRORS[ErrorCode.SERVER_DRAINING].sentence)
+            self.session.close()
+
     @property
     def connection(self) -> Connection | None:
         """The socket that is attached."""
@@ -161,6 +172,7 @@ class LiveSession:
             for frame in self.delivery.frames(event):
                 await self._send(frame)
             if isinstance(event, SessionStarted):
+                self.agent_id = event.agent_id
                 self.started.set()
         if outbox.overflowed:
             self._metrics.connections_cut.labels("outbox_overflow").inc()
@@ -179,6 +191,7 @@ class LiveSession:
     def _note(self, event: ServerEvent) -> None:
         match event:
             case TurnStarted():
+                self.turn_id = event.turn_id
                 self._open_turns.add(event.turn_id)
                 self._user_speaks = False
                 self.touch()
@@ -195,7 +208,7 @@ class LiveSession:
     def _end_if_drained(self) -> None:
         busy = self._connection is not None and (self._user_speaks or bool(self._open_turns))
         if self._draining and not busy:
-            self.end(ErrorCode.SERVER_DRAINING)
+            self.leave()
 
     async def _farewell(self, connection: Connection) -> None:
         ending = self._ending or Ending()

@@ -61,6 +61,12 @@ class SessionRegistry:
                 ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S, details={"retry_after_s": RETRY_AFTER_S}
             )
 
+    def require_hope(self) -> None:
+        """Raise Refused where neither a new session nor an old one to come back to can be had."""
+        if any(live.connection is None for live in self._live.values()) and not self._draining:
+            return
+        self.require_room()
+
     def host(self, live: LiveSession) -> None:
         """Run a session until it ends. Raises Refused where there is no room."""
         self.require_room()
@@ -102,7 +108,7 @@ class SessionRegistry:
         with anyio.move_on_after(grace_s):
             await _all_ended(hosted)
         for live in hosted:
-            live.end(ErrorCode.SERVER_DRAINING)
+            live.leave()
         with anyio.move_on_after(LAST_WORDS_S):
             await _all_ended(hosted)
 

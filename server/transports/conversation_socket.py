@@ -62,7 +62,7 @@ class ConversationSocket:
         request_id: str = scope["state"]["request_id"]
         browser = header(scope["headers"], b"origin") is not None
         try:
-            self._host.require_room_or_waiting()
+            self._host.registry.require_hope()
         except Refused as refused:
             # A page cannot read the answer to a refused handshake: it is told over the socket, when it starts.
             if not browser:
@@ -220,8 +220,7 @@ class _Reader:
                 if turn_id is None or turn_id == live.turn_id:
                     session.cancel()
             case Played(audio_ms, turn_id):
-                if (turn := turn_id or live.turn_id) is not None:
-                    session.played(turn, audio_ms)
+                session.played(turn_id, audio_ms)
             case Stop():
                 live.end()
             case Update(settings):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import wave
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ FLAGS: Sequence[str] = (
 
 
 @asynccontextmanager
-async def chromium(microphone: Path | None = None, *, loop: bool = True) -> AsyncIterator[Browser]:
+async def chromium(microphone: Path | None = None, *, loop: bool = True) -> AsyncGenerator[Browser]:
     """A browser whose microphone plays ``microphone`` (a wav), over and over or once; the built-in beep without."""
     from playwright.async_api import async_playwright  # noqa: PLC0415 - only where a browser test runs
 
@@ -59,7 +59,7 @@ async def chromium(microphone: Path | None = None, *, loop: bool = True) -> Asyn
 
 
 @asynccontextmanager
-async def open_page(browser: Browser, url: str, **context_options: Any) -> AsyncIterator[Page]:
+async def open_page(browser: Browser, url: str, **context_options: Any) -> AsyncGenerator[Page]:
     """The page at ``url`` in a context of its own; any error on its console fails the block."""
     context = await browser.new_context(**context_options)
     page = await context.new_page()

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -21,21 +20,11 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-WEB_DEMO = Path(__file__).parents[2] / "web-demo"
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+from server.routes.page import page_routes
+
 OUTPUT_HZ = 24_000
 LIMIT_S = 15.0
 
@@ -80,17 +69,18 @@ class StubCall:
         except (WebSocketDisconnect, RuntimeError):
             pass
         self.closed.set()
+        async with self._news:
+            self._news.notify_all()
 
     async def _until(self, look: Callable[[], _Found | None], what: str) -> _Found:
-        try:
-            with anyio.fail_after(LIMIT_S):
-                async with self._news:
-                    while (found := look()) is None:
-                        await self._news.wait()
-                    return found
-        except TimeoutError:
-            said = [message["type"] for message in self.messages]
-            raise AssertionError(f"the page did not {what}; it said {said} and {len(self.frames)} frames") from None
+        with anyio.move_on_after(LIMIT_S):
+            async with self._news:
+                while (found := look()) is None and not self.closed.is_set():
+                    await self._news.wait()
+            if found is not None:
+                return found
+        said = [message["type"] for message in self.messages]
+        raise AssertionError(f"the page did not {what}; it said {said} and {len(self.frames)} frames")
 
     async def expect(self, kind: str) -> Message:
         """The next message of this type, after the last one expected."""
@@ -176,8 +166,9 @@ class VoiceStub:
         except* WebSocketDisconnect:
             pass
         except* Exception as group_error:  # noqa: BLE001 - told to the test when it ends
-            self.failures.extend(error for error in group_error.exceptions if isinstance(error, Exception))
-            await websocket.close(1011)
+            self.failures.extend(group_error.exceptions)
+            with suppress(WebSocketDisconnect):
+                await websocket.close(1011)
 
     async def chat(self, request: Request) -> Response:
         question = await request.json()
@@ -198,17 +189,24 @@ class VoiceStub:
         yield f"event: chat.complete\ndata: {json.dumps(complete)}\n\n"
 
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[VoiceStub]:
+    async def serve(self) -> AsyncGenerator[VoiceStub]:
         """Listens on a free port while the block runs; a script that failed fails the block."""
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            async with self._listen(listener):
+                yield self
+        if self.failures:
+            raise self.failures[0]
+
+    @asynccontextmanager
+    async def _listen(self, listener: socket.socket) -> AsyncGenerator[None]:
         self.url = f"http://localhost:{listener.getsockname()[1]}/"
         app = Starlette(
             routes=[
                 WebSocketRoute("/v1/voice/ws", self.voice),
                 Route("/v1/chat/stream", self.chat, methods=["POST"]),
-                Mount("/", _Page(directory=WEB_DEMO, html=True)),
+                *page_routes(),
             ]
         )
         config = uvicorn.Config(
@@ -218,18 +216,6 @@ class VoiceStub:
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve, [listener])
             try:
-                yield self
+                yield
             finally:
                 server.should_exit = True
-        if self.failures:
-            raise self.failures[0]
-
-
-class _Page(StaticFiles):
-    """The page's files, under the policy the real server sends."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        headers: Mapping[str, str] = PAGE_HEADERS
-        response.headers.update(headers)
-        return response

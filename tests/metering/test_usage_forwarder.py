@@ -104,6 +104,16 @@ def test_a_failing_ledger_makes_no_event_wait_or_go_missing(forwarder: Forwarder
     assert in_ledger(ledger) == [numbered(n) for n in range(20)]
 
 
+def test_one_outage_after_another_is_caught_up_with(forwarder: Forwarder, ledger: UnreliableLedger) -> None:
+    for number in range(12):
+        ledger.script = ["fails"]
+        assert forwarder.take([opened(numbered(number))], [numbered(number)], number)
+        assert len(in_ledger(ledger)) == number
+        forwarder.forward(forwarder.retry_at_s or 0)
+        assert in_ledger(ledger)[-1] == numbered(number)
+    assert forwarder.retry_at_s is None
+
+
 def test_a_failing_ledger_is_tried_less_and_less_often_up_to_a_limit(
     forwarder: Forwarder, ledger: UnreliableLedger
 ) -> None:

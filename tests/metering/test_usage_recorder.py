@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -210,7 +211,7 @@ async def test_closing_waits_for_what_is_under_way_and_then_nothing_is_taken(
     assert await recorder.aclose()
     assert all(future.done() for future in waiting)
     assert len(kept(ledger)) == 20
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
     with pytest.raises(RecorderClosed):
         recorder.record(numbered(21))
     with pytest.raises(RecorderClosed):
@@ -266,15 +267,15 @@ async def test_a_database_locked_by_another_process_delays_no_event_and_gets_all
     recorder = UsageRecorder(ledger, tmp_path / "journal")
     await recorder.start()
     await recorder.record(numbered(0))
-    other = subprocess.Popen(
-        [sys.executable, "-c", LOCKING_PROCESS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", LOCKING_PROCESS, str(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert other.stdout is not None
-    assert await asyncio.to_thread(other.stdout.readline) == b"locked\n"
+    assert await other.stdout.readline() == b"locked\n"
     await asyncio.gather(*(recorder.record(numbered(n)) for n in range(1, 50)))
     assert recorder.status().ledger_failed
     assert ledger.totals(UsageQuery()).events == 1
-    other.communicate(b"\n", timeout=10)
+    await other.communicate(b"\n")
     assert await recorder.aclose()
     assert list(read_all(ledger, UsageQuery())) == [numbered(n) for n in range(50)]
     ledger.close()

@@ -213,20 +213,16 @@ export class SessionLink {
 
   /** @param {ServerMessage} message */
   #receive(message) {
-    if (message.type === 'session.started') {
-      this.#sessionId = message.session_id;
-      this.#lastEventId = message.event_id;
-    } else if (message.type !== 'session.resumed') {
-      // Seen before the drop already. (A resume answers first; what was missed follows with the ids it had.)
-      if (message.event_id <= this.#lastEventId && this.#greeted === null) return;
-      this.#lastEventId = Math.max(this.#lastEventId, message.event_id);
-    }
+    if (message.type === 'session.started') this.#sessionId = message.session_id;
+    const greets = message.type === 'session.started' || message.type === 'session.resumed';
+    // Seen before the drop already. (A greeting says from which event on the server counts.)
+    if (!greets && this.#greeted === null && message.event_id <= this.#lastEventId) return;
+    if (greets || this.#greeted === null) this.#lastEventId = message.event_id;
     if (this.#greeted !== null && message.type === 'error') {
       this.#greeted(new Refused(message));
       return; // the reason is told with the state `failed`, unless the next attempt mends it
     }
-    const greeted = message.type === 'session.started' || message.type === 'session.resumed';
-    if (greeted) this.#greeted?.();
+    if (greets) this.#greeted?.();
     this.onmessage(message);
   }
 

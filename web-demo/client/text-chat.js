@@ -1,30 +1,81 @@
 /**
  * Conversation in writing over plain HTTP (`POST /v1/chat/stream`, server-sent events): the way that is left when no
- * socket can be had. Knows nothing of audio. Driven by `voice-client.js`.
+ * socket can be had. The server keeps nothing between requests, so what was said before goes along. Knows nothing of
+ * audio. Driven by `voice-client.js`.
  *
  * @typedef {import('./types.js').ServerMessage} ServerMessage
  */
 
 const ANSWER_LIMIT_MS = 60_000;
+const KEPT_ENTRIES = 40;
+
+export class WrittenChat {
+  #url;
+  #agentId;
+  /** @type {{ role: 'user' | 'assistant', text: string }[]} */
+  #history = [];
+  #current = new AbortController();
+
+  /**
+   * @param {URL} url
+   * @param {string} [agentId]
+   */
+  constructor(url, agentId) {
+    this.#url = url;
+    this.#agentId = agentId;
+  }
+
+  /**
+   * Something was said, in voice or in writing: the agent will know it.
+   * @param {'user' | 'assistant'} role
+   * @param {string} text
+   */
+  remember(role, text) {
+    if (text === '') return;
+    this.#history.push({ role, text });
+    if (this.#history.length > KEPT_ENTRIES) this.#history.shift();
+  }
+
+  /**
+   * Asks, and hands on each event of the answer as it comes. A question still being answered is given up.
+   * @param {string} prompt
+   * @param {string} requestId the turn's id; every event carries it
+   * @param {(message: ServerMessage) => void} onmessage
+   * @returns {Promise<boolean>} false when it was stopped; rejects with a sentence for people when there is no answer
+   */
+  async ask(prompt, requestId, onmessage) {
+    this.stop();
+    const current = new AbortController();
+    this.#current = current;
+    try {
+      const body = { prompt, request_id: requestId, agent_id: this.#agentId, history: this.#history };
+      const response = await fetch(this.#url, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' },
+        body: JSON.stringify(body),
+        signal: AbortSignal.any([current.signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]),
+      });
+      if (!response.ok || response.body === null) throw new Error(await refusal(response));
+      await readEvents(response.body, (message) => onmessage({ ...message, request_id: requestId }));
+      return true;
+    } catch (error) {
+      if (current.signal.aborted) return false;
+      throw error;
+    }
+  }
+
+  stop() {
+    this.#current.abort();
+  }
+}
 
 /**
- * Asks, and hands on each event of the answer as it comes.
- * @param {string | URL} url
- * @param {{ prompt: string, agent_id?: string, request_id: string }} question
+ * @param {ReadableStream<Uint8Array<ArrayBuffer>>} body
  * @param {(message: ServerMessage) => void} onmessage
- * @param {AbortSignal} signal
- * @returns {Promise<void>} when the answer is complete; rejects with a sentence for people when it cannot be had
  */
-export async function askInWriting(url, question, onmessage, signal) {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' },
-    body: JSON.stringify(question),
-    signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]),
-  });
-  if (!response.ok || response.body === null) throw new Error(await refusal(response));
+async function readEvents(body, onmessage) {
   let pending = '';
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;

@@ -15,7 +15,7 @@ import { CAPTURE_HZ, Microphone } from './microphone.js';
 import { ReplyPlayer } from './reply-player.js';
 import { SessionLink } from './session-link.js';
 import { SocketTransport } from './socket-transport.js';
-import { askInWriting } from './text-chat.js';
+import { WrittenChat } from './text-chat.js';
 
 const PLAYBACK_HZ = 24_000;
 /** Speech that stopped and became no turn within this time was none. */
@@ -27,26 +27,26 @@ const RETRY_DELAYS_MS = [300, 1000, 2500];
 export class VoiceClient extends EventTarget {
   #settings;
   #deviceId;
-  #chatUrl;
   #link;
   #microphone = new Microphone();
   #player = new ReplyPlayer();
   #facts = { ...AT_REST };
   #activity = activityOf(AT_REST);
   #turnId = '';
+  #question = '';
   #settleTimer = 0;
   /** The user's turn was ended by hand; whether it held any words is not known yet. */
   #awaitsTurn = false;
   #releaseTimer = 0;
   #transmitting;
-  #writing = new AbortController();
+  #writing;
 
   /** @param {import('./types.js').VoiceClientOptions} options */
   constructor({ url, chatUrl, settings = {}, deviceId, retryDelaysMs = RETRY_DELAYS_MS } = {}) {
     super();
     const socketUrl = new URL(url ?? '/v1/voice/ws', location.href);
     socketUrl.protocol = socketUrl.protocol.replace('http', 'ws');
-    this.#chatUrl = new URL(chatUrl ?? '/v1/chat/stream', location.href);
+    this.#writing = new WrittenChat(new URL(chatUrl ?? '/v1/chat/stream', location.href), settings.agent_id);
     this.#settings = settings;
     this.#transmitting = !this.#isPushToTalk();
     this.#deviceId = deviceId;
@@ -63,6 +63,7 @@ export class VoiceClient extends EventTarget {
     this.#microphone.onended = () => this.#withoutMicrophone('The microphone was disconnected.');
     this.#player.onplayback = (playback) => {
       this.#update({ agentSpeaking: playback.state === 'playing' });
+      if (playback.state === 'drained') this.#update({ answering: false });
       this.#emit('playback', playback);
     };
     this.#player.onplayed = (turnId, heardMs) => {
@@ -184,7 +185,7 @@ export class VoiceClient extends EventTarget {
 
   /** Stops the agent: silence at once, and the server is told. */
   cancel() {
-    this.#writing.abort();
+    this.#writing.stop();
     this.#player.silence(this.#turnId);
     if (this.#facts.answering || this.#facts.agentSpeaking) {
       this.#link.send({ type: 'voice.cancel', ...(this.#turnId && { request_id: this.#turnId }) });
@@ -211,7 +212,7 @@ export class VoiceClient extends EventTarget {
 
   /** Ends the conversation and lets microphone and loudspeaker go. */
   close() {
-    this.#writing.abort();
+    this.#writing.stop();
     this.#link.close();
     this.#player.close();
   }
@@ -286,20 +287,17 @@ export class VoiceClient extends EventTarget {
    * @param {string} requestId
    */
   async #askInWriting(prompt, requestId) {
-    this.#writing.abort();
-    const writing = new AbortController();
-    this.#writing = writing;
-    const question = { prompt, request_id: requestId, agent_id: this.#settings.agent_id };
+    this.#turnId = requestId;
+    this.#question = prompt;
     this.#update({ answering: true });
     try {
-      await askInWriting(this.#chatUrl, question, (message) => this.#receive({ ...message, request_id: requestId }), writing.signal);
+      const answered = await this.#writing.ask(prompt, requestId, (message) => this.#receive(message));
+      if (!answered) return;
     } catch (error) {
-      if (writing.signal.aborted) return;
       const message = error instanceof Error ? error.message : String(error);
       this.#emit('error', { type: 'error', code: 'internal', message, retryable: true, request_id: requestId });
-    } finally {
-      if (this.#writing === writing) this.#update({ answering: false });
     }
+    this.#update({ answering: false });
   }
 
   // -------------------------------------------------------------------------------------------------------- inwards
@@ -322,6 +320,7 @@ export class VoiceClient extends EventTarget {
         clearTimeout(this.#settleTimer);
         this.#awaitsTurn = false;
         this.#turnId = message.request_id;
+        this.#question = message.text;
         this.#update({ userSpeaking: false, held: false, answering: true });
         break;
       case 'voice.interrupted':
@@ -331,6 +330,10 @@ export class VoiceClient extends EventTarget {
         this.#update({ held: false, userSpeaking: false });
         break;
       case 'chat.complete':
+        this.#writing.remember('user', this.#question);
+        this.#writing.remember('assistant', message.text);
+        this.#update({ answering: false, held: false });
+        break;
       case 'error':
         this.#update({ answering: false, held: false });
         break;

@@ -52,8 +52,8 @@ export class Waterfall {
    */
   addUsage(requestId, { audio_in_s, audio_out_s, in_tokens, out_tokens, tool_calls }) {
     const facts = [
-      ['Heard', `${audio_in_s.toFixed(1)} s`],
-      ['Spoken', `${audio_out_s.toFixed(1)} s`],
+      ['Heard you', `${audio_in_s.toFixed(1)} s`],
+      ['Spoke', `${audio_out_s.toFixed(1)} s`],
       ['Tokens in', String(in_tokens)],
       ['Tokens out', String(out_tokens)],
     ];
@@ -89,7 +89,7 @@ function table(title, stages) {
 function row({ stage, start_ms, duration_ms, provider }, from, span) {
   const name = element('th', '', STAGES[stage] ?? stage);
   name.scope = 'row';
-  name.append(element('small', '', provider ? `${stage} · ${provider}` : stage));
+  if (stage !== 'total') name.append(element('small', '', provider ? `${stage} · ${provider}` : stage));
   const bar = element('span', 'bar', element('span', 'for-readers', `from ${Math.round(start_ms)} ms`));
   bar.style.setProperty('--from', String((start_ms - from) / span));
   bar.style.setProperty('--width', String(duration_ms / span));

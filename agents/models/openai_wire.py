@@ -1,0 +1,177 @@
+"""Chat Completions as its many servers really speak it: our values to JSON, streamed chunks back to model events.
+
+Pure: no client, no clock. The format is OpenAI's "Create chat completion" with streaming; what Ollama, vLLM,
+llama.cpp and Azure do differently (no usage, empty or repeated tool-call ids, null deltas, chunks without choices,
+one index for several calls) is tolerated here. Driven by ``agents.models.openai_compatible``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from agents.models.port import Finished, Message, ModelRequest, TokenUsage, ToolRequest
+from agents.models.tokens import estimate_usage
+
+if TYPE_CHECKING:
+    from openai.types import CompletionUsage
+    from openai.types.chat import ChatCompletionChunk
+    from openai.types.chat.chat_completion_chunk import ChoiceDelta, ChoiceDeltaToolCall
+
+FinishReason = Literal["stop", "length", "tools", "filtered"]
+
+_REASONS: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tools",
+    "function_call": "tools",
+    "content_filter": "filtered",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The optional parameters a server takes. Learned from its refusals, see ``without``."""
+
+    limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    limit_swapped: bool = False
+    temperature: bool = True
+    stream_options: bool = True
+
+    def without(self, parameter: str) -> Dialect | None:
+        """The dialect of a server that refused ``parameter``; ``None`` where nothing can be done about it."""
+        if parameter == self.limit_name and not self.limit_swapped:
+            other = "max_completion_tokens" if parameter == "max_tokens" else "max_tokens"
+            return replace(self, limit_name=other, limit_swapped=True)
+        if parameter == "temperature" and self.temperature:
+            return replace(self, temperature=False)
+        if parameter.startswith("stream_options") and self.stream_options:
+            return replace(self, stream_options=False)
+        return None
+
+
+def request_body(request: ModelRequest, model: str, dialect: Dialect) -> dict[str, Any]:
+    """The JSON body of a streamed completion."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [_message(message) for message in request.messages],
+        "stream": True,
+        dialect.limit_name: request.max_output_tokens,
+    }
+    if dialect.temperature:
+        body["temperature"] = request.temperature
+    if dialect.stream_options:
+        body["stream_options"] = {"include_usage": True}
+    if request.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+            }
+            for tool in request.tools
+        ]
+    return body
+
+
+def _message(message: Message) -> dict[str, Any]:
+    wire: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    if message.tool_requests:
+        wire["content"] = message.text or None
+        wire["tool_calls"] = [
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_requests
+        ]
+    return wire
+
+
+@dataclass(slots=True)
+class _Call:
+    index: int
+    call_id: str
+    name: str
+    arguments: str
+
+
+class CompletionReader:
+    """Reads one streamed completion. ``feed`` every chunk; then ``tool_requests`` and ``finished``."""
+
+    def __init__(self, request: ModelRequest) -> None:
+        self._request = request
+        self._calls: list[_Call] = []
+        self._text: list[str] = []
+        self._reason: FinishReason | None = None
+        self._usage: TokenUsage | None = None
+
+    @property
+    def complete(self) -> bool:
+        """The server said why it stopped; only the usage may still come."""
+        return self._reason is not None
+
+    def feed(self, chunk: ChatCompletionChunk) -> str:
+        """Take one chunk; the text it adds, often empty."""
+        if chunk.usage is not None:
+            self._usage = _usage(chunk.usage)
+        if not chunk.choices:  # the usage report, Azure's prompt filter; null on some servers
+            return ""
+        choice = chunk.choices[0]
+        if choice.finish_reason:
+            self._reason = _REASONS.get(choice.finish_reason, "stop")
+        # The SDK types this as never null; servers disagree.
+        delta = cast("ChoiceDelta | None", choice.delta)
+        if delta is None:
+            return ""
+        for call in delta.tool_calls or ():
+            self._add_call(call)
+        text = delta.content or delta.refusal or ""
+        if text:
+            self._text.append(text)
+        return text
+
+    def tool_requests(self) -> tuple[ToolRequest, ...]:
+        """The tools asked for, in order, with an id each. A call without a name is not one."""
+        named = [call for call in self._calls if call.name]
+        return tuple(
+            ToolRequest(call.call_id or f"call_{number}", call.name, call.arguments or "{}")
+            for number, call in enumerate(named)
+        )
+
+    def finished(self) -> Finished:
+        """The closing event; usage is estimated where the server reported none."""
+        usage = self._usage
+        if usage is None:
+            written = "".join(self._text) + "".join(call.name + call.arguments for call in self._calls)
+            usage = estimate_usage(self._request.messages, written)
+        reason = self._reason or "stop"
+        # Some servers close a round of tool calls with "stop".
+        return Finished("tools" if reason == "stop" and self.tool_requests() else reason, usage)
+
+    def _add_call(self, delta: ChoiceDeltaToolCall) -> None:
+        name = (delta.function.name if delta.function else None) or ""
+        arguments = (delta.function.arguments if delta.function else None) or ""
+        call_id = delta.id or ""
+        call = self._open_call(delta.index, call_id, name)
+        if call is None:
+            self._calls.append(_Call(delta.index, call_id, name, arguments))
+            return
+        call.call_id = call.call_id or call_id
+        call.name = call.name or name
+        call.arguments += arguments
+
+    def _open_call(self, index: int, call_id: str, name: str) -> _Call | None:
+        for call in reversed(self._calls):
+            if call.index != index:
+                continue
+            # Some servers give every call index 0: a new id, or a whole new name, is a new call.
+            other_id = bool(call_id and call.call_id and call_id != call.call_id)
+            named_again = bool(name and call.name and not call_id)
+            return None if other_id or named_again else call
+        return None
+
+
+def _usage(usage: CompletionUsage) -> TokenUsage:
+    details = usage.prompt_tokens_details
+    cached = (details.cached_tokens if details else None) or 0
+    return TokenUsage(usage.prompt_tokens or 0, cached, usage.completion_tokens or 0)

@@ -1,0 +1,137 @@
+"""One question in writing, answered outside any session: the agent loop with an account of its own.
+
+Yields the same events a session would, ending with ``TurnCompleted`` (its usage is durable by then) or ``Failed``.
+Knows no HTTP; driven by ``server.routes.chat``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from agents.core.accounts import TurnAccount
+from agents.core.options import Identity, StageLimits
+from agents.errors import ModelError
+from agents.events import (
+    Failed,
+    ReplyText,
+    ServerEvent,
+    StageLatency,
+    ToolCalled,
+    ToolReturned,
+    TurnCompleted,
+    TurnLatency,
+    TurnStarted,
+)
+from agents.loop.agent import Agent, ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolEnded, ToolStarted
+from agents.loop.history import History
+from metering.usage import StageProvider
+from server.errors import describe
+from server.host import Host
+
+logger = logging.getLogger(__name__)
+
+DURABLE_LIMIT_S: Final = 10.0
+_LIMITS: Final = StageLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, after what was said before. ``turn_id`` is the request's id."""
+
+    turn_id: str
+    prompt: str
+    identity: Identity
+    history: History
+
+
+class ChatTurn:
+    """Answers one question. ``events`` may be consumed once."""
+
+    def __init__(self, host: Host, agent: Agent, question: Question) -> None:
+        self._host = host
+        self._agent = agent
+        self._question = question
+        self._account = TurnAccount(question.turn_id, agent.spec.agent_id, host.epoch_ms())
+        self._began_at_s = time.monotonic()
+        self._stages: tuple[StageLatency, ...] = ()
+        self._text = ""
+        self._recorded = False
+
+    async def events(self) -> AsyncGenerator[ServerEvent]:
+        """The answer as it is made. Raises RecorderOverloaded before the first event."""
+        question, account = self._question, self._account
+        provider = self._agent.profile
+        account.providers["agent"] = StageProvider(provider.provider, provider.model)
+        self._host.recorder.open_turn(account.event(question.identity, self._host.epoch_ms(), ()))
+        failed: Failed | None = None
+        try:
+            yield TurnStarted(question.turn_id, question.prompt, "text")
+            try:
+                async with aclosing(self._parts()) as parts:
+                    async for event in parts:
+                        yield event
+            except (ModelError, TimeoutError) as error:
+                failure = describe(error)
+                account.error_code = failure.code.value
+                retryable = failure.meaning.retryable
+                failed = Failed(failure.code.value, failure.message, retryable, question.turn_id)
+            await self._record()
+            yield failed or TurnCompleted(question.turn_id, self._text, False, account.usage())
+        finally:
+            if not self._recorded:  # the client went away
+                account.interrupted = True
+                with anyio.CancelScope(shield=True), anyio.move_on_after(DURABLE_LIMIT_S):
+                    await self._record()
+
+    async def _parts(self) -> AsyncGenerator[ServerEvent]:
+        question = self._question
+        committed = anyio.Event()
+        committed.set()
+        question.history.user(question.prompt)
+        messages = question.history.messages(self._agent.system_prompt)
+        limits = ReplyLimits(_LIMITS.model_first_event_s, _LIMITS.model_gap_s)
+        until_s = self._began_at_s + self._host.settings.limits.chat_timeout_s
+        async with aclosing(self._agent.reply(messages, committed=committed, limits=limits)) as parts:
+            while True:
+                with anyio.fail_after(max(0.0, until_s - time.monotonic())):
+                    part = await anext(parts, None)
+                if part is None:
+                    return
+                if not self._text and isinstance(part, ReplyDelta):
+                    yield self._first_words()
+                event = self._event(part)
+                if event is not None:
+                    yield event
+
+    def _first_words(self) -> TurnLatency:
+        elapsed_ms = (time.monotonic() - self._began_at_s) * 1_000
+        provider = self._agent.profile.provider
+        self._stages = (StageLatency("agent", 0.0, elapsed_ms, provider), StageLatency("total", 0.0, elapsed_ms))
+        return TurnLatency(self._question.turn_id, self._stages)
+
+    def _event(self, part: ReplyPart) -> ServerEvent | None:
+        turn_id = self._question.turn_id
+        match part:
+            case ReplyDelta():
+                self._text += part.text
+                return ReplyText(turn_id, part.text)
+            case ToolStarted(request=request):
+                return ToolCalled(turn_id, request.call_id, request.name, request.arguments)
+            case ToolEnded(request=request, outcome=outcome):
+                self._account.tool_calls += 1
+                return ToolReturned(turn_id, request.call_id, request.name, outcome.output, outcome.error)
+            case ReplyFinished():
+                self._account.tokens = part.usage
+                return None
+
+    async def _record(self) -> None:
+        self._recorded = True
+        event = self._account.event(self._question.identity, self._host.epoch_ms(), self._stages)
+        await self._host.recorder.record(event)

@@ -1,0 +1,137 @@
+"""What ``doctor`` looks at: Python, settings, data directory, port, engines, page, microphone.
+
+Each check is a function from the settings to findings; none changes anything but a probe file it removes. Engines
+are really loaded, because nothing less tells whether they work.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from server.engines import EngineSet, StageReport
+from server.routes.page import page_directory
+from server.settings import DEFAULT_CONFIG_FILE, Settings, SettingsError, load_settings
+
+SUPPORTED: Final = ((3, 11), (3, 13))
+MIN_FREE_BYTES: Final = 100 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. ``wrong`` stands in the way of a conversation; ``note`` is worth knowing."""
+
+    what: str
+    verdict: Literal["ok", "note", "wrong"]
+    found: str
+    mend: str = ""
+
+
+async def examine(config: Path | None) -> list[Finding]:
+    """Every check, in the order in which they build on each other."""
+    findings = [_python()]
+    try:
+        settings = load_settings(config)
+    except SettingsError as error:
+        return [*findings, *(Finding("settings", "wrong", problem, "Mend the setting.") for problem in error.problems)]
+    findings.append(Finding("settings", "ok", "valid"))
+    checks: tuple[Callable[[Settings], Finding], ...] = (_keys, _data_directory, _port, _page, _microphone)
+    findings.extend(check(settings) for check in checks)
+    return [*findings, *await _engines(settings)]
+
+
+def _python() -> Finding:
+    version = sys.version.split()[0]
+    if SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
+        return Finding("python", "ok", version)
+    return Finding("python", "wrong", f"{version} is not supported", "Install Python 3.11, 3.12 or 3.13; make setup.")
+
+
+def _keys(settings: Settings) -> Finding:
+    files = [path for path in (DEFAULT_CONFIG_FILE,) if path.is_file()]
+    holds_secrets = bool(settings.api_keys or settings.model.api_key)
+    for path in files:
+        if holds_secrets and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            return Finding("keys", "note", f"{path} can be read by other users", f"chmod 600 {path}")
+    if settings.model.kind == "openai" and settings.model.api_key is None:
+        return Finding(
+            "keys", "note", "no key for the model's endpoint", "Set model.api_key if the endpoint wants one."
+        )
+    return Finding("keys", "ok", "API keys are required" if settings.api_keys else "none needed: this machine only")
+
+
+def _data_directory(settings: Settings) -> Finding:
+    path = settings.data_dir
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=path) as probe:
+            probe.write(b"probe")
+    except OSError as error:
+        mend = "Choose a directory you may write: --data-dir, or data_dir in the settings."
+        return Finding("data directory", "wrong", f"{path}: {error.strerror}", mend)
+    free = shutil.disk_usage(path).free
+    if free < MIN_FREE_BYTES:
+        return Finding(
+            "data directory", "note", f"{path}: only {free // 1_048_576} MB free", "Make room for the ledger."
+        )
+    return Finding("data directory", "ok", str(path))
+
+
+def _port(settings: Settings) -> Finding:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    where = f"{settings.host}:{settings.port}"
+    try:
+        with socket.create_server((settings.host, settings.port), family=family):
+            return Finding("port", "ok", f"{where} is free")
+    except OSError as error:
+        mend = f"Is the server running already? Another port: convergio-voice serve --port {settings.port + 1}"
+        return Finding("port", "note", f"{where}: {error.strerror}", mend)
+
+
+def _page(_settings: Settings) -> Finding:
+    directory = page_directory()
+    if directory is None:
+        return Finding("page", "note", "the browser page is not installed", "Reinstall, or run from a checkout.")
+    return Finding("page", "ok", str(directory))
+
+
+def _microphone(_settings: Settings) -> Finding:
+    try:
+        sounddevice: Any = import_module("sounddevice")
+    except ImportError:
+        mend = "Only for talk --mic: uv sync --inexact --extra microphone"
+        return Finding("microphone", "note", "not set up for the terminal (the page does not need it)", mend)
+    except OSError:
+        mend = "Only for talk --mic: sudo apt-get install libportaudio2"
+        return Finding("microphone", "note", "the PortAudio library is missing", mend)
+    try:
+        device: Any = sounddevice.query_devices(kind="input")
+    except (ValueError, sounddevice.PortAudioError):
+        return Finding("microphone", "note", "no input device", "Only for talk --mic: plug in a microphone.")
+    return Finding("microphone", "ok", str(device["name"]))
+
+
+async def _engines(settings: Settings) -> list[Finding]:
+    engines = EngineSet(settings)
+    try:
+        await engines.load()
+        return [_engine(report) for report in engines.reports]
+    finally:
+        await engines.aclose()
+
+
+def _engine(report: StageReport) -> Finding:
+    if report.status == "ready":
+        return Finding(report.stage, "ok", report.words)
+    # Without a model there is nobody to talk to; everything else only makes the conversation poorer.
+    verdict: Literal["note", "wrong"] = "wrong" if report.stage == "llm" else "note"
+    found, _, mend = (report.reason or report.words).partition(" Mend: ")
+    return Finding(report.stage, verdict, found, mend)

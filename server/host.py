@@ -1,0 +1,197 @@
+"""What every request and socket of this server shares: engines, usage recorder, sessions.
+
+``running`` builds and closes it all in order; routes and transports are handed the host. It makes sessions, and says
+whether the server is starting, ready or draining. Knows no transport and no HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final, Literal, Protocol
+
+import anyio
+import anyio.to_thread
+
+from agents.core.options import Engines, SessionOptions
+from agents.core.options import Identity as SessionIdentity
+from agents.core.session import Session
+from agents.loop.agent import Agent
+from metering.recorder import UsageRecorder
+from metering.sqlite_ledger import SqliteLedger
+from metering.usage import Mode
+from server.contracts.errors import ErrorCode
+from server.contracts.session import VoiceSettings
+from server.edge import new_id
+from server.engines import StageReport
+from server.errors import EdgeError, Refused
+from server.guard import Identity
+from server.observability.metrics import Metrics
+from server.sessions.delivery import Delivery
+from server.sessions.live import LiveSession
+from server.sessions.registry import SessionRegistry
+from server.sessions.voice_options import chat_options, session_options
+from server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+JOURNAL_DIRECTORY: Final = "journal"
+LOADING_WAIT_S: Final = 8.0
+LOADING_RETRY_AFTER_S: Final = 2.0
+
+
+class DataDirectoryUnusable(EdgeError):
+    """The data directory cannot be written; the message is a sentence for the operator."""
+
+
+class EngineSource(Protocol):
+    """Where the engines come from: ``server.engines.EngineSet``, or scripted ones."""
+
+    @property
+    def reports(self) -> tuple[StageReport, ...]: ...
+
+    def for_sessions(self) -> Engines: ...
+
+    def watch(self, metrics: Metrics) -> None:
+        """Publish what the engines measure of themselves."""
+        ...
+
+    async def load(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Host:
+    """The server's insides."""
+
+    def __init__(self, settings: Settings, engines: EngineSource, metrics: Metrics) -> None:
+        self.settings = settings
+        self.engines = engines
+        self.metrics = metrics
+        self._ready = anyio.Event()
+        self._registry: SessionRegistry | None = None
+        self._recorder: UsageRecorder | None = None
+
+    # --- life ---
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Everything open while the body runs; engines load meanwhile. Raises DataDirectoryUnusable."""
+        await anyio.to_thread.run_sync(self._make_data_directory)
+        ledger = SqliteLedger(self.settings.ledger_path)
+        recorder = UsageRecorder(ledger, self.settings.data_dir / JOURNAL_DIRECTORY)
+        recovery = await recorder.start()
+        logger.info("usage recorder started", extra={"recovery": str(recovery)})
+        self._recorder = recorder
+        self._watch(recorder)
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._registry = SessionRegistry(tasks, self.settings.limits, self.metrics)
+                tasks.start_soon(self._registry.watch)
+                tasks.start_soon(self._load)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await recorder.aclose()
+                await self.engines.aclose()
+                await anyio.to_thread.run_sync(ledger.close)
+
+    async def wait_ready(self) -> None:
+        """Return once every engine has loaded or been given up."""
+        await self._ready.wait()
+
+    @property
+    def status(self) -> Literal["ready", "degraded", "starting", "draining"]:
+        """Whether sessions are taken, as ``/readyz`` says it."""
+        if self.registry.draining:
+            return "draining"
+        if not self._ready.is_set():
+            return "starting"
+        return "ready" if all(report.status == "ready" for report in self.engines.reports) else "degraded"
+
+    # --- what is shared ---
+
+    @property
+    def registry(self) -> SessionRegistry:
+        """The sessions. Only while running."""
+        assert self._registry is not None, "the host is not running"
+        return self._registry
+
+    @property
+    def recorder(self) -> UsageRecorder:
+        """The usage recorder. Only while running."""
+        assert self._recorder is not None, "the host is not running"
+        return self._recorder
+
+    def epoch_ms(self) -> int:
+        """The wall clock, for people to read."""
+        return time.time_ns() // 1_000_000
+
+    async def agent(self, agent_id: str | None) -> Agent:
+        """The agent of this name (None: the default one), once engines are ready. Raises Refused."""
+        with anyio.move_on_after(LOADING_WAIT_S):
+            await self._ready.wait()
+        if not self._ready.is_set():
+            raise Refused(
+                ErrorCode.SERVER_OVERLOADED, "The server is still loading.", retry_after_s=LOADING_RETRY_AFTER_S
+            )
+        agent = self.engines.for_sessions().agent
+        if agent_id is not None and agent_id != agent.spec.agent_id:
+            raise Refused(ErrorCode.REQUEST_INVALID, "There is no agent of that name (see /v1/agents).")
+        return agent
+
+    @property
+    def mode(self) -> Mode:
+        """The lane everything runs in: the operator's own endpoint, or nobody's."""
+        return "byok" if self.settings.model.kind == "openai" else "embedded"
+
+    def identity(self, caller: Identity, session_id: str) -> SessionIdentity:
+        """To whom a conversation is attributed."""
+        return SessionIdentity(session_id, caller.tenant_id, caller.user_id, self.mode)
+
+    # --- sessions ---
+
+    async def open_voice(self, settings: VoiceSettings, delivery: Delivery, caller: Identity) -> LiveSession:
+        """Begin a conversation by voice. Raises Refused."""
+        await self.agent(settings.agent_id)
+        options = session_options(settings, self.identity(caller, new_id("ses")))
+        delivery.open_audio(settings.output.format, options.output_rate_hz)
+        return self._open(options, delivery, caller, "voice")
+
+    async def open_chat(self, agent_id: str | None, delivery: Delivery, caller: Identity) -> LiveSession:
+        """Begin a conversation in writing. Raises Refused."""
+        await self.agent(agent_id)
+        return self._open(chat_options(self.identity(caller, new_id("ses"))), delivery, caller, "chat")
+
+    def _open(self, options: SessionOptions, delivery: Delivery, caller: Identity, transport: str) -> LiveSession:
+        engines = self.engines.for_sessions()
+        session = Session(options, engines, self.recorder, self.epoch_ms)
+        live = LiveSession(options.identity, caller, session, delivery, self.metrics)
+        self.registry.host(live)
+        self.metrics.sessions.labels(transport).inc()
+        return live
+
+    # --- tasks ---
+
+    async def _load(self) -> None:
+        await self.engines.load()
+        self._ready.set()
+
+    def _make_data_directory(self) -> None:
+        path = self.settings.data_dir
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (path / JOURNAL_DIRECTORY).mkdir(exist_ok=True)
+        except OSError as error:
+            raise DataDirectoryUnusable(
+                f"The data directory {path} cannot be used ({error.strerror}); name another: --data-dir PATH."
+            ) from error
+
+    def _watch(self, recorder: UsageRecorder) -> None:
+        watch = self.metrics.watch
+        watch("convergio_usage_waiting", "Usage events not yet durable.", lambda: recorder.status().waiting)
+        watch("convergio_usage_ledger_failed", "1 while the ledger fails.", lambda: recorder.status().ledger_failed)
+        self.engines.watch(self.metrics)

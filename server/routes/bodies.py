@@ -1,0 +1,70 @@
+"""Reading request bodies and writing answers, for all routes alike: bounded, checked, with the request's id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import anyio
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from server.contracts.base import Contract
+from server.contracts.errors import ErrorCode
+from server.errors import Refused
+from server.guard import Identity
+
+C = TypeVar("C", bound=Contract)
+
+BODY_LIMIT_S: Final = 10.0
+MANY_FAULTS: Final = 5
+
+
+async def read_body(request: Request, model: type[C], max_bytes: int) -> C:
+    """The request's JSON body as a contract model. Raises Refused."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused(ErrorCode.REQUEST_INVALID, "The body must be application/json.", http_status=415)
+    raw = bytearray()
+    try:
+        with anyio.fail_after(BODY_LIMIT_S):
+            async for part in request.stream():
+                raw += part
+                if len(raw) > max_bytes:
+                    raise Refused(ErrorCode.REQUEST_TOO_LARGE, f"The body may have at most {max_bytes} bytes.")
+    except (TimeoutError, ClientDisconnect) as error:
+        raise Refused(ErrorCode.REQUEST_INVALID, "The body did not arrive in time.", http_status=408) from error
+    try:
+        return model.model_validate_json(bytes(raw))
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise Refused(ErrorCode.REQUEST_INVALID, _sentence(faults), details={"faults": _faults(faults)}) from error
+
+
+def answer(body: Contract, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A contract model as a JSON response."""
+    return Response(body.model_dump_json(exclude_none=True), status, headers, "application/json")
+
+
+def request_id(request: Request) -> str:
+    """The id of this request, as every answer carries it."""
+    return request.scope["state"]["request_id"]
+
+
+def caller(request: Request) -> Identity:
+    """To whom the request is attributed."""
+    return request.scope["state"]["identity"]
+
+
+def _faults(faults: Sequence[Any]) -> list[dict[str, str]]:
+    return [
+        {"field": ".".join(str(part) for part in fault["loc"]), "rule": str(fault["msg"])}
+        for fault in faults[:MANY_FAULTS]
+    ]
+
+
+def _sentence(faults: Sequence[Any]) -> str:
+    first = _faults(faults)[0]
+    rule = first["rule"].removeprefix("Value error, ").rstrip(".")
+    return f"{first['field']}: {rule}." if first["field"] else f"{rule}."

@@ -1,0 +1,91 @@
+"""``POST /v1/chat`` and ``POST /v1/chat/stream``: a question in writing, answered whole or as it is made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from agents.events import AudioOut, Failed, ServerEvent, TurnCompleted
+from agents.loop.history import History
+from server.chat_turn import ChatTurn, Question
+from server.contracts.chat import ChatRequest, ChatResponse
+from server.contracts.errors import ErrorCode
+from server.contracts.server_messages import UsageSummary
+from server.edge import new_id
+from server.errors import Refused
+from server.host import Host
+from server.routes.bodies import answer, caller, read_body, request_id
+from server.wire.voice_json import VoiceCodec
+from server.wire.voice_messages import message_of, usage_summary
+
+_STREAM_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def chat_routes(host: Host) -> list[Route]:
+    """The routes, bound to this server."""
+
+    async def chat(request: Request) -> Response:
+        turn, asked, turn_id = await _turn(host, request)
+        async with aclosing(turn.events()) as events:
+            async for event in events:
+                host.metrics.observe(event)
+                match event:
+                    case Failed():
+                        raise Refused(ErrorCode(event.code), event.message)
+                    case TurnCompleted():
+                        usage = UsageSummary.model_validate(usage_summary(event.usage))
+                        return answer(ChatResponse(request_id=turn_id, agent_id=asked, text=event.text, usage=usage))
+                    case _:
+                        pass
+        raise Refused(ErrorCode.INTERNAL)
+
+    async def stream(request: Request) -> Response:
+        turn, _, turn_id = await _turn(host, request)
+        events = turn.events()
+        first = await anext(events)  # what must be refused is refused before the answer begins
+        lines = _lines(host, turn_id, first, events)
+        return StreamingResponse(lines, media_type="text/event-stream", headers=_STREAM_HEADERS)
+
+    return [
+        Route("/v1/chat", chat, methods=["POST"]),
+        Route("/v1/chat/stream", stream, methods=["POST"]),
+    ]
+
+
+async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
+    """The turn a request asks for, the agent that answers it, and the turn's id. Raises Refused."""
+    asked = await read_body(request, ChatRequest, host.settings.limits.max_body_bytes)
+    if host.registry.draining:
+        raise Refused(ErrorCode.SERVER_DRAINING, retry_after_s=1.0)
+    agent = await host.agent(asked.agent_id)
+    turn_id = asked.request_id or request_id(request)
+    history = History()
+    for entry in asked.history:
+        if entry.role == "user":
+            history.user(entry.text)
+        else:
+            history.assistant_heard(entry.text, interrupted=False)
+    identity = host.identity(caller(request), new_id("ses"))
+    return ChatTurn(host, agent, Question(turn_id, asked.prompt, identity, history)), agent.spec.agent_id, turn_id
+
+
+async def _lines(
+    host: Host, turn_id: str, first: ServerEvent, events: AsyncGenerator[ServerEvent]
+) -> AsyncGenerator[str]:
+    """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+    codec = VoiceCodec(turn_id, voice=False)
+    number = 0
+    async with aclosing(events):
+        event: ServerEvent | None = first
+        while event is not None:
+            assert not isinstance(event, AudioOut), "a chat turn has no voice"
+            host.metrics.observe(event)
+            number += 1
+            data = codec.encode(event, number, host.epoch_ms())
+            yield f"event: {message_of(event).type}\nid: {number}\ndata: {data}\n\n"
+            event = await anext(events, None)

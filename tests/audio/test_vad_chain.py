@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio.errors import EngineUnavailable
+from audio.formats import PcmChunk, Samples
+from audio.vad.chain import GatedDetector, GateOnlyDetector, make_detector
+from audio.vad.gate import FRAME_SAMPLES, FrameFeed
+from audio.vad.port import EdgeKind, SpeechEdge, VadOptions, VoiceActivityDetector
+from audio.vad.silero import SileroModel, SileroStream
+
+SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
+SECOND = 16_000
+SPOKEN = {"goforward.wav": (0.50, 2.38), "librivox_0930.wav": (0.24, 3.20), "cards_003.wav": (0.11, 1.34)}
+"""Where each clip's energy says that speech begins and ends, in seconds (22 dB below its loudest twentieth)."""
+
+
+@pytest.fixture(scope="module")
+def silero() -> SileroModel:
+    pytest.importorskip("onnxruntime")
+    return SileroModel()
+
+
+def clip(name: str, snr_db: float | None = None) -> Samples:
+    """A clip between two seconds of near silence, or of white noise."""
+    with wave.open(str(SPEECH / name)) as file:
+        speech = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16).astype(np.float64)
+    level = 5.0 if snr_db is None else float(np.sqrt(np.mean(speech**2))) / 10 ** (snr_db / 20)
+    padded = np.concatenate([np.zeros(2 * SECOND), speech, np.zeros(2 * SECOND)])
+    noisy = padded + np.random.default_rng(7).normal(0, level, len(padded))
+    return noisy.clip(-32_768, 32_767).astype(np.int16)
+
+
+def hear(detector: VoiceActivityDetector, samples: Samples, lengths: list[int], start: int = 0) -> list[SpeechEdge]:
+    edges: list[SpeechEdge] = []
+    done = turn = 0
+    while done < len(samples):
+        length = lengths[turn % len(lengths)]
+        edges += detector.process(PcmChunk(samples[done : done + length], start + done))
+        done, turn = done + length, turn + 1
+    return edges
+
+
+def assert_spoken(edges: list[SpeechEdge], name: str, *, within_ms: int) -> None:
+    begin, end = (2 * SECOND + int(second * SECOND) for second in SPOKEN[name])
+    assert [edge.kind for edge in edges] == [EdgeKind.STARTED, EdgeKind.STOPPED] * (len(edges) // 2)
+    assert abs(edges[0].sample - begin) <= within_ms * 16
+    assert abs(edges[-1].sample - end) <= within_ms * 16
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("name", SPOKEN)
+def test_human_speech_begins_and_ends_where_it_is_heard(silero: SileroModel, name: str) -> None:
+    edges = hear(GatedDetector(VadOptions(), silero.stream()), clip(name), [320])
+    assert_spoken(edges, name, within_ms=200)
+    assert all(edge.decided_at_sample - edge.sample <= 140 * 16 for edge in edges)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("snr_db", [10, 0])
+@pytest.mark.parametrize("name", SPOKEN)
+def test_speech_is_found_in_noise_as_loud_as_itself(silero: SileroModel, name: str, snr_db: float) -> None:
+    edges = hear(GatedDetector(VadOptions(), silero.stream()), clip(name, snr_db), [320])
+    assert_spoken(edges, name, within_ms=450)
+
+
+@pytest.mark.engines
+@settings(max_examples=15, deadline=None)
+@given(lengths=st.lists(st.integers(1, 9_000), min_size=1, max_size=6))
+def test_edges_do_not_depend_on_how_the_stream_is_cut(silero: SileroModel, lengths: list[int]) -> None:
+    samples = clip("cards_003.wav")
+    whole = hear(GatedDetector(VadOptions(), silero.stream()), samples, [len(samples)])
+    assert whole
+    assert hear(GatedDetector(VadOptions(), silero.stream()), samples, lengths) == whole
+
+
+@pytest.mark.engines
+def test_silero_rests_in_silence_and_wakes_for_speech(silero: SileroModel) -> None:
+    class Counting(SileroStream):
+        calls = 0
+
+        def probability(self, window: Samples) -> float:
+            self.calls += 1
+            return super().probability(window)
+
+    stream = Counting(silero._session)
+    detector = GatedDetector(VadOptions(), stream)
+    quiet = np.random.default_rng(0).normal(0, 5, 10 * SECOND).astype(np.int16)
+    hear(detector, quiet, [320])
+    in_silence = stream.calls
+    assert in_silence < 10 * SECOND / 512 / 5
+    hear(detector, clip("goforward.wav"), [320], start=len(quiet))
+    assert stream.calls - in_silence > 1.9 * SECOND / 512
+
+
+@pytest.mark.engines
+def test_sessions_share_weights_but_not_memory(silero: SileroModel) -> None:
+    samples = clip("cards_003.wav")
+    alone = hear(GatedDetector(VadOptions(), silero.stream()), samples, [320])
+    detector, other = (GatedDetector(VadOptions(), silero.stream()) for _ in range(2))
+    together: list[SpeechEdge] = []
+    noise = clip("goforward.wav", 0)
+    for start in range(0, len(samples), 320):
+        together += detector.process(PcmChunk(samples[start : start + 320], start))
+        other.process(PcmChunk(noise[start : start + 320], start))
+    assert together == alone
+
+
+@pytest.mark.engines
+def test_edges_count_from_the_streams_own_position_after_a_gap(silero: SileroModel) -> None:
+    samples = clip("cards_003.wav")
+    detector = GatedDetector(VadOptions(), silero.stream())
+    first = hear(detector, samples, [320])
+    detector.reset()
+    later = hear(detector, samples, [320], start=100 * SECOND)
+    assert [edge.sample - 100 * SECOND for edge in later] == [edge.sample for edge in first]
+
+
+@pytest.mark.engines
+def test_a_reset_ends_speech_without_an_edge(silero: SileroModel) -> None:
+    samples = clip("goforward.wav")
+    detector = GatedDetector(VadOptions(), silero.stream())
+    spoken = hear(detector, samples[: int(3.5 * SECOND)], [320])
+    assert [edge.kind for edge in spoken] == [EdgeKind.STARTED]
+    detector.reset()
+    assert hear(detector, np.zeros(2 * SECOND, dtype=np.int16), [320], start=int(3.5 * SECOND)) == []
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_without_silero_the_gate_alone_finds_clean_speech(name: str) -> None:
+    detector = make_detector(VadOptions(), None)
+    assert isinstance(detector, GateOnlyDetector)
+    assert_spoken(hear(detector, clip(name), [320]), name, within_ms=400)
+
+
+@pytest.mark.parametrize("make", [np.zeros, np.ones])
+def test_silence_of_any_level_has_no_edges(make: type[np.ndarray]) -> None:
+    samples = (make(5 * SECOND) * 3).astype(np.int16)
+    assert hear(GateOnlyDetector(VadOptions()), samples, [320]) == []
+
+
+def test_missing_weights_are_reported_as_an_unavailable_engine(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable):
+        SileroModel(tmp_path / "none.onnx")
+
+
+@given(st.lists(st.integers(0, 20_000), min_size=1, max_size=30))
+def test_frames_cut_from_chunks_of_any_length_join_to_the_stream(lengths: list[int]) -> None:
+    feed = FrameFeed(1_000)
+    stream = (np.arange(sum(lengths)) % 30_011).astype(np.int16)
+    done, frames = 0, []
+    for length in lengths:
+        for frame in feed.frames(PcmChunk(stream[done : done + length], done)):
+            frames.append(frame.copy())
+            back = max(0, feed.position - 1_000)
+            assert np.array_equal(feed.read(back, feed.position - back), stream[back : feed.position])
+        done += length
+    assert len(frames) == done // FRAME_SAMPLES
+    assert np.array_equal(np.concatenate([*frames, stream[:0]]), stream[: len(frames) * FRAME_SAMPLES])

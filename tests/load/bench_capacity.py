@@ -1,0 +1,168 @@
+"""How many conversations one core holds, and what we add to them: zero-delay engines, real sockets, real frames.
+
+The server runs on one core, the load on the other. Each session streams 20 ms frames in real time: human speech of
+about two seconds, a turn every six, answers of two seconds. Overhead is end of speech -> first audio byte at the
+client, less the configured silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from bench_client import BenchClient, last_speech_sample, percentiles, session, silence
+from bench_speech import clip
+
+SILENCE_MS = 200
+TURN_S = 6.0
+SETTINGS = {
+    "turn_detection": {"min_wait_ms": SILENCE_MS, "max_wait_ms": SILENCE_MS, "min_silence_ms": 96},
+    "output": {"captions": False},
+}
+HERE = Path(__file__).parent
+
+
+@dataclass(slots=True)
+class ScriptedServer:
+    """The server under load."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def usage(self) -> tuple[float, int]:
+        """CPU seconds so far, resident KiB now."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(file=self.process.stdin, flush=True)
+        cpu_s, rss_kib = self.process.stdout.readline().split()
+        return float(cpu_s), int(rss_kib)
+
+
+@contextmanager
+def scripted_server(port: int, core: int | None = 0) -> Iterator[ScriptedServer]:
+    """A scripted server on one core."""
+    pin = [] if core is None or os.cpu_count() == 1 else ["taskset", "-c", str(core)]
+    command = [*pin, sys.executable, str(HERE / "scripted_server.py"), str(port)]
+    environment = os.environ | {"PYTHONPATH": f"{HERE.parent.parent}:{HERE}", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield ScriptedServer(process, f"http://127.0.0.1:{port}")
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(20)
+
+
+async def converse(url: str, turns: int, delay_s: float, overheads_ms: list[float]) -> None:
+    """One session's turns; adds the overhead of each."""
+    speech = clip("goforward")
+    end = last_speech_sample(speech)
+    await asyncio.sleep(delay_s)
+    async with session(url, **SETTINGS) as client:
+        for _ in range(turns):
+            began_s = time.perf_counter()
+            overheads_ms.append(await one_turn(client, speech, end))
+            rest_s = TURN_S - (time.perf_counter() - began_s)
+            if rest_s > 0:
+                await client.speak(silence(rest_s))
+
+
+async def one_turn(client: BenchClient, speech: np.ndarray, end: int) -> float:
+    """Speak, listen; the overhead in ms (infinite where no answer came)."""
+    heard = len(client.seen.audio)
+    sent = await client.speak(np.concatenate([speech, silence(2.0)]), stop=lambda: len(client.seen.audio) > heard)
+    spoken_s = sent[min(len(sent) - 1, (end - 1) // 320)]
+    if len(client.seen.audio) == heard:
+        return float("inf")
+    return (client.seen.audio[heard][0] - spoken_s) * 1_000 - SILENCE_MS
+
+
+async def load(url: str, sessions: int, turns: int) -> list[float]:
+    """All sessions' overheads, their turns spread evenly over the period."""
+    overheads_ms: list[float] = []
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(sessions):
+            tasks.create_task(converse(url, turns, number * TURN_S / sessions, overheads_ms))
+    return overheads_ms
+
+
+async def idle_memory(server: ScriptedServer, sessions: int) -> float:
+    """KiB per session that is open, has heard ten seconds of room noise and is idle."""
+    _, before = server.usage()
+    room = silence(10.0)
+    async with asyncio.TaskGroup() as tasks:
+        opened = asyncio.Event()
+        count = 0
+
+        async def hold() -> None:
+            nonlocal count
+            async with session(server.url, **SETTINGS) as client:
+                for at in range(0, len(room), 3_200):
+                    await client.socket.send(room[at : at + 3_200].tobytes())
+                await asyncio.sleep(0.5)
+                count += 1
+                await opened.wait()
+
+        for _ in range(sessions):
+            tasks.create_task(hold())
+        while count < sessions:
+            await asyncio.sleep(0.05)
+        _, after = server.usage()
+        opened.set()
+    return (after - before) / sessions
+
+
+async def cancel_to_clear(url: str, times: int) -> list[float]:
+    """``voice.cancel`` sent -> ``voice.interrupted`` received, ms."""
+    waits: list[float] = []
+    speech = clip("goforward")
+    async with session(url, **SETTINGS) as client:
+        for _ in range(times):
+            await one_turn(client, speech, last_speech_sample(speech))
+            await asyncio.sleep(0.3)
+            sent_s = await client.command(type="voice.cancel")
+            await client.until(lambda sent_s=sent_s: client.seen.first("voice.interrupted", sent_s) is not None)
+            waits.append((client.seen.first("voice.interrupted", sent_s) - sent_s) * 1_000)
+            await client.speak(silence(1.0))
+    return waits
+
+
+def run(port: int, steps: tuple[int, ...], turns: int) -> None:
+    """Print the table."""
+    if (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {1})
+    with scripted_server(port) as server:
+        single = asyncio.run(load(server.url, 1, 8))
+        print(f"  our own overhead, one session          {percentiles(single)} ms")
+        print(f"  cancel -> clear on the wire            {percentiles(asyncio.run(cancel_to_clear(server.url, 8)))} ms")
+        print("  sessions/core   overhead ms                       CPU ms per session-second   memory")
+        for sessions in steps:
+            cpu_before, _ = server.usage()
+            began_s = time.perf_counter()
+            overheads = asyncio.run(load(server.url, sessions, turns))
+            cpu_s, rss_kib = server.usage()
+            session_seconds = sessions * turns * TURN_S
+            cost = (cpu_s - cpu_before) * 1_000 / session_seconds
+            busy = (cpu_s - cpu_before) / (time.perf_counter() - began_s)
+            print(
+                f"  {sessions:8d}        {percentiles(overheads)}     {cost:6.1f}  ({busy:4.0%} of the core)"
+                f"      {rss_kib // 1024} MiB",
+                flush=True,
+            )
+        print(f"  memory per idle session                {asyncio.run(idle_memory(server, 100)):.0f} KiB")
+
+
+if __name__ == "__main__":
+    run(18_080, tuple(int(step) for step in sys.argv[1:]) or (25, 50, 100, 125), 3)
