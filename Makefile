@@ -27,8 +27,9 @@ check: setup-dev ## lint, types, import contracts, spelling, generated contracts
 	$(BIN)/codespell
 	$(BIN)/python -m server.contracts.generate --check
 
-bench: setup-dev ## measure latency, barge-in and concurrency (about ten minutes)
-	@$(BIN)/python -m tests.load.bench $(ARGS)
+bench: setup-dev ## measure latency, barge-in and capacity on this machine (some minutes)
+	@$(BIN)/python tests/load/bench_latency.py
+	@$(BIN)/python tests/load/bench_capacity.py
 
 setup: ## create or update .venv for running
 	@scripts/setup.sh run

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from typing import Final
 
 from agents.errors import ModelUnavailable
-from agents.loop.agent import Agent, AgentSpec
+from agents.loop.agent import Agent, default_agent_spec
 from agents.models.port import LanguageModel, Message, ModelEvent, ModelProfile, ModelRequest
+from agents.tools.builtin import builtin_tools
 from server.settings import AgentSettings, ModelSettings
+
+SIMPLE_LANGUAGE: Final = "Use short, plain sentences and everyday words."
 
 
 class UnavailableModel:
@@ -35,9 +39,20 @@ class UnavailableModel:
         """Nothing to release."""
 
 
-def build_agent(settings: AgentSettings, model: LanguageModel) -> Agent:
-    """The server's agent on this model."""
-    return Agent(AgentSpec(), model)
+def build_agent(settings: AgentSettings, model: LanguageModel, *, simple_language: bool = False) -> Agent:
+    """The server's agent on this model; with ``simple_language`` it speaks in short, plain sentences."""
+    spec = default_agent_spec(settings.name, builtin_tools())
+    instructions = settings.instructions or spec.instructions
+    if simple_language:
+        instructions = f"{instructions} {SIMPLE_LANGUAGE}"
+    spec = replace(
+        spec,
+        instructions=instructions,
+        greeting=settings.greeting,
+        max_output_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+    )
+    return Agent(spec, model)
 
 
 async def build_model(settings: ModelSettings) -> LanguageModel:
@@ -48,7 +63,13 @@ async def build_model(settings: ModelSettings) -> LanguageModel:
         case "openai":
             return _endpoint(settings)
         case "embedded":
-            raise ModelUnavailable("No language model is configured.", provider="none")
+            return _embedded(settings)
+
+
+def _embedded(settings: ModelSettings) -> LanguageModel:
+    from agents.models.embedded_llama import EmbeddedLlama, EmbeddedLlamaConfig  # noqa: PLC0415 - only where wanted
+
+    return EmbeddedLlama(EmbeddedLlamaConfig(model_path=settings.model_path))
 
 
 def _endpoint(settings: ModelSettings) -> LanguageModel:

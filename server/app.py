@@ -63,9 +63,9 @@ class Application:
             *chat_routes(host),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
-            *page_routes(),
         ]
         known = frozenset(route.path for route in routes if isinstance(route, Route))
+        routes.extend(page_routes(known))
         middleware = [
             Middleware(Edge, settings=self.settings, metrics=self.metrics, routes=known),
             *_cors(self.settings),

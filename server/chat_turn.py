@@ -65,7 +65,13 @@ class ChatTurn:
         self._recorded = False
 
     async def events(self) -> AsyncGenerator[ServerEvent]:
-        """The answer as it is made. Raises RecorderOverloaded before the first event."""
+        """The answer as it is made. Raises Refused and RecorderOverloaded before the first event."""
+        with self._host.chat_place():
+            async with aclosing(self._answer()) as events:
+                async for event in events:
+                    yield event
+
+    async def _answer(self) -> AsyncGenerator[ServerEvent]:
         question, account = self._question, self._account
         provider = self._agent.profile
         account.providers["agent"] = StageProvider(provider.provider, provider.model)
@@ -95,7 +101,7 @@ class ChatTurn:
         committed = anyio.Event()
         committed.set()
         question.history.user(question.prompt)
-        messages = question.history.messages(self._agent.system_prompt)
+        messages = question.history.messages()
         limits = ReplyLimits(_LIMITS.model_first_event_s, _LIMITS.model_gap_s)
         until_s = self._began_at_s + self._host.settings.limits.chat_timeout_s
         async with aclosing(self._agent.reply(messages, committed=committed, limits=limits)) as parts:

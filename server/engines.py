@@ -97,21 +97,17 @@ class EngineSet:
         self._tts: TextToSpeech | None = None
         self._end_of_turn: EndOfTurnModel | None = None
         self._make_detector: Callable[[VadOptions], VoiceActivityDetector] = partial(make_detector, silero=None)
-        self._agent = build_agent(settings.agent, UnavailableModel("The language model is still loading."))
+        self._agents = self._agents_on(UnavailableModel("The language model is still loading."))
 
     @property
     def reports(self) -> tuple[StageReport, ...]:
         """Every stage, in the order of the conversation."""
         return tuple(self._reports[stage] for stage in STAGES)
 
-    @property
-    def agent(self) -> Agent:
-        """The agent that answers."""
-        return self._agent
-
-    def for_sessions(self) -> Engines:
+    def for_sessions(self, *, simple_language: bool = False) -> Engines:
         """What a session works with."""
-        return Engines(self._agent, self._stt, self._tts, self._end_of_turn, self._make_detector)
+        agent = self._agents[simple_language]
+        return Engines(agent, self._stt, self._tts, self._end_of_turn, self._make_detector)
 
     def watch(self, metrics: Metrics) -> None:
         """Publish how the inference pool fares."""
@@ -151,7 +147,7 @@ class EngineSet:
             logger.exception("engine failed to load", extra={"stage": stage})
             report = self._missing(stage, "", f"It failed to load ({type(error).__name__}: {error}).")
         self._reports[stage] = report
-        logger.info("engine", extra={"stage": stage, "engine": report.name, "status": report.status})
+        logger.debug("engine", extra={"stage": stage, "engine": report.name, "status": report.status})
         if self._on_report is not None:
             self._on_report(report)
 
@@ -163,20 +159,24 @@ class EngineSet:
         status: Status = "degraded" if stage == "endpoint" else "missing"
         return StageReport(stage, provider, "", status, reason)
 
+    def _agents_on(self, model: LanguageModel) -> dict[bool, Agent]:
+        """The agent on this model, by whether it speaks simple language."""
+        return {simple: build_agent(self._settings.agent, model, simple_language=simple) for simple in (False, True)}
+
     async def _load_model(self) -> StageReport:
-        model: LanguageModel | None = None
         try:
             model = await build_model(self._settings.model)
-            self._closing.push_async_callback(model.aclose)
-            self._agent = build_agent(self._settings.agent, model)
-            await self._agent.warm_up()
         except ModelError as error:
-            # An endpoint that does not answer now may answer later; one that cannot be built never will.
-            if model is None:
-                self._agent = build_agent(self._settings.agent, UnavailableModel(str(error)))
-                raise
-            return replace(self._missing("llm", model.profile.provider, str(error)), model=model.profile.model)
-        return StageReport("llm", model.profile.provider, model.profile.model, "ready")
+            self._agents = self._agents_on(UnavailableModel(str(error)))
+            raise
+        self._closing.push_async_callback(model.aclose)
+        self._agents = self._agents_on(model)
+        name = model.profile
+        try:
+            await self._agents[False].warm_up()
+        except ModelError as error:  # it may answer later: sessions keep asking it
+            return replace(self._missing("llm", name.provider, str(error)), model=name.model)
+        return StageReport("llm", name.provider, name.model, "ready")
 
     async def _load_stt(self) -> StageReport:
         if self._settings.stt.engine == "none":

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.errors import AgentError, ModelError, ModelRateLimited, SessionClosed
+from agents.errors import ModelError, ModelRateLimited, SessionClosed
 from audio.errors import AudioFormatError, EngineError, EngineOverloaded, EngineTimeout
 from metering.errors import RecorderOverloaded
 from server.contracts.errors import ERRORS, ErrorCode, ErrorMeaning
@@ -59,6 +59,16 @@ class Failure:
         return ERRORS[self.code]
 
 
+def _engine_failure(error: EngineError) -> Failure:
+    match error:
+        case EngineTimeout():
+            return _failure(ErrorCode.PROVIDER_TIMEOUT)
+        case EngineOverloaded():
+            return _failure(ErrorCode.SERVER_OVERLOADED, retry_after_s=1.0)
+        case _:
+            return _failure(ErrorCode.PROVIDER_UNAVAILABLE, str(error))
+
+
 def _failure(code: ErrorCode, message: str | None = None, *, retry_after_s: float | None = None) -> Failure:
     meaning = ERRORS[code]
     return Failure(code, message or meaning.sentence, retry_after_s, meaning.http_status)
@@ -79,14 +89,10 @@ def describe(error: BaseException) -> Failure:
             return _failure(ErrorCode.SESSION_EXPIRED)
         case AudioFormatError():
             return _failure(ErrorCode.REQUEST_INVALID, str(error))
-        case EngineTimeout() | TimeoutError():
-            return _failure(ErrorCode.PROVIDER_TIMEOUT)
-        case EngineOverloaded():
-            return _failure(ErrorCode.SERVER_OVERLOADED, retry_after_s=1.0)
         case EngineError():
-            return _failure(ErrorCode.PROVIDER_UNAVAILABLE, str(error))
-        case AgentError():
-            return _failure(ErrorCode.INTERNAL)
+            return _engine_failure(error)
+        case TimeoutError():
+            return _failure(ErrorCode.PROVIDER_TIMEOUT)
         case ExceptionGroup() if len(error.exceptions) == 1:
             return describe(error.exceptions[0])
         case _:

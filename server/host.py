@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, Literal, Protocol
 
 import anyio
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 JOURNAL_DIRECTORY: Final = "journal"
 LOADING_WAIT_S: Final = 8.0
-LOADING_RETRY_AFTER_S: Final = 2.0
+RETRY_AFTER_S: Final = 2.0
 
 
 class DataDirectoryUnusable(EdgeError):
@@ -52,7 +52,7 @@ class EngineSource(Protocol):
     @property
     def reports(self) -> tuple[StageReport, ...]: ...
 
-    def for_sessions(self) -> Engines: ...
+    def for_sessions(self, *, simple_language: bool = False) -> Engines: ...
 
     def watch(self, metrics: Metrics) -> None:
         """Publish what the engines measure of themselves."""
@@ -71,6 +71,7 @@ class Host:
         self.engines = engines
         self.metrics = metrics
         self._ready = anyio.Event()
+        self._chats = 0
         self._registry: SessionRegistry | None = None
         self._recorder: UsageRecorder | None = None
 
@@ -135,9 +136,7 @@ class Host:
         with anyio.move_on_after(LOADING_WAIT_S):
             await self._ready.wait()
         if not self._ready.is_set():
-            raise Refused(
-                ErrorCode.SERVER_OVERLOADED, "The server is still loading.", retry_after_s=LOADING_RETRY_AFTER_S
-            )
+            raise Refused(ErrorCode.SERVER_OVERLOADED, "The server is still loading.", retry_after_s=RETRY_AFTER_S)
         agent = self.engines.for_sessions().agent
         if agent_id is not None and agent_id != agent.spec.agent_id:
             raise Refused(ErrorCode.REQUEST_INVALID, "There is no agent of that name (see /v1/agents).")
@@ -152,6 +151,19 @@ class Host:
         """To whom a conversation is attributed."""
         return SessionIdentity(session_id, caller.tenant_id, caller.user_id, self.mode)
 
+    @contextmanager
+    def chat_place(self) -> Generator[None]:
+        """Room for one answer outside a session, of as many as there may be sessions. Raises Refused."""
+        if self.registry.draining:
+            raise Refused(ErrorCode.SERVER_DRAINING, retry_after_s=RETRY_AFTER_S)
+        if self._chats >= self.settings.limits.max_sessions:
+            raise Refused(ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S)
+        self._chats += 1
+        try:
+            yield
+        finally:
+            self._chats -= 1
+
     # --- sessions ---
 
     async def open_voice(self, settings: VoiceSettings, delivery: Delivery, caller: Identity) -> LiveSession:
@@ -159,19 +171,22 @@ class Host:
         await self.agent(settings.agent_id)
         options = session_options(settings, self.identity(caller, new_id("ses")))
         delivery.open_audio(settings.output.format, options.output_rate_hz)
-        return self._open(options, delivery, caller, "voice")
+        engines = self.engines.for_sessions()
+        if settings.accessibility.simple_language:
+            engines = self.engines.for_sessions(simple_language=True)
+        return self._open(options, engines, delivery, caller)
 
     async def open_chat(self, agent_id: str | None, delivery: Delivery, caller: Identity) -> LiveSession:
         """Begin a conversation in writing. Raises Refused."""
         await self.agent(agent_id)
-        return self._open(chat_options(self.identity(caller, new_id("ses"))), delivery, caller, "chat")
+        options = chat_options(self.identity(caller, new_id("ses")))
+        return self._open(options, self.engines.for_sessions(), delivery, caller)
 
-    def _open(self, options: SessionOptions, delivery: Delivery, caller: Identity, transport: str) -> LiveSession:
-        engines = self.engines.for_sessions()
+    def _open(self, options: SessionOptions, engines: Engines, delivery: Delivery, caller: Identity) -> LiveSession:
         session = Session(options, engines, self.recorder, self.epoch_ms)
         live = LiveSession(options.identity, caller, session, delivery, self.metrics)
         self.registry.host(live)
-        self.metrics.sessions.labels(transport).inc()
+        self.metrics.sessions.labels("voice" if options.speak or options.partials else "chat").inc()
         return live
 
     # --- tasks ---

@@ -10,7 +10,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -116,6 +116,13 @@ async def running(application: Application, listener: socket.socket) -> AsyncGen
         timeout_graceful_shutdown=round(STOP_LIMIT_S),
     )
     server = _Server(config)
+    with closing(listener):
+        async with _serving(application, server, listener) as running_server:
+            yield running_server
+
+
+@asynccontextmanager
+async def _serving(application: Application, server: _Server, listener: socket.socket) -> AsyncGenerator[RunningServer]:
     async with application.open(), anyio.create_task_group() as tasks:
         tasks.start_soon(_serve, server, listener)
         with anyio.fail_after(START_LIMIT_S):

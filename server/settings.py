@@ -76,7 +76,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LimitSettings(_Section):
+class Limits(_Section):
     """What one server and one client may take. Every queue and wait of the edge has its bound here."""
 
     max_sessions: int = Field(default=200, ge=1, le=10_000)
@@ -150,9 +150,11 @@ class SpeechSettings(_Section):
 
 
 class AgentSettings(_Section):
-    """The agent that answers. ``instructions`` replace the built-in ones."""
+    """The agent that answers. ``instructions`` replace the built-in ones; a ``greeting`` is spoken first."""
 
     name: str = Field(default="Convergio", min_length=1, max_length=80)
+    description: str = Field(default="A friendly voice assistant.", max_length=200)
+    greeting: str | None = Field(default=None, max_length=500)
     instructions: str | None = Field(default=None, max_length=20_000)
     max_output_tokens: int = Field(default=256, ge=16, le=8_192)
     temperature: float = Field(default=0.6, ge=0, le=2)
@@ -183,7 +185,7 @@ class Settings(BaseSettings):
     api_keys: Secrets = ()
     allowed_origins: Words = ()
     allowed_hosts: Words = ()
-    limits: LimitSettings = LimitSettings()
+    limits: Limits = Limits()
     stt: SttSettings = SttSettings()
     tts: TtsSettings = TtsSettings()
     model: ModelSettings = ModelSettings()

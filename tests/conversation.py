@@ -37,11 +37,16 @@ class LevelDetector:
 
     def __init__(self, options: VadOptions) -> None:
         self._options = options
-        self._speaking = False
+        self._speaking = self._loud = False
         self._since = 0
+
+    @property
+    def undecided(self) -> bool:
+        return self._loud != self._speaking
 
     def process(self, chunk: PcmChunk) -> Sequence[SpeechEdge]:
         loud = bool(np.abs(chunk.samples).max(initial=0) > 1_000)
+        self._loud = loud
         if loud == self._speaking:
             self._since = chunk.end_sample
             return ()
@@ -154,9 +159,7 @@ async def conversation(script: Script | None = None) -> AsyncIterator[Talk]:
     """A session that runs while the body talks to it, and is closed and accounted for afterwards."""
     script = script or Script()
     model = ScriptedModel(*script.replies, repeat=True, before_event=script.before_event)
-    spec = AgentSpec(
-        agent_id="test", name="Test", instructions="Answer.", greeting=script.greeting, tools=script.tools
-    )
+    spec = AgentSpec(agent_id="test", name="Test", instructions="Answer.", greeting=script.greeting, tools=script.tools)
     engines = Engines(
         Agent(spec, model),
         ScriptedSpeechToText(script.hears, partial_every_ms=script.partial_every_ms),

@@ -74,7 +74,7 @@ class ScriptedEngines:
     def reports(self) -> tuple[StageReport, ...]:
         return (StageReport("stt", "scripted", "script", "ready"), StageReport("llm", "scripted", "echo", "ready"))
 
-    def for_sessions(self) -> Engines:
+    def for_sessions(self, *, simple_language: bool = False) -> Engines:
         return Engines(self.agent, ScriptedSpeechToText(self.heard), ScriptedTextToSpeech(), None, self.make_detector)
 
     def watch(self, metrics: Metrics) -> None:
@@ -119,3 +119,10 @@ async def served(data_dir: Path, engines: ScriptedEngines | None = None, **setti
     application = Application(chosen, engines=engines or scripted_engines())
     async with running(application, listen(chosen.host, chosen.port)) as server:
         yield Served(f"http://127.0.0.1:{server.port}", application, server)
+
+
+async def eventually(happened: Callable[[], object], within_s: float = 10.0) -> None:
+    """Return once something outside this task's reach has happened."""
+    with anyio.fail_after(within_s):
+        while not happened():  # noqa: ASYNC110 - there is no event to wait for across a process or a thread
+            await anyio.sleep(0.01)

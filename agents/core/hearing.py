@@ -63,9 +63,9 @@ class Hearing:
         return self._heard_samples // SAMPLES_PER_MS
 
     @property
-    def utterance(self) -> int | None:
-        """The utterance being recorded."""
-        return self._utterance
+    def undecided(self) -> bool:
+        """Whether voice activity is about to change, perhaps: a bad moment for decisions."""
+        return self._detector is not None and self._detector.undecided
 
     def attach(self, stream: SttStream | None) -> None:
         """Recognise with this stream from now on, an utterance already begun included."""

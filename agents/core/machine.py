@@ -41,6 +41,7 @@ from agents.core.moves import (
     settle,
     settled,
     transcribe,
+    unheard,
 )
 from agents.core.overlap import in_overlap, take_floor
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
@@ -185,7 +186,9 @@ def _in_settling(state: State, phase: Settling, event: TurnEvent, policy: TurnPo
                 return replace(state, phase=replace(phase, partial=event.text)), ()
             return settled(state, replace(phase, text=event.text), policy, event.now_ms)
         case TranscriptFailed(utterance=phase.utterance):
-            return replace(state, phase=replace(phase, text=phase.partial)), ()
+            if not words_of(phase.partial):
+                return unheard(state, phase.utterance)
+            return settled(state, replace(phase, text=phase.partial), policy, phase.stopped_ms)
         case HintArrived(utterance=phase.utterance, stopped_ms=phase.stopped_ms):
             phase = replace(phase, hint=event.probability)
             if not phase.text:

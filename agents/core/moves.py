@@ -97,8 +97,13 @@ def answer_partial(state: State, phase: Transcribing, policy: TurnPolicy, now_ms
     """The transcript never came: answer what is known, or say that nothing was understood."""
     if words_of(phase.partial):
         return answer_speech(state, phase.utterance, phase.partial, phase.stopped_ms, policy, now_ms)
-    unheard = (EndUtterance(phase.utterance, used=False), ReportUnheard(phase.utterance, failed=True))
-    return replace(state, phase=Listening()), unheard
+    return unheard(state, phase.utterance)
+
+
+def unheard(state: State, utterance: int) -> Result:
+    """Recognition failed and nothing is known of what was said: say so."""
+    effects = (EndUtterance(utterance, used=False), ReportUnheard(utterance, failed=True))
+    return replace(state, phase=Listening()), effects
 
 
 def answer_speech(state: State, utterance: int, text: str, stopped_ms: int, policy: TurnPolicy, now_ms: int) -> Result:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
-from anyio.abc import TaskGroup
 
 from agents.core.accounts import TurnAccount
 from agents.core.hearing import Hearing, HearingPorts
@@ -49,7 +48,7 @@ from agents.core.turn_types import (
 )
 from agents.core.writer import Writer
 from agents.events import Degraded, Failed, SessionStarted, SpeechStartedHeard, SpeechStoppedHeard
-from agents.loop.history import History
+from agents.loop.history import History, HistoryLimits
 from audio.errors import EngineError
 from audio.formats import Samples
 from audio.stt.port import SttOptions, SttStream
@@ -73,8 +72,8 @@ class Session:
         self._state = State()
         self._inbox: deque[TurnEvent] = deque()
         self._stepping = False
-        self._tasks: TaskGroup | None = None
-        self._closing = anyio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._closing = asyncio.Event()
         self._timers = AudioTimers(lambda timer, now_ms: self._post(TimerFired(timer, now_ms)))
         self._quality = QualityWatch()
         self._transcripts = TranscriptDesk(self.outbox, loop.time)
@@ -88,17 +87,19 @@ class Session:
         """Hold the conversation until ``close``; every task of it ends before this returns."""
         stream: SttStream | None = None
         try:
-            async with anyio.create_task_group() as tasks:
+            # asyncio's own task group: turns also begin from plain callbacks (timers, recognition); anyio's cannot.
+            async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                tasks.start_soon(self._writer.run)
+                writing = tasks.create_task(self._writer.run(), name="writer")
                 stream = await self._open_recognition()
                 self._hearing.attach(stream)
                 self._announce()
                 await self._closing.wait()
                 self._post(CloseRequested())
                 await self._desk.idle()
-                tasks.cancel_scope.cancel()
+                writing.cancel()
         finally:
+            self._tasks = None
             self._timers.close()
             with anyio.CancelScope(shield=True):
                 await self._close_accounts()
@@ -116,7 +117,7 @@ class Session:
         """The next samples of the user's microphone: 16 kHz int16, any length. Never blocks."""
         self._hearing.hear(samples)
         now_ms = self._hearing.now_ms
-        self._timers.advance(now_ms)
+        self._timers.advance(now_ms, hold=self._hearing.undecided)
         for issue in self._quality.check(self._hearing.quality, now_ms):
             self.outbox.emit(issue)
 
@@ -161,7 +162,7 @@ class Session:
         finally:
             self._stepping = False
 
-    def _carry_out(self, effect: Effect, tasks: TaskGroup) -> None:
+    def _carry_out(self, effect: Effect, tasks: asyncio.TaskGroup) -> None:
         match effect:
             case SetTimer():
                 self._timers.set(effect.timer, effect.due_ms)
@@ -169,7 +170,7 @@ class Session:
                 self._transcripts.asked()
                 self._hearing.flush(effect.utterance)
                 if self._engines.end_of_turn is not None:
-                    tasks.start_soon(self._ask_hint, effect, self._hearing.recent())
+                    tasks.create_task(self._ask_hint(effect, self._hearing.recent()), name="end of turn")
             case EndUtterance():
                 self._hearing.end(effect.utterance)
             case ReportUnheard():
@@ -235,7 +236,7 @@ class Session:
             options=lambda: self._options,
             writer=self._writer,
             outbox=self.outbox,
-            history=History(),
+            history=History(self._history_limits()),
             recorder=self._recorder,
             monotonic_s=monotonic_s,
             epoch_ms=self._epoch_ms,
@@ -244,6 +245,10 @@ class Session:
         )
         ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms)
         return TurnDesk(turns, ports, self._transcripts)
+
+    def _history_limits(self) -> HistoryLimits:
+        spec, profile = self._engines.agent.spec, self._engines.agent.profile
+        return HistoryLimits.for_context(profile.context_tokens, spec.instructions, spec.max_output_tokens)
 
     def _announce(self) -> None:
         stt, tts, agent = self._engines.stt, self._engines.tts, self._engines.agent

@@ -14,6 +14,9 @@ from typing import Final
 STALL_SLACK_MS: Final = 200
 """How far audio may lag behind the loop's clock before the loop's clock decides."""
 
+MAX_HOLD_MS: Final = 160
+"""How long a timer that is due may be held; longer than voice activity needs to make up its mind."""
+
 
 class AudioTimers:
     """A handful of timers for one session; single-threaded, no tasks."""
@@ -32,10 +35,13 @@ class AudioTimers:
         if self._due[0] == (due_ms, timer):
             self._watch()
 
-    def advance(self, now_ms: int) -> None:
-        """Audio has reached ``now_ms``: fire what is due, earliest first."""
+    def advance(self, now_ms: int, *, hold: bool = False) -> None:
+        """Audio has reached ``now_ms``: fire what is due, earliest first.
+
+        ``hold`` keeps what has just come due for a moment: the next audio may well overtake it.
+        """
         self._now_ms = max(self._now_ms, now_ms)
-        if self._due and self._due[0][0] <= self._now_ms:
+        if self._due and self._due[0][0] <= self._now_ms - (MAX_HOLD_MS if hold else 0):
             self._fire_due()
 
     def close(self) -> None:

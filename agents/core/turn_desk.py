@@ -6,14 +6,12 @@ of audio coming in. Driven by the session, which owns the task group the turns r
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
-
-import anyio
-from anyio.abc import TaskGroup
 
 from agents.core.accounts import TurnAccount
 from agents.core.latency import LatencyMarks
@@ -45,7 +43,7 @@ class TurnDesk:
         self._prompt_ids: deque[str] = deque()
         self._discarded: list[TurnAccount] = []
         self._fillers_said = 0
-        self._idle = anyio.Event()
+        self._idle = asyncio.Event()
 
     def expect_prompt(self, turn_id: str | None) -> str:
         """The next typed turn has this id (a new one if ``None``). Returns it."""
@@ -53,7 +51,7 @@ class TurnDesk:
         self._prompt_ids.append(turn_id)
         return turn_id
 
-    def carry_out(self, effect: TurnEffect, tasks: TaskGroup) -> None:
+    def carry_out(self, effect: TurnEffect, tasks: asyncio.TaskGroup) -> None:
         """Do one thing to one turn; a turn that is gone needs nothing done."""
         if isinstance(effect, BeginTurn):
             self._begin(effect, tasks)
@@ -78,7 +76,7 @@ class TurnDesk:
     async def idle(self) -> None:
         """Return once no turn runs and every account is closed."""
         while self._runs:
-            self._idle = anyio.Event()
+            self._idle = asyncio.Event()
             await self._idle.wait()
 
     def unclaimed(self, session_id: str, agent_id: str, now_epoch_ms: int) -> TurnAccount | None:
@@ -87,7 +85,7 @@ class TurnDesk:
         self._claim(account)
         return None if account.is_empty() else account
 
-    def _begin(self, begin: BeginTurn, tasks: TaskGroup) -> None:
+    def _begin(self, begin: BeginTurn, tasks: asyncio.TaskGroup) -> None:
         turn_id = self._prompt_ids.popleft() if begin.source == "text" else _new_turn_id()
         marks = LatencyMarks()
         now_s = self._turns.monotonic_s()
@@ -101,7 +99,7 @@ class TurnDesk:
         self._runs[begin.turn] = run
         if not begin.speculative:
             self._commit(run)
-        tasks.start_soon(self._run, run)
+        tasks.create_task(self._run(run), name=turn_id)
 
     async def _run(self, run: TurnRun) -> None:
         try:

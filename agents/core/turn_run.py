@@ -20,7 +20,7 @@ from agents.core.latency import LatencyMarks
 from agents.core.options import Engines, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
-from agents.core.turn_types import AbandonReason, BeginTurn
+from agents.core.turn_types import AbandonReason, BeginTurn, Source
 from agents.core.writer import Heard, Voice, Writer
 from agents.errors import ModelError
 from agents.events import (
@@ -39,7 +39,7 @@ from agents.events import (
 from agents.loop.agent import ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolEnded, ToolStarted
 from agents.loop.history import History
 from agents.loop.phrases import PhraseSplitter
-from agents.models.port import TokenUsage
+from agents.models.port import TokenUsage, ToolRequest
 from audio.errors import EngineError
 from metering.errors import RecorderOverloaded
 from metering.recorder import Recorder
@@ -82,18 +82,20 @@ class TurnRun:
         self.text = begin.text
         self.marks = marks
         self._ports = ports
-        self._source = begin.source
+        self._source: Source = begin.source
         self._options = ports.options()
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._committed = anyio.Event()
         self._all_heard = anyio.Event()
         self._unsent: list[ServerEvent] = []
+        self._tools_used: list[tuple[ToolRequest, str]] = []
         self._reply = ""
         self._phrases: MemoryObjectSendStream[_Phrase] | None = None
         self._speaking: Speaking | None = None
         self._mute = False
         self._started = False
         self._abandoned = False
+        self._ending = False
         self._heard: Heard | None = None
         self.account = TurnAccount(turn_id, ports.engines.agent.spec.agent_id, ports.epoch_ms())
 
@@ -108,8 +110,9 @@ class TurnRun:
         """Answer; returns once the reply is heard, abandoned or failed, and its usage is durable."""
         ports = self._ports
         try:
-            with self._scope:
-                await self._perform()
+            if not self._ending:
+                with anyio.CancelScope() as self._scope:
+                    await self._perform()
         except Exception:
             log.exception("a turn failed", extra={"turn_id": self.turn_id})
             self._fail("internal", "Something went wrong on our side.", retryable=True)
@@ -126,11 +129,12 @@ class TurnRun:
         self._committed.set()
         if self._source != "announcement":
             ports.history.user(self.text)
+            self._remember_tools()
         try:
             ports.recorder.open_turn(self.account.event(self._options.identity, ports.epoch_ms(), ()))
         except RecorderOverloaded as error:
             self._fail("server.overloaded", str(error), retryable=True)
-            self._scope.cancel()
+            self._stop()
         ports.outbox.emit(TurnStarted(self.turn_id, self.text, self._source))
         for event in self._unsent:
             ports.outbox.emit(event)
@@ -151,7 +155,7 @@ class TurnRun:
             if reason != "closed":
                 heard_ms = 0 if self._heard is None else self._heard.ms
                 ports.outbox.emit(Interrupted(self.turn_id, heard_ms, said, resumable=False))
-        self._scope.cancel()
+        self._stop()
 
     def fill(self, text: str) -> None:
         """The answer is late: say ``text`` before it, unless the answer has begun after all."""
@@ -189,7 +193,7 @@ class TurnRun:
         self._speaking = Speaking(ports, self.turn, self._options)
 
     async def _generate(self, phrases: MemoryObjectSendStream[_Phrase]) -> None:
-        splitter = PhraseSplitter()
+        splitter = PhraseSplitter(self._options.locale)
         try:
             if self._source == "announcement":
                 await self._say_text(self.text, splitter, phrases)
@@ -240,10 +244,18 @@ class TurnRun:
                 self.account.tool_calls += 1
                 output = ToolReturned(self.turn_id, request.call_id, request.name, outcome.output, outcome.error)
                 self._emit(output)
+                self._tools_used.append((request, outcome.output))
+                if self.committed:
+                    self._remember_tools()
             case ReplyFinished(usage=usage):
                 self.account.tokens = usage
             case ReplyDelta():
                 pass
+
+    def _remember_tools(self) -> None:
+        for request, output in self._tools_used:
+            self._ports.history.tool_result(request, output)
+        self._tools_used.clear()
 
     async def _speak(self, phrases: MemoryObjectReceiveStream[_Phrase]) -> None:
         async with phrases:
@@ -294,6 +306,11 @@ class TurnRun:
         self._emit(Failed(code, message, retryable, self.turn_id))
 
     # --- the end ---
+
+    def _stop(self) -> None:
+        self._ending = True
+        if self._scope is not None:  # else the task has not begun, and will not
+            self._scope.cancel()
 
     def _end(self) -> None:
         if self._abandoned:

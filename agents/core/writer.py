@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import anyio
-
 from agents.core.outbox import Outbox
 from agents.core.speech import Speech
 from agents.events import AudioOut, AudioOutEnded
@@ -60,7 +58,7 @@ class Writer:
         self._speech: Speech | None = None
         self._voice: Voice | None = None
         self._wake = asyncio.Event()
-        self._drained = anyio.Event()
+        self._drained = asyncio.Event()
 
     async def run(self) -> None:
         """Send what is due, until cancelled."""
@@ -82,7 +80,7 @@ class Writer:
         self._voice = voice
         self._speech = Speech(voice.turn, voice.turn_id, voice.rate_hz, audible=audible)
         self._drained.set()
-        self._drained = anyio.Event()
+        self._drained = asyncio.Event()
 
     def begin_phrase(self, turn: int, text: str) -> int | None:
         """The audio that follows says ``text``. Returns its start in ms of the turn's audio."""
@@ -190,7 +188,7 @@ class Writer:
         self._outbox.emit(AudioOut(speech.turn_id, samples, speech.rate_hz, start_ms))
         speech.forget_heard(now_ms)
         self._drained.set()
-        self._drained = anyio.Event()
+        self._drained = asyncio.Event()
         if start == 0 and self._voice is not None:
             self._voice.on_started()
 

@@ -46,7 +46,7 @@ ORDINAL_POINT_LANGUAGES: Final = frozenset("de da nb nn no fi cs sk pl hu hr sl 
 """Write "3." for "third"."""
 CLINGING: Final = frozenset(
     "a an the of to in on at for from with by and or but if as than that which who my your his her its our their this "
-    "these those is are was were be not no very".split()
+    "these those is are was were be not no very i we they".split()
 )
 """English words after which nobody breathes."""
 

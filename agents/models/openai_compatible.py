@@ -67,7 +67,10 @@ class OpenAICompatibleConfig:
 
 
 def _is_openai(base_url: str | None) -> bool:
-    host = "api.openai.com" if base_url is None else urlsplit(base_url).hostname or ""
+    try:
+        host = "api.openai.com" if base_url is None else urlsplit(base_url).hostname or ""
+    except ValueError:
+        return False
     return host.endswith(".openai.com")
 
 
@@ -85,8 +88,9 @@ class OpenAICompatibleModel:
         modern = config.kind == "azure" or _is_openai(config.base_url)
         self._dialect = Dialect(limit_name="max_completion_tokens" if modern else "max_tokens")
         try:
+            urlsplit(config.base_url or "")
             self._client = _make_client(config)
-        except ValueError as error:  # httpx.InvalidURL among them
+        except ValueError as error:
             raise ModelUnavailable("The language model's address is not valid.", provider=self.provider) from error
 
     @property
@@ -129,8 +133,7 @@ class OpenAICompatibleModel:
         started = anyio.current_time()
         async with self._opened(request, limit_s) as chunks:
             limit_s = max(0.0, limit_s - (anyio.current_time() - started))
-            while (chunk := await self._next(chunks, reader, limit_s)) is not None:
-                text = reader.feed(chunk)
+            while (text := await self._next(chunks, reader, limit_s)) is not None:
                 if text:
                     yield TextDelta(text)
                 limit_s = min(limits.gap_s, USAGE_WAIT_S) if reader.complete else limits.gap_s
@@ -174,11 +177,13 @@ class OpenAICompatibleModel:
 
     async def _next(
         self, chunks: AsyncStream[ChatCompletionChunk], reader: CompletionReader, limit_s: float
-    ) -> ChatCompletionChunk | None:
-        """The next chunk, or ``None`` at the end. What goes wrong after the last word changes nothing."""
+    ) -> str | None:
+        """The next chunk's text, or ``None`` at the end. What goes wrong after the last word changes nothing."""
         try:
             with anyio.fail_after(limit_s):
-                return await anext(chunks)
+                chunk = await anext(chunks)
+            # The SDK does not check what servers send: reading it may fail in any way.
+            return reader.feed(chunk)
         except StopAsyncIteration:
             return None
         except Exception as error:

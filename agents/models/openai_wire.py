@@ -111,7 +111,7 @@ class CompletionReader:
         return self._reason is not None
 
     def feed(self, chunk: ChatCompletionChunk) -> str:
-        """Take one chunk; the text it adds, often empty."""
+        """Take one chunk; the text it adds, often empty. Raises any error where the chunk is malformed."""
         if chunk.usage is not None:
             self._usage = _usage(chunk.usage)
         if not chunk.choices:  # the usage report, Azure's prompt filter; null on some servers
@@ -126,8 +126,9 @@ class CompletionReader:
         for call in delta.tool_calls or ():
             self._add_call(call)
         text = delta.content or delta.refusal or ""
-        if text:
-            self._text.append(text)
+        if not isinstance(text, str):
+            raise TypeError("a chunk's text is no text")
+        self._text.append(text)
         return text
 
     def tool_requests(self) -> tuple[ToolRequest, ...]:

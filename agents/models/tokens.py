@@ -21,7 +21,7 @@ _PER_MESSAGE: Final = 4
 
 def estimate_tokens(text: str) -> int:
     """About how many tokens ``text`` is; 0 only for the empty text."""
-    ascii_chars = sum(1 for char in text if char.isascii())
+    ascii_chars = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
     return math.ceil(ascii_chars / _ASCII_PER_TOKEN + (len(text) - ascii_chars) / _OTHER_PER_TOKEN)
 
 

@@ -12,8 +12,8 @@ decode     priority    when
 partial    BACKGROUND  every 500 ms of new audio (less often as the window grows), or as soon as the speaker falls
                        quiet: a pause detected a moment later is then answered from a decode that is under way
 flush      URGENT      asked for, and no decode finished or under way covers it
-fold       BACKGROUND  the window has grown past 12 s and has a pause to be cut at; its head becomes committed text
-fold       NORMAL      the window has grown past 28 s: it is cut at its quietest place
+fold       NORMAL      the window has grown past 12 s and has a pause to be cut at, or past 28 s and is cut at its
+                       quietest place; its head becomes committed text and is not decoded again
 =========  ==========  ============================================================================================
 """
 
@@ -41,8 +41,8 @@ _PARTIAL_EVERY_SAMPLES: Final = ms_to_samples(500, HEARING_RATE_HZ)
 _PARTIAL_WINDOW_SHARE: Final = 10
 """A window ten times the period stretches it: the cost of partials per second of speech stays bounded."""
 _RETRY_SAMPLES: Final = ms_to_samples(100, HEARING_RATE_HZ)
-_QUIET_SAMPLES: Final = ms_to_samples(60, HEARING_RATE_HZ)
-_QUIET_AFTER_SAMPLES: Final = ms_to_samples(120, HEARING_RATE_HZ)
+_QUIET_SAMPLES: Final = (ms_to_samples(60, HEARING_RATE_HZ), ms_to_samples(200, HEARING_RATE_HZ))
+"""How long a quiet must last to be decoded, and to be decoded once more if nobody has asked by then."""
 _FOLD_FROM_SAMPLES: Final = 12 * HEARING_RATE_HZ
 _FOLD_RETRY_SAMPLES: Final = 2 * HEARING_RATE_HZ
 _FOLD_EARLIEST_SAMPLES: Final = 5 * HEARING_RATE_HZ
@@ -94,6 +94,7 @@ class WhisperUtterance:
         self._fold_at = _FOLD_FROM_SAMPLES
         self._flush_through: int | None = None
         self._fresh = 0
+        self._answered_in_quiet = False
         self._closed = False
 
     def push(self, chunk: PcmChunk) -> None:
@@ -141,12 +142,13 @@ class WhisperUtterance:
 
     def _partial_is_due(self) -> bool:
         quiet = self._audio.quiet_samples
-        if self._fresh <= quiet:
-            return False  # nothing but quiet since the last decode
-        if quiet >= _QUIET_SAMPLES and self._fresh >= _QUIET_AFTER_SAMPLES:
-            return True
-        period = max(_PARTIAL_EVERY_SAMPLES, len(self._audio) // _PARTIAL_WINDOW_SHARE)
-        return self._recognition.partials and self._fresh >= period
+        if quiet < _QUIET_SAMPLES[0]:
+            self._answered_in_quiet = False
+            period = max(_PARTIAL_EVERY_SAMPLES, len(self._audio) // _PARTIAL_WINDOW_SHARE)
+            return quiet == 0 and self._recognition.partials and self._fresh >= period
+        # What follows the first decode of a pause is silence, or a breath the detector waits for: one more will do.
+        later = quiet >= _QUIET_SAMPLES[1] and not self._answered_in_quiet
+        return self._fresh > quiet - _QUIET_SAMPLES[later]
 
     def _decode(self, priority: Priority) -> None:
         """Decode the whole window, in place of any decode under way."""
@@ -197,15 +199,16 @@ class WhisperUtterance:
         self._recognition.on_failure(self.utterance_id, _as_engine_error(error))
 
     def _answer_flush(self) -> None:
-        """Answer, unless the flush was overtaken meanwhile or the decode at hand no longer suffices."""
+        """Answer the pending flush, unless it was overtaken by one that the text at hand does not cover."""
         through = self._flush_through
-        if through is None or self._heard is None or self._decoding is not None:
+        if through is None or self._heard is None:
             return
-        if not self._covers(self._heard.through_sample):
+        if self._covers(self._heard.through_sample):
+            self._flush_through = None
+            self._answered_in_quiet = True
+            self._say(TranscriptKind.FLUSHED, through)
+        elif self._decoding is None:
             self._decode(Priority.URGENT)
-            return
-        self._flush_through = None
-        self._say(TranscriptKind.FLUSHED, through)
 
     def _say(self, kind: TranscriptKind, through_sample: int) -> None:
         assert self._heard is not None
@@ -229,7 +232,7 @@ class WhisperUtterance:
         try:
             self._folding = self._recognition.pool.submit(
                 lambda: _fold_head(decode, samples, must=must),
-                priority=Priority.NORMAL if must else Priority.BACKGROUND,
+                priority=Priority.NORMAL,
                 limit_s=_DECODE_LIMIT_S,
             )
         except (PoolBusy, PoolClosed):

@@ -39,6 +39,11 @@ class GatedDetector:
         self._analysed = 0
         self._active_at = 0
 
+    @property
+    def undecided(self) -> bool:
+        """See ``VoiceActivityDetector.undecided``."""
+        return self._segmenter.undecided
+
     def process(self, chunk: PcmChunk) -> Sequence[SpeechEdge]:
         """See ``VoiceActivityDetector.process``."""
         edges: list[SpeechEdge] | None = None
@@ -106,6 +111,11 @@ class GateOnlyDetector:
         self._gate = WebRtcGate(options.gate_mode)
         self._feed = FrameFeed(FRAME_SAMPLES)
         self._segmenter = SpeechSegmenter(options)
+
+    @property
+    def undecided(self) -> bool:
+        """See ``VoiceActivityDetector.undecided``."""
+        return self._segmenter.undecided
 
     def process(self, chunk: PcmChunk) -> Sequence[SpeechEdge]:
         """See ``VoiceActivityDetector.process``."""

@@ -55,6 +55,12 @@ class VadOptions:
 class VoiceActivityDetector(Protocol):
     """Finds speech in one stream. One instance per session; not thread-safe."""
 
+    @property
+    def undecided(self) -> bool:
+        """Whether the last audio speaks for an edge that is not certain yet: a sound that may be speech, or a silence
+        that may be a pause. Resolved within ``min_speech_ms`` or ``min_silence_ms``."""
+        ...
+
     def process(self, chunk: PcmChunk) -> Sequence[SpeechEdge]:
         """The edges this 16 kHz chunk reveals, oldest first; usually none. Chunks may have any length."""
         ...

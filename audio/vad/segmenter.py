@@ -32,6 +32,11 @@ class SpeechSegmenter:
         """No speech, and none beginning."""
         return not self._speaking and self._turning_at is None
 
+    @property
+    def undecided(self) -> bool:
+        """The last frames speak for an edge that is not certain yet."""
+        return self._turning_at is not None
+
     def update(self, options: VadOptions) -> None:
         """Take new options; speech that runs goes on."""
         self._enter = options.threshold

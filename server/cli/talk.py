@@ -7,9 +7,9 @@ come, then where the milliseconds went; saves the answer's audio. Exit code 0 on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,7 +61,7 @@ def command(**given: Any) -> int:
     prepare_process_environment()
     settings = load_settings()
     if options.api_key is None and settings.api_keys:
-        options = TalkOptions(**{**given, "api_key": settings.api_keys[0].get_secret_value()})
+        options = replace(options, api_key=settings.api_keys[0].get_secret_value())
     return asyncio.run(_talk(options))
 
 
@@ -72,31 +72,30 @@ async def _talk(options: TalkOptions) -> int:
 
     request_of = _request_maker(options)
     view = TalkView(console(err=options.as_json))
-    observe = (lambda _message, _conversation: None) if options.as_json else view.on_message
     try:
         async with _server(options, view) as url:
             view.progress("connecting")
-            conversation = Conversation(request_of(url), observe)
+            conversation = Conversation(request_of(url), None if options.as_json else view.on_message)
             await conversation.hold()
     finally:
         view.progress(None)
     return _report(options, view, conversation)
 
 
-def _request_maker(options: TalkOptions) -> Any:
+def _request_maker(options: TalkOptions) -> Callable[[str], TalkRequest]:
     """Reads the recording before anything is started, so a wrong file is told at once."""
     from server.cli.sources import load_recording, microphone, play  # noqa: PLC0415
     from server.cli.voice_client import TalkRequest  # noqa: PLC0415
 
-    def request(url: str, **what: Any) -> TalkRequest:
-        return TalkRequest(url, api_key=options.api_key, answer_limit_s=options.limit_s, **what)
-
+    request = TalkRequest("", audio=None, api_key=options.api_key, answer_limit_s=options.limit_s)
     if options.recording is not None:
         samples, rate_hz = load_recording(options.recording)
-        return lambda url: request(url, audio=lambda: play(samples, rate_hz), sample_rate_hz=rate_hz)
-    if options.mic:
-        return lambda url: request(url, audio=microphone)
-    return lambda url: request(url, audio=None, text=options.text)
+        request = replace(request, audio=lambda: play(samples, rate_hz), sample_rate_hz=rate_hz)
+    elif options.mic:
+        request = replace(request, audio=microphone)
+    else:
+        request = replace(request, text=options.text)
+    return lambda url: replace(request, url=url)
 
 
 @asynccontextmanager
@@ -119,7 +118,7 @@ async def _answers(url: str) -> bool:
     try:
         async with httpx.AsyncClient(timeout=PROBE_LIMIT_S, trust_env=False) as client:
             answer = await client.get(f"{url}/healthz")
-            return answer.status_code == httpx.codes.OK and "version" in answer.json()
+            return answer.is_success and "version" in answer.json()
     except (httpx.HTTPError, ValueError):
         return False
 

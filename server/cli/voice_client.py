@@ -83,7 +83,7 @@ Observer = Callable[[dict[str, Any], "Conversation"], None]
 class Conversation:
     """One connection's state: the turns so far, and where the client's own audio stands."""
 
-    def __init__(self, request: TalkRequest, observer: Observer) -> None:
+    def __init__(self, request: TalkRequest, observer: Observer | None) -> None:
         self.turns: list[Turn] = []
         self.session: dict[str, Any] = {}
         self.errors: list[dict[str, Any]] = []
@@ -184,7 +184,8 @@ class Conversation:
                 else:
                     message: dict[str, Any] = json.loads(frame)
                     self._on_message(message)
-                    self._observe(message, self)
+                    if self._observe is not None:
+                        self._observe(message, self)
         except ConnectionClosed:
             pass
         if not self._started.is_set():

@@ -75,6 +75,6 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     handler.setFormatter(formatter(transcripts=settings.transcripts))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.level.upper())
-    for noisy in ("uvicorn.error", "uvicorn.access", "httpx", "httpcore", "openai", "websockets"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    root.setLevel(logging.WARNING)
+    for room in ("server", "agents", "audio", "metering"):
+        logging.getLogger(room).setLevel(settings.level.upper())

@@ -16,7 +16,8 @@ def agent_routes(host: Host) -> list[Route]:
 
     async def agents(request: Request) -> Response:
         spec = host.engines.for_sessions().agent.spec
-        info = AgentInfo(agent_id=spec.agent_id, name=spec.name, description=spec.description, default=True)
+        description = host.settings.agent.description
+        info = AgentInfo(agent_id=spec.agent_id, name=spec.name, description=description, default=True)
         return answer(AgentList(request_id=request_id(request), agents=(info,)))
 
     return [Route("/v1/agents", agents, methods=["GET"])]

@@ -33,11 +33,11 @@ def chat_routes(host: Host) -> list[Route]:
         turn, asked, turn_id = await _turn(host, request)
         async with aclosing(turn.events()) as events:
             async for event in events:
-                host.metrics.observe(event)
                 match event:
                     case Failed():
                         raise Refused(ErrorCode(event.code), event.message)
                     case TurnCompleted():
+                        host.metrics.observe(event)
                         usage = UsageSummary.model_validate(usage_summary(event.usage))
                         return answer(ChatResponse(request_id=turn_id, agent_id=asked, text=event.text, usage=usage))
                     case _:
@@ -60,8 +60,6 @@ def chat_routes(host: Host) -> list[Route]:
 async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
     """The turn a request asks for, the agent that answers it, and the turn's id. Raises Refused."""
     asked = await read_body(request, ChatRequest, host.settings.limits.max_body_bytes)
-    if host.registry.draining:
-        raise Refused(ErrorCode.SERVER_DRAINING, retry_after_s=1.0)
     agent = await host.agent(asked.agent_id)
     turn_id = asked.request_id or request_id(request)
     history = History()

@@ -7,8 +7,9 @@ and audio worklets from this server only, and speak only to it; nothing may fram
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
@@ -43,19 +44,25 @@ def contracts_directory() -> Path | None:
     return directory if directory.is_dir() else None
 
 
-def page_routes() -> list[BaseRoute]:
-    """The mounts that exist here; the page's comes last because it takes every path."""
+def page_routes(known: frozenset[str]) -> list[BaseRoute]:
+    """The mounts that exist here. The page's takes every path, so it is told which ones are ``known`` routes."""
     routes: list[BaseRoute] = []
     contracts, page = contracts_directory(), page_directory()
     if contracts is not None:
         routes.append(Mount("/docs/contracts", StaticFiles(directory=contracts)))
     if page is not None:
-        routes.append(Mount("/", _Page(directory=page, html=True)))
+        routes.append(Mount("/", _Page(page, known)))
     return routes
 
 
 class _Page(StaticFiles):
+    def __init__(self, directory: Path, known: frozenset[str]) -> None:
+        super().__init__(directory=directory, html=True)
+        self._known = known
+
     async def get_response(self, path: str, scope: Scope) -> Response:
-        response: Any = await super().get_response(path, scope)
+        if scope["path"] in self._known:  # the router came here because no route takes this method
+            raise HTTPException(405)
+        response: Response = await super().get_response(path, scope)
         response.headers.update(PAGE_HEADERS)
         return response

@@ -20,7 +20,7 @@ from server.errors import Refused
 from server.guard import Identity
 from server.observability.metrics import Metrics
 from server.sessions.live import LiveSession
-from server.settings import LimitSettings
+from server.settings import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ LAST_WORDS_S: Final = 10.0
 class SessionRegistry:
     """The conversations of one server process."""
 
-    def __init__(self, tasks: TaskGroup, limits: LimitSettings, metrics: Metrics) -> None:
+    def __init__(self, tasks: TaskGroup, limits: Limits, metrics: Metrics) -> None:
         self._tasks = tasks
         self._limits = limits
         self._metrics = metrics

@@ -18,8 +18,8 @@ import anyio
 import numpy as np
 import psutil
 import pytest
-import soxr
 
+from audio.codecs.resample import StreamResampler
 from audio.errors import EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from audio.formats import HEARING_RATE_HZ, Samples
 from audio.inference import InferencePool, Priority
@@ -348,7 +348,7 @@ class TestVoiceFiles:
 
 
 def _at_16_khz(samples: Samples) -> Samples:
-    return np.asarray(soxr.resample(samples, 22_050, HEARING_RATE_HZ), dtype=np.int16)
+    return StreamResampler(22_050, HEARING_RATE_HZ).process(samples)
 
 
 def _words(text: str) -> list[str]:

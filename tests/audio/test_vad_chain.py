@@ -18,7 +18,9 @@ from audio.vad.silero import SileroModel, SileroStream
 SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
 SECOND = 16_000
 SPOKEN = {"goforward.wav": (0.50, 2.38), "librivox_0930.wav": (0.24, 3.20), "cards_003.wav": (0.11, 1.34)}
-"""Where each clip's energy says that speech begins and ends, in seconds (22 dB below its loudest twentieth)."""
+"""Where each clip's energy says that speech begins and ends, in seconds (22 dB below its loudest twentieth).
+
+Energy ends later than speech where a breath or a click follows it, hence the tolerance below."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def assert_spoken(edges: list[SpeechEdge], name: str, *, within_ms: int) -> None
 @pytest.mark.parametrize("name", SPOKEN)
 def test_human_speech_begins_and_ends_where_it_is_heard(silero: SileroModel, name: str) -> None:
     edges = hear(GatedDetector(VadOptions(), silero.stream()), clip(name), [320])
-    assert_spoken(edges, name, within_ms=200)
+    assert_spoken(edges, name, within_ms=250)
     assert all(edge.decided_at_sample - edge.sample <= 140 * 16 for edge in edges)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,7 +65,7 @@ def test_edges_alternate_move_forward_and_are_never_known_too_early(
 ) -> None:
     found = edges(probabilities, VadOptions(min_speech_ms=speech_ms, min_silence_ms=silence_ms))
     assert [edge.kind for edge in found] == ([EdgeKind.STARTED, EdgeKind.STOPPED] * len(found))[: len(found)]
-    assert all(before.sample < after.sample for before, after in zip(found, found[1:], strict=False))
+    assert all(before.sample < after.sample for before, after in pairwise(found))
     for edge in found:
         needed_ms = speech_ms if edge.kind is EdgeKind.STARTED else silence_ms
         assert edge.decided_at_sample - edge.sample >= needed_ms * 16

@@ -72,8 +72,9 @@ async def open_page(browser: Browser, url: str, **context_options: Any) -> Async
         yield page
     finally:
         await context.close()
-    # A refused connection is what some tests are about; the browser logs each one.
-    unexpected = [error for error in errors if "WebSocket connection" not in error]
+    # Refusals are what some tests are about; the browser logs each one.
+    refusals = ("WebSocket connection", "Failed to load resource")
+    unexpected = [error for error in errors if not any(refusal in error for refusal in refusals)]
     assert unexpected == [], f"errors on the page: {unexpected}"
 
 

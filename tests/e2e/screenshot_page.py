@@ -57,7 +57,7 @@ async def take(options: argparse.Namespace, url: str, spoken_turns: int) -> None
     """One browser, one conversation, one picture."""
     context = {
         "viewport": {"width": options.width, "height": options.height},
-        "device_scale_factor": 1.5,
+        "device_scale_factor": 1.25,
         "color_scheme": "dark" if options.dark else "light",
     }
     async with chromium(options.wav, loop=False) as browser, open_page(browser, url, **context) as page:

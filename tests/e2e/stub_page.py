@@ -27,6 +27,7 @@ async def stub_page(stub: VoiceStub, microphone: Path | None = None, **context_o
         chromium(microphone) as browser,
         open_page(browser, stub.url, **context_options) as page,
     ):
+        await page.evaluate("async () => { globalThis.client = (await import('/app.js')).client }")
         yield page
 
 
@@ -45,14 +46,14 @@ async def finished(done: anyio.Event) -> None:
 
 async def output_level(page: Page) -> float:
     """How loud the page's analyser measures the agent right now, 0 to 1."""
-    return await page.evaluate("async () => (await import('/app.js')).client.outputLevel")
+    return await page.evaluate("client.outputLevel")
 
 
 async def until_silent(page: Page) -> None:
     """Waits until the page makes no sound."""
-    await page.wait_for_function("async () => (await import('/app.js')).client.outputLevel === 0")
+    await page.wait_for_function("() => client.outputLevel === 0")
 
 
 async def until_audible(page: Page) -> None:
     """Waits until the page makes a sound."""
-    await page.wait_for_function("async () => (await import('/app.js')).client.outputLevel > 0.3")
+    await page.wait_for_function("() => client.outputLevel > 0.3")

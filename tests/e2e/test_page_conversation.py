@@ -59,13 +59,14 @@ async def test_the_microphone_arrives_as_binary_frames_of_20_ms_at_16_khz(tmp_pa
 
 
 async def test_everything_the_page_sends_is_valid_by_the_contract(tmp_path: Path) -> None:
-    done = anyio.Event()
+    played, done = anyio.Event(), anyio.Event()
 
     async def script(call: StubCall) -> None:
         await call.start()
         await call.send("turn.started", "t-1", text="hello", source="speech")
         await call.send_audio("t-1", speechlike(3_000))
         await call.expect("voice.played")
+        played.set()
         await call.expect("voice.cancel")
         await call.expect("chat.start")
         await call.expect("voice.update")
@@ -75,7 +76,7 @@ async def test_everything_the_page_sends_is_valid_by_the_contract(tmp_path: Path
     stub = VoiceStub(script)
     async with stub_page(stub, tone_wav(tmp_path)) as page:
         await page.click("#talk")
-        await until_audible(page)
+        await finished(played)
         await page.click("#stop")
         await page.fill("#prompt", "and in writing")
         await page.press("#prompt", "Enter")

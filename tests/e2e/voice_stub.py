@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -20,11 +21,14 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from server.routes.page import page_routes
+from server.routes.page import PAGE_HEADERS
 
+WEB_DEMO = Path(__file__).parents[2] / "web-demo"
 OUTPUT_HZ = 24_000
 LIMIT_S = 15.0
 
@@ -46,7 +50,7 @@ class StubCall:
 
     def __init__(self, websocket: WebSocket, stub: VoiceStub) -> None:
         self._websocket = websocket
-        self._stub = stub
+        self.stub = stub
         self._news = anyio.Condition()
         self._expected_from = 0
         self.messages: list[Message] = []
@@ -101,8 +105,8 @@ class StubCall:
 
     async def send(self, kind: str, request_id: str = "session", **fields: Any) -> None:
         """Sends an event; counts it."""
-        self._stub.event_id += 1
-        message = {"type": kind, "event_id": self._stub.event_id, "request_id": request_id, "timestamp_ms": 0}
+        self.stub.event_id += 1
+        message = {"type": kind, "event_id": self.stub.event_id, "request_id": request_id, "timestamp_ms": 0}
         await self._websocket.send_text(json.dumps(message | fields))
 
     async def send_audio(self, turn_id: str, pcm: Pcm, start_ms: int = 0) -> None:
@@ -110,7 +114,7 @@ class StubCall:
         await self.send("voice.audio", turn_id, audio_ms=0, start_ms=start_ms)
         step = OUTPUT_HZ * 40 // 1000
         for at in range(0, len(pcm), step):
-            self._stub.event_id += 1
+            self.stub.event_id += 1
             await self._websocket.send_bytes(pcm[at : at + step].tobytes())
 
     async def start(self, **fields: Any) -> Message:
@@ -127,9 +131,9 @@ class StubCall:
         await self.send("session.started", **(defaults | fields))
         return asked
 
-    async def drop(self) -> None:
-        """Ends the connection as a failing network or server would."""
-        await self._websocket.close(1011)
+    async def drop(self, code: int = 1011) -> None:
+        """Ends the connection: as a failing server would, unless ``code`` says otherwise."""
+        await self._websocket.close(code)
         await self.closed.wait()
 
 
@@ -206,7 +210,7 @@ class VoiceStub:
             routes=[
                 WebSocketRoute("/v1/voice/ws", self.voice),
                 Route("/v1/chat/stream", self.chat, methods=["POST"]),
-                *page_routes(),
+                Mount("/", _Page(directory=WEB_DEMO, html=True)),
             ]
         )
         config = uvicorn.Config(
@@ -219,3 +223,12 @@ class VoiceStub:
                 yield
             finally:
                 server.should_exit = True
+
+
+class _Page(StaticFiles):
+    """The page's files, under the server's policy."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(PAGE_HEADERS)
+        return response

@@ -52,9 +52,7 @@ def scripted_server(port: int, core: int | None = 0) -> Iterator[ScriptedServer]
     pin = [] if core is None or os.cpu_count() == 1 else ["taskset", "-c", str(core)]
     command = [*pin, sys.executable, str(HERE / "scripted_server.py"), str(port)]
     environment = os.environ | {"PYTHONPATH": f"{HERE.parent.parent}:{HERE}", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -202,12 +202,12 @@ def run(port: int, repeats: int) -> None:
     for stage in STAGES:
         print(f"    stage {stage:8s}                       {percentiles(stages.get(stage, []))} ms")
     rule = sum(cut_by_rule(name) for name in names) * repeats
-    print(f"  turns cut off: {turns - len(names) * repeats} (a {RULE_MS} ms silence rule: {rule}) of {len(names) * repeats}")
+    print(
+        f"  turns cut off: {turns - len(names) * repeats} (a {RULE_MS} ms silence rule: {rule}) of {len(names) * repeats}"
+    )
     print(f"  barge-in, user onset -> last byte      {percentiles(from_onset)} ms")
     print(f"  barge-in, VAD decision -> last byte    {percentiles(from_decision)} ms")
 
 
 if __name__ == "__main__":
     run(18_081, int(sys.argv[1]) if len(sys.argv) > 1 else 2)
-
-

@@ -53,9 +53,10 @@ class PlaybackProcessor extends AudioWorkletProcessor {
       this.#buffer.end();
       if (this.#buffer.bufferedMs === 0) this.#report('drained');
     } else if (message.clear) {
+      const cutsOff = this.#buffer.playing || this.#buffer.bufferedMs > 0;
       this.#resampler.flush();
       this.#buffer.clear();
-      this.#report('cleared');
+      if (cutsOff) this.#report('cleared');
     }
   }
 

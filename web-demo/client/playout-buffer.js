@@ -30,6 +30,8 @@ export class PlayoutBuffer {
   #playing = false;
   #ended = false;
   #waited = 0;
+  /** What an underrun left behind, too little to go on with alone. */
+  #leftover = 0;
   #prebuffer;
   #ramp;
   #rampIn = 0;
@@ -140,12 +142,13 @@ export class PlayoutBuffer {
   #stop(prebufferMs) {
     this.#playing = false;
     this.#waited = 0;
+    this.#leftover = this.#buffered;
     this.#prebuffer = this.#samples(prebufferMs);
   }
 
   /** @param {number} blockSamples */
   #start(blockSamples) {
-    if (this.#buffered === 0) return false;
+    if (this.#buffered === 0 || (this.#buffered <= this.#leftover && !this.#ended)) return false;
     this.#waited += blockSamples;
     // Having waited as long as the prebuffer lasts is enough, even if no more has come.
     if (this.#buffered < this.#prebuffer && this.#waited < this.#prebuffer && !this.#ended) return false;

@@ -144,9 +144,9 @@ export class SessionLink {
     const attempts = this.#retryDelaysMs.length;
     let reason = '';
     for (let attempt = 1; attempt <= attempts; attempt++) {
+      if (attempt > 1) this.#setState(this.#state, attempt);
       if (attempt > 1 || !atOnce) await this.#wait(this.#retryDelaysMs[attempt - (atOnce ? 2 : 1)]);
       if (generation !== this.#generation) return false;
-      if (attempt > 1) this.#setState(this.#state, attempt);
       try {
         await this.#attempt();
         return true;

@@ -1,0 +1,219 @@
+"""The HTTP routes, through a real server on loopback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from agents.errors import ModelRateLimited
+from metering.ledger import PageRequest, UsageQuery
+from metering.sqlite_ledger import SqliteLedger
+from metering.usage import UsageEvent
+from server.contracts.chat import AgentList, ChatResponse
+from server.contracts.errors import ErrorBody, ErrorCode
+from server.contracts.health import ReadyResponse
+from server.contracts.http_routes import HTTP_ROUTES
+from server.contracts.voice import SERVER_MESSAGE
+from server.routes.page import page_directory
+from tests.scripted_server import EchoModel, Served, eventually, scripted_engines, served
+
+KEY = "a-long-random-secret"
+
+
+def client(server: Served, **headers: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=server.url, headers=headers, trust_env=False, timeout=10)
+
+
+def recorded(server: Served) -> tuple[UsageEvent, ...]:
+    ledger = SqliteLedger(server.application.settings.ledger_path)
+    try:
+        return ledger.read(UsageQuery(), PageRequest()).events
+    finally:
+        ledger.close()
+
+
+async def test_every_published_route_exists(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        for route in HTTP_ROUTES:
+            answer = await http.request(route.method.upper(), route.path, json={"prompt": "hi"})
+            assert answer.status_code == httpx.codes.OK, route.path
+            assert answer.headers["content-type"].startswith(route.media_type)
+
+
+async def test_every_answer_names_its_request_and_is_guarded_by_headers(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        for path in ("/healthz", "/readyz", "/v1/agents", "/nothing/here"):
+            answer = await http.get(path, headers={"X-Request-Id": "mine-1"})
+            assert answer.headers["x-request-id"] == "mine-1"
+            assert answer.json()["request_id"] == "mine-1"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_a_request_id_that_is_none_is_replaced(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        answer = await http.get("/healthz", headers={"X-Request-Id": "no spaces, please"})
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+async def test_a_question_is_answered_and_recorded_once_per_request_id(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        for _ in range(2):
+            answer = await http.post("/v1/chat", json={"prompt": "hello", "request_id": "ask-1"})
+            body = ChatResponse.model_validate_json(answer.content)
+    assert (body.text, body.request_id, body.usage.out_tokens) == ("You said: hello.", "ask-1", 4)
+    (event,) = recorded(server)
+    assert (event.request_id, event.output_tokens, event.success) == ("ask-1", 4, True)
+
+
+async def test_the_stream_speaks_the_sockets_messages_and_ends_with_the_usage(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        answer = await http.post("/v1/chat/stream", json={"prompt": "hello"})
+    blocks = [dict(line.split(": ", 1) for line in block.splitlines()) for block in answer.text.strip().split("\n\n")]
+    messages = [SERVER_MESSAGE.validate_json(block["data"]) for block in blocks]
+    assert [block["event"] for block in blocks] == [message.type for message in messages]
+    assert [block["id"] for block in blocks] == [str(message.event_id) for message in messages]
+    assert blocks[0]["event"] == "turn.started"
+    assert blocks[-1]["event"] == "chat.complete"
+    assert "".join(json.loads(b["data"])["text"] for b in blocks if b["event"] == "chat.token") == "You said: hello."
+    assert len(recorded(server)) == 1
+
+
+async def test_what_was_said_before_comes_along(tmp_path: Path) -> None:
+    history = [{"role": "user", "text": "I am Ada."}, {"role": "assistant", "text": "Hello Ada."}]
+    async with served(tmp_path) as server, client(server) as http:
+        answer = await http.post("/v1/chat", json={"prompt": "who am I?", "history": history})
+    assert answer.json()["text"] == "You said: who am I?."
+
+
+async def test_a_client_that_leaves_mid_answer_is_still_accounted_for(tmp_path: Path) -> None:
+    gate = anyio.Event()
+    async with served(tmp_path, scripted_engines(EchoModel(gate))) as server:
+        async with client(server) as http, http.stream("POST", "/v1/chat/stream", json={"prompt": "x"}) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("event: chat.token"):
+                    break
+        await eventually(lambda: recorded(server))
+    assert recorded(server)[0].interrupted is True
+
+
+async def test_answers_at_once_are_bounded(tmp_path: Path) -> None:
+    gate = anyio.Event()
+    limits = {"max_sessions": 1}
+    async with served(tmp_path, scripted_engines(EchoModel(gate)), limits=limits) as server, client(server) as http:
+        async with http.stream("POST", "/v1/chat/stream", json={"prompt": "x"}):
+            refused = await http.post("/v1/chat", json={"prompt": "y"})
+            gate.set()
+        await eventually(lambda: recorded(server))
+        assert (await http.post("/v1/chat", json={"prompt": "y"})).status_code == 200
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "server.overloaded"
+    assert "retry-after" in refused.headers
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, ErrorCode.REQUEST_INVALID),
+        (b"[]", 400, ErrorCode.REQUEST_INVALID),
+        (b'{"prompt": ""}', 400, ErrorCode.REQUEST_INVALID),
+        (b'{"prompt": 7}', 400, ErrorCode.REQUEST_INVALID),
+        (b'{"prompt": "hi", "agent_id": "nobody"}', 400, ErrorCode.REQUEST_INVALID),
+        (b'{"prompt": "' + b"x" * 70_000 + b'"}', 413, ErrorCode.REQUEST_TOO_LARGE),
+        (b"\xff\xfe\x00", 400, ErrorCode.REQUEST_INVALID),
+    ],
+)
+async def test_a_faulty_question_gets_the_contracts_error(
+    tmp_path: Path, body: bytes, status: int, code: ErrorCode
+) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        answer = await http.post("/v1/chat", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    error = ErrorBody.model_validate_json(answer.content)
+    assert error.error.code is code
+    assert error.request_id == answer.headers["x-request-id"]
+
+
+async def test_forms_of_other_sites_cannot_ask(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        plain = await http.post("/v1/chat", content=b'{"prompt": "hi"}', headers={"Content-Type": "text/plain"})
+        foreign = await http.post("/v1/chat", json={"prompt": "hi"}, headers={"Origin": "https://evil.example"})
+    assert (plain.status_code, foreign.status_code) == (415, 403)
+
+
+async def test_unknown_paths_and_wrong_methods_are_told_as_such(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        missing, wrong = await http.get("/v1/nothing"), await http.get("/v1/chat")
+    assert (missing.status_code, wrong.status_code) == (404, 405)
+    assert wrong.json()["error"]["code"] == "request.invalid"
+
+
+async def test_a_providers_refusal_reaches_the_client_with_the_time_to_wait(tmp_path: Path) -> None:
+    model = EchoModel(error=ModelRateLimited("Too many requests.", provider="scripted", retry_after_s=7))
+    async with served(tmp_path, scripted_engines(model)) as server, client(server) as http:
+        answer = await http.post("/v1/chat", json={"prompt": "hi"})
+    assert answer.status_code == 503
+    assert answer.json()["error"] == {
+        "code": "provider.rate_limited",
+        "message": "Too many requests.",
+        "retryable": True,
+    }
+    assert recorded(server)[0].error_code == "provider.rate_limited"
+
+
+async def test_readiness_follows_loading_and_draining(tmp_path: Path) -> None:
+    engines = scripted_engines(loaded=False)
+    async with served(tmp_path, engines) as server, client(server) as http:
+        starting = await http.get("/readyz")
+        engines.loaded.set()
+        await server.application.wait_ready()
+        ready = await http.get("/readyz")
+        await server.application.drain()
+        draining = await http.get("/readyz")
+        refused = await http.post("/v1/chat", json={"prompt": "hi"})
+    assert [answer.status_code for answer in (starting, ready, draining)] == [503, 200, 503]
+    assert ReadyResponse.model_validate_json(ready.content).status == "ready"
+    assert refused.json()["error"]["code"] == "server.draining"
+    assert "retry-after" in refused.headers
+
+
+async def test_with_keys_strangers_see_health_and_nothing_else(tmp_path: Path) -> None:
+    async with served(tmp_path, api_keys=(KEY,)) as server, client(server) as http:
+        assert (await http.get("/healthz")).status_code == 200
+        for path in ("/v1/agents", "/metrics"):
+            assert (await http.get(path)).status_code == 401
+            assert (await http.get(path, headers={"Authorization": f"Bearer {KEY}"})).status_code == 200
+        agents = await http.get("/v1/agents", headers={"Authorization": f"Bearer {KEY}"})
+    assert AgentList.model_validate_json(agents.content).agents[0].default is True
+
+
+async def test_metrics_count_requests_and_turns(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        await http.post("/v1/chat", json={"prompt": "hi"})
+        text = (await http.get("/metrics")).text
+    assert 'convergio_turns_total{outcome="completed"} 1.0' in text
+    assert 'convergio_http_request_seconds_count{route="/v1/chat",status="200"} 1.0' in text
+
+
+@pytest.mark.skipif(page_directory() is None, reason="the page is not there")
+async def test_the_page_may_only_load_from_and_speak_to_this_server(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        page = await http.get("/")
+    assert page.status_code == 200
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert "microphone=(self)" in page.headers["permissions-policy"]
+
+
+async def test_an_allowed_origin_may_read_answers(tmp_path: Path) -> None:
+    origin = "https://app.example"
+    async with served(tmp_path, allowed_origins=(origin,)) as server, client(server, Origin=origin) as http:
+        preflight = await http.options("/v1/chat", headers={"Access-Control-Request-Method": "POST"})
+        answer = await http.post("/v1/chat", json={"prompt": "hi"})
+    assert preflight.headers["access-control-allow-origin"] == origin
+    assert answer.headers["access-control-allow-origin"] == origin
