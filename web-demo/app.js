@@ -92,7 +92,7 @@ function talkLabel() {
   if (client.activity === 'connecting') return 'Connecting';
   if (!isRunning() || !client.talking) return 'Talk';
   if (!preferences.pushToTalk) return 'End';
-  return talk.held ? 'Send' : 'Hold to talk';
+  return talk.held ? 'Done' : 'Hold to talk';
 }
 
 function talkHint() {

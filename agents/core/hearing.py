@@ -92,10 +92,10 @@ class Hearing:
         for edge in edges:
             self._on_edge(edge)
 
-    def flush(self, utterance: int) -> None:
-        """Ask recognition for all that was said so far."""
+    def flush(self, utterance: int, through_ms: int) -> None:
+        """Ask recognition for all that was said up to the end of speech (an engine may well have that by now)."""
         if self._stream is not None and utterance == self._utterance:
-            self._stream.flush(utterance, self._heard_samples)
+            self._stream.flush(utterance, through_ms * SAMPLES_PER_MS)
         else:
             self._ports.on_event(TranscriptFailed(utterance))
 

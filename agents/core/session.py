@@ -168,7 +168,7 @@ class Session:
                 self._timers.set(effect.timer, effect.due_ms)
             case FlushTranscript():
                 self._transcripts.asked()
-                self._hearing.flush(effect.utterance)
+                self._hearing.flush(effect.utterance, effect.through_ms)
                 if self._engines.end_of_turn is not None:
                     tasks.create_task(self._ask_hint(effect, self._hearing.recent()), name="end of turn")
             case EndUtterance():

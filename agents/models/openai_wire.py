@@ -125,7 +125,7 @@ class CompletionReader:
             return ""
         for call in delta.tool_calls or ():
             self._add_call(call)
-        text = delta.content or delta.refusal or ""
+        text = cast("object", delta.content or delta.refusal or "")
         if not isinstance(text, str):
             raise TypeError("a chunk's text is no text")
         self._text.append(text)

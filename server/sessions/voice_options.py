@@ -5,9 +5,10 @@ The contract's words (patience, eagerness, push-to-talk) become times here and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from agents.core.language import rules_for
 from agents.core.options import Identity, SessionOptions
 from agents.core.policy import TurnPolicy
 from audio.vad.port import VadOptions
@@ -40,7 +41,7 @@ def session_options(settings: VoiceSettings, identity: Identity) -> SessionOptio
     return SessionOptions(
         identity=identity,
         locale=settings.locale,
-        policy=turn_policy(detection, settings.accessibility.patience),
+        policy=replace(turn_policy(detection, settings.accessibility.patience), rules=rules_for(settings.locale)),
         vad=VadOptions(
             threshold=detection.threshold,
             min_speech_ms=detection.min_speech_ms,

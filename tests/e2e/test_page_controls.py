@@ -81,7 +81,7 @@ async def test_a_tap_keeps_the_button_down_until_the_next_tap(tmp_path: Path) ->
         await page.click("#talk")
         await frames_reach(stub, 40)
         assert not script.committed[0].is_set()
-        assert await page.inner_text("#talk-label") == "Send"
+        assert await page.inner_text("#talk-label") == "Done"
         await page.click("#talk")
         await finished(script.committed[0])
 

@@ -29,11 +29,11 @@ RULE_MS = 700
 @contextmanager
 def embedded_server(port: int) -> Iterator[tuple[str, float]]:
     """A server as ``make run`` starts it; its URL, and the seconds from start to ready."""
-    command = [sys.executable, "-m", "server.cli.main", "serve", "--port", str(port)]
+    command = [str(Path(sys.executable).with_name("convergio-voice")), "serve", "--port", str(port)]
     with TemporaryDirectory() as directory:
         environment = os.environ | {"CONVERGIO_DATA_DIR": directory}
         began_s = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}"
             wait_ready(url, process)
