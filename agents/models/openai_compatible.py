@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from agents.errors import ModelRejected, ModelUnavailable
-from agents.models.openai_errors import refused_parameter, to_model_error
+from agents.models.openai_errors import hung_up, refused_parameter, to_model_error
 from agents.models.openai_wire import CompletionReader, Dialect, request_body
 from agents.models.port import Message, ModelEvent, ModelProfile, ModelRequest, TextDelta
 
@@ -171,8 +171,17 @@ class OpenAICompatibleModel:
                 raise to_model_error(error, self.provider) from error
 
     async def _create(self, body: dict[str, Any]) -> AsyncStream[ChatCompletionChunk]:
+        import openai  # noqa: PLC0415 - see the module's docstring
+
         # The body is built from our own values; the SDK's overloads cannot follow a dictionary.
         create: Any = self._client.chat.completions.create
+        try:
+            return await create(**body)
+        except openai.APIConnectionError as error:
+            if not hung_up(error):
+                raise
+        # No retry of a request, but of its delivery: a server may close an idle connection at the very moment it is
+        # used again (llama.cpp's does so in one of twenty quick successions).
         return await create(**body)
 
     async def _next(

@@ -15,7 +15,7 @@ from agents.errors import ModelError, ModelRateLimited, ModelRejected, ModelTime
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openai import APIStatusError
+    from openai import APIConnectionError, APIStatusError
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,12 @@ def refused_parameter(error: APIStatusError) -> str | None:
     code = _field(error.body, "code")
     parameter = _field(error.body, "param")
     return parameter if parameter and code in {"unsupported_parameter", "unsupported_value"} else None
+
+
+def hung_up(error: APIConnectionError) -> bool:
+    """Whether the server closed the connection without a word, as it may close one it thought idle."""
+    # By name: the SDK has had HTTP clients of different packages underneath.
+    return type(error.__cause__).__name__ in {"RemoteProtocolError", "ReadError", "WriteError"}
 
 
 def _from_status(error: APIStatusError, provider: str) -> ModelError:

@@ -44,13 +44,15 @@ STOP = chunk(finish_reason="stop", delta={})
 
 @dataclass
 class Script:
-    """How one request is answered. ``cut`` drops the connection after the last step, without ending the body."""
+    """How one request is answered. ``cut`` drops the connection after the last step, without ending the body;
+    ``silent`` drops it without an answer."""
 
     steps: tuple[bytes | anyio.Event, ...] = ()
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict[str, str])
     before_headers: anyio.Event | None = None
     cut: bool = False
+    silent: bool = False
 
 
 @dataclass
@@ -90,6 +92,8 @@ class FakeChatServer:
                     request = await self._read(stream)
                     self.requests.append(request)
                     script = self.scripts.pop(0)
+                    if script.silent:
+                        return
                     async with anyio.create_task_group() as group:
                         group.start_soon(self._watch, stream, request)
                         await self._send(stream, script)

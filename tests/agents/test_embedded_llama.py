@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from agents.errors import ModelRateLimited, ModelUnavailable
 from agents.models import embedded_llama
 from agents.models.embedded_llama import EmbeddedLlama, EmbeddedLlamaConfig, find_weights
 from agents.models.llama_process import LlamaOptions, LlamaProcess
-from agents.models.port import Finished, Message, ModelRequest, TextDelta, ToolSpec
+from agents.models.port import Finished, Message, ModelEvent, ModelRequest, TextDelta, ToolSpec
 
 SYSTEM = Message("system", "You are a friendly voice assistant. Answer in one short spoken sentence.")
 CAPITAL = Message("user", "What is the capital of France?")
@@ -46,6 +47,11 @@ async def ask(model: EmbeddedLlama, *messages: Message) -> tuple[str, Finished]:
     return text, finished
 
 
+async def drain(events: AsyncGenerator[ModelEvent]) -> None:
+    async for _ in events:
+        pass
+
+
 class TestWithWeights:
     pytestmark = engines
 
@@ -72,11 +78,12 @@ class TestWithWeights:
             await ask(model, SYSTEM, CAPITAL)
             killed = model.pid
             assert killed is not None
-            with pytest.raises(ModelUnavailable):
-                async with aclosing(model.stream(ModelRequest((SYSTEM, CAPITAL)))) as events:
-                    async for _ in events:
-                        if psutil.pid_exists(killed):
-                            os.kill(killed, signal.SIGKILL)
+            long = ModelRequest((SYSTEM, Message("user", "Count from one to one hundred.")))
+            async with aclosing(model.stream(long)) as events:
+                await anext(events)
+                os.kill(killed, signal.SIGKILL)
+                with pytest.raises(ModelUnavailable):
+                    await drain(events)
             text, _ = await ask(model, SYSTEM, CAPITAL)
             assert "Paris" in text
             assert model.pid not in {None, killed}

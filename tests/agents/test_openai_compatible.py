@@ -294,6 +294,25 @@ async def test_a_finished_answer_leaves_its_connection_for_the_next(server: Fake
     await model.aclose()
 
 
+async def test_a_connection_closed_just_as_it_is_used_again_costs_nothing(server: FakeChatServer) -> None:
+    server.answer(chunk("One."), STOP, usage(), DONE)
+    server.answer(silent=True)
+    server.answer(chunk("Two."), STOP, usage(), DONE)
+    model = OpenAICompatibleModel(config_for(server))
+    for expected in ("One.", "Two."):
+        async with aclosing(model.stream(HELLO)) as events:
+            assert text_of([item async for item in events]) == expected
+    await model.aclose()
+
+
+async def test_a_server_that_always_hangs_up_is_unavailable(server: FakeChatServer) -> None:
+    server.answer(silent=True)
+    server.answer(silent=True)
+    with pytest.raises(ModelUnavailable):
+        await ask(config_for(server))
+    assert len(server.requests) == 2
+
+
 @pytest.mark.parametrize("parameter", ["temperature", "max_tokens", "stream_options"])
 async def test_a_refused_optional_parameter_is_left_out_from_then_on(server: FakeChatServer, parameter: str) -> None:
     server.refuse(400, code="unsupported_parameter", param=parameter)

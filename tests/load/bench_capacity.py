@@ -101,22 +101,19 @@ async def idle_memory(server: ScriptedServer, sessions: int) -> float:
     _, before = server.usage()
     room = silence(10.0)
     async with asyncio.TaskGroup() as tasks:
-        opened = asyncio.Event()
-        count = 0
+        idle, opened = asyncio.Barrier(sessions + 1), asyncio.Event()
 
         async def hold() -> None:
-            nonlocal count
             async with session(server.url, **SETTINGS) as client:
                 for at in range(0, len(room), 3_200):
                     await client.socket.send(room[at : at + 3_200].tobytes())
                 await asyncio.sleep(0.5)
-                count += 1
+                await idle.wait()
                 await opened.wait()
 
         for _ in range(sessions):
             tasks.create_task(hold())
-        while count < sessions:
-            await asyncio.sleep(0.05)
+        await idle.wait()
         _, after = server.usage()
         opened.set()
     return (after - before) / sessions

@@ -13,16 +13,16 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from bench_client import BenchClient, last_speech_sample, percentiles, session, silence
+from bench_naive import naive
 from bench_speech import clip, clips
 
 STAGES = ("endpoint", "stt", "agent", "tts", "egress", "total")
-NAIVE_SILENCE_MS = 300
 RULE_MS = 700
 
 
@@ -111,68 +111,6 @@ async def barge_in(url: str, times: int) -> tuple[list[float], list[float]]:
     return from_onset, from_decision
 
 
-async def naive(names: list[str]) -> list[float]:
-    """The serial loop over the same engines: every wait added up."""
-    from agents.loop.agent import ReplyDelta
-    from agents.loop.phrases import PhraseSplitter
-    from audio.formats import PcmChunk
-    from audio.stt.port import SttOptions, Transcript
-    from audio.tts.port import SpeechRequest
-    from audio.vad.gate import WebRtcGate
-    from server.engines import EngineSet
-    from server.settings import Settings
-
-    engines = EngineSet(Settings())
-    await engines.load()
-    ready = engines.for_sessions()
-    assert ready.stt is not None
-    assert ready.tts is not None
-    import anyio
-    from agents.loop.agent import ReplyLimits
-
-    totals: list[float] = []
-    try:
-        for name in names:
-            speech = np.concatenate([clip(name), silence(2.0)])
-            end = last_speech_sample(clip(name))
-            gate, quiet, heard_ms = WebRtcGate(2), 0, 0
-            for at in range(0, len(speech) - 320, 320):
-                quiet = 0 if gate.is_voiced(speech[at : at + 320]) else quiet + 20
-                heard_ms = (at + 320) // 16
-                if heard_ms * 16 > end and quiet >= NAIVE_SILENCE_MS:
-                    break
-            waited_ms = heard_ms - end // 16
-            began_s = time.perf_counter()
-            done: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
-            options = SttOptions(partials=False)
-            stream = await ready.stt.open(options, done.set_result, lambda _, error: done.set_exception(error))
-            stream.begin(1, 0)
-            stream.push(PcmChunk(speech[: heard_ms * 16], 0))
-            stream.flush(1, heard_ms * 16)
-            text = (await done).text
-            await stream.aclose()
-            committed = anyio.Event()
-            committed.set()
-            from agents.loop.history import History
-
-            messages = History().with_user(text, ready.agent.system_prompt)
-            splitter, clause = PhraseSplitter(), ""
-            reply = ready.agent.reply(messages, committed=committed, limits=ReplyLimits(10, 10))
-            async with aclosing(reply):
-                async for part in reply:
-                    if isinstance(part, ReplyDelta) and (phrases := splitter.feed(part.text)):
-                        clause = phrases[0].text
-                        break
-            clause = clause or "".join(phrase.text for phrase in splitter.flush())
-            async with aclosing(ready.tts.speak(SpeechRequest(clause))) as audio:
-                async for _ in audio:
-                    pass
-            totals.append(waited_ms + (time.perf_counter() - began_s) * 1_000)
-    finally:
-        await engines.aclose()
-    return totals
-
-
 def cut_by_rule(name: str) -> bool:
     """Whether a pause inside the clip is as long as the fixed rule's silence."""
     samples = clip(name).astype(np.float64)
@@ -202,9 +140,8 @@ def run(port: int, repeats: int) -> None:
     for stage in STAGES:
         print(f"    stage {stage:8s}                       {percentiles(stages.get(stage, []))} ms")
     rule = sum(cut_by_rule(name) for name in names) * repeats
-    print(
-        f"  turns cut off: {turns - len(names) * repeats} (a {RULE_MS} ms silence rule: {rule}) of {len(names) * repeats}"
-    )
+    asked = len(names) * repeats
+    print(f"  turns cut off: {turns - asked} (a {RULE_MS} ms silence rule: {rule}) of {asked}")
     print(f"  barge-in, user onset -> last byte      {percentiles(from_onset)} ms")
     print(f"  barge-in, VAD decision -> last byte    {percentiles(from_decision)} ms")
 

@@ -49,7 +49,7 @@ class ScriptedEngines:
             partial(make_detector, silero=silero.stream),
         )
 
-    def for_sessions(self) -> Engines:
+    def for_sessions(self, *, simple_language: bool = False) -> Engines:
         return self._engines
 
     def watch(self, metrics: Metrics) -> None:
