@@ -107,7 +107,8 @@ class EngineSet:
     def for_sessions(self, *, simple_language: bool = False) -> Engines:
         """What a session works with."""
         agent = self._agents[simple_language]
-        return Engines(agent, self._stt, self._tts, self._end_of_turn, self._make_detector)
+        names = {stage: report.name for stage in ("vad", "endpoint") if (report := self._reports[stage]).model}
+        return Engines(agent, self._stt, self._tts, self._end_of_turn, self._make_detector, names)
 
     def watch(self, metrics: Metrics) -> None:
         """Publish how the inference pool fares."""

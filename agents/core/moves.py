@@ -31,7 +31,7 @@ from agents.core.turn_types import (
 
 Result = tuple[State, tuple[Effect, ...]]
 
-NO_TIMER = 0
+NO_TIMER = -1
 """A timer ordinal that never fires: the phase waits for the client alone."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agents.core.policy import TurnPolicy
@@ -65,7 +65,8 @@ class SessionOptions:
 class Engines:
     """Who does the work; ``None`` where a stage has nobody and the session degrades.
 
-    ``make_detector`` gives each session its own voice-activity detector; the rest is shared by all sessions.
+    ``make_detector`` gives each session its own voice-activity detector; the rest is shared by all sessions. ``names``
+    are those of the stages whose engines have no profile to say it (``vad``, ``endpoint``), for the client to show.
     """
 
     agent: Agent
@@ -73,3 +74,4 @@ class Engines:
     tts: TextToSpeech | None = None
     end_of_turn: EndOfTurnModel | None = None
     make_detector: Callable[[VadOptions], VoiceActivityDetector] | None = None
+    names: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -164,6 +164,8 @@ class Session:
 
     def _carry_out(self, effect: Effect, tasks: asyncio.TaskGroup) -> None:
         match effect:
+            case SetTimer(purpose="transcript" | "verdict" | "filler"):
+                self._timers.set_engine_wait(effect.timer, effect.due_ms)
             case SetTimer():
                 self._timers.set(effect.timer, effect.due_ms)
             case FlushTranscript():
@@ -252,11 +254,12 @@ class Session:
 
     def _announce(self) -> None:
         stt, tts, agent = self._engines.stt, self._engines.tts, self._engines.agent
-        capabilities = {"agent": agent.profile.model}
+        capabilities = dict(self._engines.names)
         if stt is not None:
-            capabilities["stt"] = stt.profile.model
+            capabilities["stt"] = f"{stt.profile.provider} {stt.profile.model}"
+        capabilities["llm"] = f"{agent.profile.provider} {agent.profile.model}"
         if tts is not None and self._options.speak:
-            capabilities["tts"] = tts.profile.model
+            capabilities["tts"] = f"{tts.profile.provider} {tts.profile.model}"
         started = SessionStarted(self._options.identity.session_id, agent.spec.agent_id, capabilities)
         self.outbox.emit(started)
         if agent.spec.greeting and self._options.greet:

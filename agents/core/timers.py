@@ -1,7 +1,8 @@
 """Timers on the session's audio clock.
 
 They fire as audio passes their due time. Where audio stops arriving (a muted microphone, a stalled network) the event
-loop's clock takes over, a little later, so that no wait is without a limit. Owned and driven by the session.
+loop's clock takes over, a little later, so that no wait is without a limit. Waits for an engine are on the loop's clock
+alone: audio may come in a burst after a stall, and no engine works faster for that. Owned and driven by the session.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class AudioTimers:
         self._due: list[tuple[int, int]] = []
         self._now_ms = 0
         self._fallback: asyncio.TimerHandle | None = None
+        self._engine_waits: dict[int, asyncio.TimerHandle] = {}
         self._loop = asyncio.get_running_loop()
 
     def set(self, timer: int, due_ms: int) -> None:
@@ -34,6 +36,11 @@ class AudioTimers:
         heapq.heappush(self._due, (due_ms, timer))
         if self._due[0] == (due_ms, timer):
             self._watch()
+
+    def set_engine_wait(self, timer: int, due_ms: int) -> None:
+        """Fire ``timer`` once the time from now to ``due_ms`` has passed for everybody, not only in the audio."""
+        wait_s = max(0, due_ms - self._now_ms) / 1_000
+        self._engine_waits[timer] = self._loop.call_later(wait_s, self._waited, timer)
 
     def advance(self, now_ms: int, *, hold: bool = False) -> None:
         """Audio has reached ``now_ms``: fire what is due, earliest first.
@@ -50,6 +57,9 @@ class AudioTimers:
         if self._fallback is not None:
             self._fallback.cancel()
             self._fallback = None
+        for wait in self._engine_waits.values():
+            wait.cancel()
+        self._engine_waits.clear()
 
     def _fire_due(self) -> None:
         while self._due and self._due[0][0] <= self._now_ms:
@@ -70,3 +80,7 @@ class AudioTimers:
         self._fallback = None
         self._now_ms = max(self._now_ms, due_ms)
         self._fire_due()
+
+    def _waited(self, timer: int) -> None:
+        del self._engine_waits[timer]
+        self._fire(timer, self._now_ms)

@@ -73,7 +73,8 @@ def _phone(match: re.Match[str]) -> str:
         # "555-1234", but the range "500-1000".
         dialled = sizes == [3, 4] and "-" in written and any(int(group) % 10 for group in groups)
     else:
-        dialled = 7 <= total <= 19 and max(sizes) >= 3 and not thousands
+        plain = re.fullmatch(r"[\d ]+", written) is not None
+        dialled = (9 if plain else 7) <= total <= 19 and max(sizes) >= 3 and not thousands
     if not dialled:
         return written
     return ("plus " if written.startswith("+") else "") + ", ".join(" ".join(group) for group in groups)

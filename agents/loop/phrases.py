@@ -147,7 +147,7 @@ class PhraseSplitter:
         limits = LADDER[min(self._spoken, len(LADDER) - 1)]
         words = self._words + self._wide // 2
         chars = self._position - len(gap) + self._wide
-        overlong = words >= 2 * limits.max_words
+        overlong = words >= 2 * limits.max_words  # whatever is open was never closed
         if not words or (self._nest.open and not overlong):
             return None
         border = self._border_after(char, line_start=line_start)
@@ -157,7 +157,8 @@ class PhraseSplitter:
             return "sentence"
         if border in {"sentence", "clause"} and (words >= limits.clause_words or chars >= limits.clause_chars):
             return "clause"
-        if gap and (overlong or (words >= limits.max_words and not _clings(self._content, char))):
+        clings = words < 3 * limits.max_words and _clings(self._content, char)
+        if gap and words >= limits.max_words and not clings:
             return "words"
         return None
 
@@ -219,9 +220,9 @@ def _is_pictorial(char: str) -> bool:
 
 
 def _clings(word: str, char: str) -> bool:
-    """Whether a cut after ``word`` would sound wrong: after "the", between a number and what it counts."""
+    """Whether a cut after ``word`` would sound wrong: after "the" or "Dr.", between a number and what it counts."""
     bare = word.strip(_STRIPPED + _OPENING)
-    if bare.lower() in CLINGING:
+    if bare.lower() in CLINGING or bare.endswith("."):
         return True
     return bool(NUMBER_END.search(bare)) or bare[-1:] in "$€£¥#+" or (char.isdigit() and not bare[-1:].isalpha())
 

@@ -66,10 +66,10 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.cpuparams.n_threads = settings["decode_threads"]
     params.cpuparams_batch.n_threads = settings["prompt_threads"]
     params.n_predict = settings["max_output_tokens"]
-    # A conversation goes to the slot that holds nearly all of it, else to the least recently used one, whose content
+    # A conversation goes to the slot that holds most of it, else to the least recently used one, whose content
     # moves to the cache in memory. At the default (0.1) the shared system prompt alone makes every new conversation
     # throw out another one.
-    params.slot_prompt_similarity = 0.8
+    params.slot_prompt_similarity = 0.5
     params.cache_ram_mib = settings["cache_mib"]
     # "Don't repeat yourself" (DRY) sampling: what keeps a very small model out of loops.
     params.sampling.dry_multiplier = 0.8

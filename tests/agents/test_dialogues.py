@@ -31,6 +31,7 @@ from agents.events import (
 )
 from agents.models.scripted import ScriptedReply
 from audio.errors import EngineTimeout
+from audio.tts.port import SpeechRequest
 from metering.ledger import UsageQuery, read_all
 from metering.usage import UsageEvent
 
@@ -298,6 +299,18 @@ def test_a_voice_that_fails_leaves_the_text() -> None:
     assert talk.one(Degraded).to == "text"
     assert talk.one(TurnCompleted).text == "It is ten past four in the afternoon."
     assert ledger(talk)[0].success
+
+
+def test_a_voice_that_fails_later_is_still_heard_as_far_as_it_came() -> None:
+    async def breaks_in_the_second_phrase(request: SpeechRequest, _: int) -> None:
+        if "Second" in request.text:
+            raise EngineTimeout("stalled", stage="tts", provider="scripted")
+
+    reply = "First there is a sentence that can be spoken. Second comes one that can not be spoken."
+    talk = play(ask, Script(before_chunk=breaks_in_the_second_phrase, replies=(reply,)))
+    turn_id = talk.one(TurnStarted).turn_id
+    assert talk.audio_ms(turn_id) == talk.one(AudioOutEnded).audio_ms > 2_000
+    assert ledger(talk)[0].audio_ms_out == talk.audio_ms(turn_id)
 
 
 def test_a_voice_that_stalls_is_given_up_within_its_limit() -> None:

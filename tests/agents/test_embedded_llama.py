@@ -59,14 +59,15 @@ class TestWithWeights:
         model = EmbeddedLlama()
         try:
             await model.warm_up((SYSTEM,))
-            text, first = await ask(model, SYSTEM, CAPITAL)
-            assert "Paris" in text
+            story = Message(
+                "user", "I live in a small house by the sea with two dogs and a cat. " * 4 + "Do you like it?"
+            )
+            text, first = await ask(model, SYSTEM, story)
             assert first.usage.cached_input_tokens >= 15, "the system prompt was primed"
-            history = (SYSTEM, CAPITAL, Message("assistant", text))
-            # Another conversation comes in between, and must not throw the first one out.
-            await ask(model, SYSTEM, Message("user", "Tell me about dogs and their owners."))
-            await ask(model, SYSTEM, Message("user", "How many legs has a spider, and why?"))
-            _, second = await ask(model, *history, Message("user", "And of Italy?"))
+            # Other conversations come in between, more than there are slots, and must not throw this one out.
+            for question in ("Tell me about dogs and their owners.", "How many legs has a spider?", CAPITAL.text):
+                await ask(model, SYSTEM, Message("user", question))
+            _, second = await ask(model, SYSTEM, story, Message("assistant", text), CAPITAL)
             assert second.usage.cached_input_tokens >= first.usage.input_tokens
             assert not second.usage.estimated
         finally:

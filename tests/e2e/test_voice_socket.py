@@ -6,85 +6,17 @@ import base64
 import json
 import socket
 import wave
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from voice_socket import Client, begun, joined
+from websockets.exceptions import InvalidStatus
 
-from server.contracts.voice import SERVER_MESSAGE
-from tests.scripted_server import EchoModel, Served, eventually, scripted_engines, served
+from tests.scripted_server import EchoModel, eventually, scripted_engines, served
 
 SPEECH = Path(__file__).parents[1] / "fixtures" / "speech" / "goforward.wav"
 KEY = "a-long-random-secret"
-
-
-class Client:
-    """A client that checks every message against the contract and keeps what came."""
-
-    def __init__(self, ws: ClientConnection) -> None:
-        self.ws = ws
-        self.messages: list[dict[str, Any]] = []
-        self.audio = b""
-        self.last_event_id = 0
-
-    async def say(self, kind: str, **fields: Any) -> None:
-        await self.ws.send(json.dumps({"type": kind, **fields}))
-
-    async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """The next message of a kind, having taken in everything before it."""
-        with anyio.fail_after(15):
-            while True:
-                message = await self.next()
-                if message is not None and message["type"] == kind and fields.items() <= message.items():
-                    return message
-
-    async def next(self) -> dict[str, Any] | None:
-        frame = await self.ws.recv()
-        if isinstance(frame, bytes):
-            self.last_event_id += 1
-            self.audio += frame
-            return None
-        message: dict[str, Any] = json.loads(frame)
-        SERVER_MESSAGE.validate_json(frame)
-        if message["type"] != "session.resumed":
-            assert message["event_id"] == self.last_event_id + 1, message
-        self.last_event_id = message["event_id"]
-        if message["type"] == "voice.audio" and "bytes_base64" in message:
-            self.audio += base64.b64decode(message["bytes_base64"])
-        self.messages.append(message)
-        return message
-
-    async def closed(self) -> int:
-        """The close code, once the server has closed."""
-        with anyio.fail_after(15), pytest.raises(ConnectionClosed) as gone:
-            await self._drain()
-        return 1006 if gone.value.rcvd is None else gone.value.rcvd.code
-
-    async def _drain(self) -> None:
-        while True:
-            await self.next()
-
-    def kinds(self) -> list[str]:
-        return [message["type"] for message in self.messages]
-
-
-@asynccontextmanager
-async def joined(url: str, **options: Any) -> AsyncGenerator[Client]:
-    async with connect(url, proxy=None, compression=None, **options) as ws:
-        yield Client(ws)
-
-
-@asynccontextmanager
-async def begun(server: Served, **start: Any) -> AsyncGenerator[Client]:
-    async with joined(server.voice_url) as client:
-        await client.say("voice.start", **start)
-        await client.until("session.started")
-        yield client
 
 
 def speech() -> bytes:

@@ -1,8 +1,8 @@
 """How many conversations one core holds, and what we add to them: zero-delay engines, real sockets, real frames.
 
 The server runs on one core, the load on the other. Each session streams 20 ms frames in real time: human speech of
-about two seconds, a turn every six, answers of two seconds. Overhead is end of speech -> first audio byte at the
-client, less the configured silence.
+about three seconds, a turn every six, answers of two seconds. Overhead is end of speech (as voice activity hears it) ->
+first audio byte at the client, less the configured silence.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from bench_client import BenchClient, last_speech_sample, percentiles, session, silence
+from bench_client import BenchClient, percentiles, session, silence
 from bench_speech import clip
 
 SILENCE_MS = 200
@@ -63,37 +63,48 @@ def scripted_server(port: int, core: int | None = 0) -> Iterator[ScriptedServer]
         process.wait(20)
 
 
-async def converse(url: str, turns: int, delay_s: float, overheads_ms: list[float]) -> None:
-    """One session's turns; adds the overhead of each."""
-    speech = clip("goforward")
-    end = last_speech_sample(speech)
+@dataclass(slots=True)
+class Figures:
+    """Ms of every turn: overhead as the client sees it, and the server's own word on certain -> first byte."""
+
+    overhead: list[float] = field(default_factory=list[float])
+    committed_to_sent: list[float] = field(default_factory=list[float])
+
+
+async def converse(url: str, turns: int, delay_s: float, figures: Figures) -> None:
+    """One session's turns."""
+    speech = clip("librivox_0930")
     await asyncio.sleep(delay_s)
     async with session(url, **SETTINGS) as client:
         for _ in range(turns):
             began_s = time.perf_counter()
-            overheads_ms.append(await one_turn(client, speech, end))
+            figures.overhead.append(await one_turn(client, speech))
             rest_s = TURN_S - (time.perf_counter() - began_s)
             if rest_s > 0:
                 await client.speak(silence(rest_s))
+        for _, event in client.seen.events:
+            if event["type"] == "turn.latency":
+                stages = {stage["stage"]: stage["duration_ms"] for stage in event["stages"]}
+                figures.committed_to_sent.append(stages["total"] - stages["endpoint"])
 
 
-async def one_turn(client: BenchClient, speech: np.ndarray, end: int) -> float:
+async def one_turn(client: BenchClient, speech: np.ndarray) -> float:
     """Speak, listen; the overhead in ms (infinite where no answer came)."""
-    heard = len(client.seen.audio)
-    sent = await client.speak(np.concatenate([speech, silence(2.0)]), stop=lambda: len(client.seen.audio) > heard)
-    spoken_s = sent[min(len(sent) - 1, (end - 1) // 320)]
-    if len(client.seen.audio) == heard:
+    heard, seen = len(client.seen.audio), len(client.seen.events)
+    await client.speak(np.concatenate([speech, silence(2.0)]), stop=lambda: len(client.seen.audio) > heard)
+    stops = [event["at_ms"] for _, event in client.seen.events[seen:] if event["type"] == "vad.speech_stopped"]
+    if len(client.seen.audio) == heard or not stops:
         return float("inf")
-    return (client.seen.audio[heard][0] - spoken_s) * 1_000 - SILENCE_MS
+    return (client.seen.audio[heard][0] - client.sent_ms(stops[-1])) * 1_000 - SILENCE_MS
 
 
-async def load(url: str, sessions: int, turns: int) -> list[float]:
-    """All sessions' overheads, their turns spread evenly over the period."""
-    overheads_ms: list[float] = []
+async def load(url: str, sessions: int, turns: int) -> Figures:
+    """All sessions' turns, spread evenly over the period."""
+    figures = Figures()
     async with asyncio.TaskGroup() as tasks:
         for number in range(sessions):
-            tasks.create_task(converse(url, turns, number * TURN_S / sessions, overheads_ms))
-    return overheads_ms
+            tasks.create_task(converse(url, turns, number * TURN_S / sessions, figures))
+    return figures
 
 
 async def idle_memory(server: ScriptedServer, sessions: int) -> float:
@@ -122,10 +133,10 @@ async def idle_memory(server: ScriptedServer, sessions: int) -> float:
 async def cancel_to_clear(url: str, times: int) -> list[float]:
     """``voice.cancel`` sent -> ``voice.interrupted`` received, ms."""
     waits: list[float] = []
-    speech = clip("goforward")
+    speech = clip("librivox_0930")
     async with session(url, **SETTINGS) as client:
         for _ in range(times):
-            await one_turn(client, speech, last_speech_sample(speech))
+            await one_turn(client, speech)
             await asyncio.sleep(0.3)
             sent_s = await client.command(type="voice.cancel")
             await client.until(lambda sent_s=sent_s: client.seen.first("voice.interrupted", sent_s) is not None)
@@ -139,25 +150,30 @@ def run(port: int, steps: tuple[int, ...], turns: int) -> None:
     if (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {1})
     with scripted_server(port) as server:
+        print(f"  memory per idle session                {asyncio.run(idle_memory(server, 100)):.0f} KiB")
+    with scripted_server(port) as server:
         single = asyncio.run(load(server.url, 1, 8))
-        print(f"  our own overhead, one session          {percentiles(single)} ms")
-        print(f"  cancel -> clear on the wire            {percentiles(asyncio.run(cancel_to_clear(server.url, 8)))} ms")
-        print("  sessions/core   overhead ms                       CPU ms per session-second   memory")
+        print(f"  one session: turn certain -> first byte  {percentiles(single.committed_to_sent)} ms")
+        print(
+            f"  cancel -> clear on the wire              {percentiles(asyncio.run(cancel_to_clear(server.url, 8)))} ms"
+        )
+        print(
+            "  sessions   end of speech -> first byte       turn certain -> first byte       CPU ms per   core   memory"
+        )
+        print("             less the configured silence, ms   ms                               session-second")
         for sessions in steps:
             cpu_before, _ = server.usage()
             began_s = time.perf_counter()
-            overheads = asyncio.run(load(server.url, sessions, turns))
+            figures = asyncio.run(load(server.url, sessions, turns))
             cpu_s, rss_kib = server.usage()
-            session_seconds = sessions * turns * TURN_S
-            cost = (cpu_s - cpu_before) * 1_000 / session_seconds
+            cost = (cpu_s - cpu_before) * 1_000 / (sessions * turns * TURN_S)
             busy = (cpu_s - cpu_before) / (time.perf_counter() - began_s)
             print(
-                f"  {sessions:8d}        {percentiles(overheads)}     {cost:6.1f}  ({busy:4.0%} of the core)"
-                f"      {rss_kib // 1024} MiB",
+                f"  {sessions:8d}   {percentiles(figures.overhead)}     {percentiles(figures.committed_to_sent)}"
+                f"    {cost:6.1f}         {busy:4.0%}   {rss_kib // 1024} MiB",
                 flush=True,
             )
-        print(f"  memory per idle session                {asyncio.run(idle_memory(server, 100)):.0f} KiB")
 
 
 if __name__ == "__main__":
-    run(18_080, tuple(int(step) for step in sys.argv[1:]) or (25, 50, 100, 125), 3)
+    run(18_080, tuple(int(step) for step in sys.argv[1:]) or (25, 50, 100, 125, 150), 3)

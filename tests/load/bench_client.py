@@ -47,6 +47,7 @@ class BenchClient:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.seen = Seen()
+        self.sent_at: list[float] = []
         self._changed = asyncio.Event()
 
     async def start(self, **settings: Any) -> None:
@@ -83,7 +84,12 @@ class BenchClient:
                 break
             await self.socket.send(samples[at : at + FRAME_SAMPLES].tobytes())
             sent.append(time.perf_counter())
+        self.sent_at += sent
         return sent
+
+    def sent_ms(self, at_ms: int) -> float:
+        """When the audio before ``at_ms`` of the session had been sent."""
+        return self.sent_at[max(0, at_ms // 20 - 1)]
 
     async def command(self, **message: Any) -> float:
         """Send one message; returns when."""
@@ -114,11 +120,11 @@ def silence(seconds: float) -> np.ndarray:
 
 
 def last_speech_sample(samples: np.ndarray) -> int:
-    """Where speech ends: the last 10 ms whose level is within 35 dB of the clip's loudest."""
+    """Where speech ends: the last 10 ms whose level is within 25 dB of the clip's loudest."""
     step = RATE_HZ // 100
     frames = samples[: len(samples) // step * step].reshape(-1, step).astype(np.float64)
     level = 10 * np.log10(np.mean(frames**2, axis=1) + 1.0)
-    return int(np.nonzero(level > level.max() - 35.0)[0][-1] + 1) * step
+    return int(np.nonzero(level > level.max() - 25.0)[0][-1] + 1) * step
 
 
 def percentiles(values: list[float]) -> str:

@@ -86,12 +86,13 @@ async def drain(client: BenchClient) -> None:
 
 async def barge_in(url: str, times: int) -> tuple[list[float], list[float]]:
     """Ms from the user's onset, and from the VAD's decision, to the last byte of the agent's audio."""
-    question, interruption = clip("librivox_0890"), clip("goforward")
-    loud = np.abs(interruption.astype(np.int32)) > 1_500
-    onset = int(np.argmax(loud)) // 320
+    question = clip("librivox_0890")
+    names = [name for name in clips() if len(clip(name)) > 1.5 * 16_000]
     from_onset: list[float] = []
     from_decision: list[float] = []
-    for _ in range(times):
+    for name in (names * times)[:times]:
+        interruption = clip(name)
+        onset = int(np.argmax(np.abs(interruption.astype(np.int32)) > 1_500)) // 320
         async with session(url) as client:
             await client.speak(
                 np.concatenate([question, silence(6)]), stop=lambda client=client: bool(client.seen.audio)
@@ -116,7 +117,7 @@ def cut_by_rule(name: str) -> bool:
     samples = clip(name).astype(np.float64)
     frames = samples[: len(samples) // 160 * 160].reshape(-1, 160)
     level = 10 * np.log10(np.mean(frames**2, axis=1) + 1.0)
-    loud = np.nonzero(level > level.max() - 35.0)[0]
+    loud = np.nonzero(level > level.max() - 25.0)[0]
     return bool(len(loud)) and int(np.diff(loud).max(initial=1)) * 10 >= RULE_MS
 
 
@@ -132,7 +133,7 @@ def run(port: int, repeats: int) -> None:
             for name in names:
                 count = asyncio.run(ask(url, name, totals, stages))
                 turns += count
-        from_onset, from_decision = asyncio.run(barge_in(url, 8))
+        from_onset, from_decision = asyncio.run(barge_in(url, 16))
     serial = asyncio.run(naive(names * repeats))
     print(f"  last speech sample -> first audio byte {percentiles(totals)} ms")
     print(f"  the naive serial loop, same engines    {percentiles(serial)} ms")

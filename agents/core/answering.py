@@ -1,0 +1,149 @@
+"""From the user's words to phrases worth speaking: one turn's conversation with its agent.
+
+Owns the reply's text and what it cost in tokens and tools. Events pass the turn's gate, so the same code drafts and
+answers. Knows no audio; driven by ``agents.core.turn_run``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from anyio.streams.memory import MemoryObjectSendStream
+
+from agents.core.event_gate import EventGate
+from agents.core.options import SessionOptions
+from agents.errors import ModelError
+from agents.events import Failed, ReplyText, ToolCalled, ToolReturned
+from agents.loop.agent import Agent, ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolEnded, ToolStarted
+from agents.loop.history import History
+from agents.loop.phrases import PhraseSplitter
+from agents.models.port import Message, TokenUsage, ToolRequest
+from agents.models.tokens import estimate_usage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPhrase:
+    """A phrase to be spoken; one that is not ``remembered`` (a filler, an apology) is nobody's words in history."""
+
+    text: str
+    remembered: bool = True
+
+
+Phrases = MemoryObjectSendStream[PendingPhrase]
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweringPorts:
+    """Who answers, what is remembered, and who is told: of every piece of text, and of the first phrase."""
+
+    agent: Agent
+    history: History
+    gate: EventGate
+    on_text: Callable[[], None]
+    on_phrase: Callable[[], None]
+
+
+class Answering:
+    """One turn's reply in the making."""
+
+    def __init__(self, ports: AnsweringPorts, turn_id: str, options: SessionOptions) -> None:
+        self.reply = ""
+        self.tool_calls = 0
+        self.error_code: str | None = None
+        self._ports = ports
+        self._turn_id = turn_id
+        self._options = options
+        self._splitter = PhraseSplitter(options.locale)
+        self._phrases_said = 0
+        self._asked: tuple[Message, ...] = ()
+        self._usage: TokenUsage | None = None
+        self._cut_short = False
+        self._tools_used: list[tuple[ToolRequest, str]] = []
+
+    async def answer(self, text: str, phrases: Phrases) -> None:
+        """Ask the agent and hand on its phrases. A model that fails is reported and apologised for.
+
+        While the turn is not certain the failure is only noted in ``error_code``: the turn is then answered anew.
+        """
+        try:
+            await self._ask(text, phrases)
+        except ModelError as error:
+            log.warning("the model failed", extra={"turn_id": self._turn_id, "provider": error.provider})
+            self.error_code = error.code
+            if not self._ports.gate.is_open:
+                return
+            self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id))
+            if not self.reply:
+                await phrases.send(PendingPhrase(self._options.policy.rules.apology, remembered=False))
+        await self._flush(phrases)
+
+    async def recite(self, text: str, phrases: Phrases) -> None:
+        """Say ``text`` as it stands."""
+        await self._say(text, phrases)
+        await self._flush(phrases)
+
+    def remember_tools(self) -> None:
+        """The turn is certain: what its tools answered becomes history."""
+        for request, output in self._tools_used:
+            self._ports.history.tool_result(request, output)
+        self._tools_used.clear()
+
+    def tokens(self) -> TokenUsage:
+        """What the reply cost; estimated where it ended before its usage arrived."""
+        if self._usage is not None:
+            return self._usage
+        return estimate_usage(self._asked, self.reply) if self._asked else TokenUsage()
+
+    async def _ask(self, text: str, phrases: Phrases) -> None:
+        agent, history, gate = self._ports.agent, self._ports.history, self._ports.gate
+        system, limits = agent.system_prompt, self._options.limits
+        self._asked = history.messages(system) if gate.is_open else history.with_user(text, system)
+        reply_limits = ReplyLimits(limits.model_first_event_s, limits.model_gap_s)
+        parts = agent.reply(self._asked, committed=gate.committed, limits=reply_limits)
+        async with aclosing(parts):
+            async for part in parts:
+                if isinstance(part, ReplyDelta):
+                    await self._say(part.text, phrases)
+                else:
+                    self._note(part)
+
+    async def _say(self, text: str, phrases: Phrases) -> None:
+        self.reply += text
+        self._ports.gate.emit(ReplyText(self._turn_id, text))
+        self._ports.on_text()
+        for phrase in self._splitter.feed(text):
+            await self._hand_on(phrase.text, phrases)
+
+    async def _flush(self, phrases: Phrases) -> None:
+        rest = self._splitter.flush()
+        if self._cut_short and self._phrases_said:
+            rest = rest[:-1]  # the token limit cut it in the middle: better unsaid
+        for phrase in rest:
+            await self._hand_on(phrase.text, phrases)
+
+    async def _hand_on(self, phrase: str, phrases: Phrases) -> None:
+        self._phrases_said += 1
+        self._ports.on_phrase()
+        await phrases.send(PendingPhrase(phrase))
+
+    def _note(self, part: ReplyPart) -> None:
+        gate = self._ports.gate
+        match part:
+            case ToolStarted(request=request):
+                gate.emit(ToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
+            case ToolEnded(request=request, outcome=outcome):
+                self.tool_calls += 1
+                gate.emit(ToolReturned(self._turn_id, request.call_id, request.name, outcome.output, outcome.error))
+                self._tools_used.append((request, outcome.output))
+                if gate.is_open:
+                    self.remember_tools()
+            case ReplyFinished(usage=usage, reason=reason):
+                self._usage = usage
+                self._cut_short = reason == "length"
+            case ReplyDelta():
+                pass

@@ -1,0 +1,39 @@
+"""Holds a turn's events back until the turn is certain, then lets them through in order.
+
+One per turn, owned by it. What a draft that is thrown away would have said never reaches the client.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from agents.core.outbox import Outbox
+from agents.events import ServerEvent
+
+
+class EventGate:
+    """``committed`` is set once, when the turn becomes certain; tools with effects wait for it too."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.committed = anyio.Event()
+        self._outbox = outbox
+        self._held: list[ServerEvent] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether events go straight through."""
+        return self.committed.is_set()
+
+    def emit(self, event: ServerEvent) -> None:
+        """Send now, or once the turn is certain."""
+        if self.is_open:
+            self._outbox.emit(event)
+        else:
+            self._held.append(event)
+
+    def open(self, first: ServerEvent) -> None:
+        """The turn is certain: ``first``, then everything held."""
+        self.committed.set()
+        for event in (first, *self._held):
+            self._outbox.emit(event)
+        self._held.clear()
