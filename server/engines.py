@@ -216,7 +216,7 @@ class EngineSet:
 
         silero = await anyio.to_thread.run_sync(SileroModel)
         self._make_detector = partial(make_detector, silero=silero.stream)
-        return StageReport("vad", "silero", "webrtc gate + silero", "ready")
+        return StageReport("vad", "silero", "with webrtc gate", "ready")
 
     async def _load_endpoint(self) -> StageReport:
         if not self._settings.speech.smart_turn:

@@ -17,8 +17,11 @@ from typing import Any, Final
 import anyio
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
+from websockets.server import ServerProtocol
 
 from server.app import Application
+from server.contracts.errors import ERRORS, ErrorCode
 from server.errors import EdgeError
 from server.transports.connection import CUT_EXTENSION
 
@@ -52,12 +55,34 @@ class RunningServer:
         return f"http://{host}:{self.port}"
 
 
+class _WireProtocol(ServerProtocol):
+    """The WebSocket protocol, with the contract's close code for a message that is too large to be read at all."""
+
+    def fail(self, code: int, reason: str = "") -> None:
+        if code == CloseCode.MESSAGE_TOO_BIG:
+            too_large = ERRORS[ErrorCode.REQUEST_TOO_LARGE]
+            code, reason = too_large.close_code, too_large.sentence
+        super().fail(code, reason)
+
+
 class _SocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol, with a way to end a connection whose client does not read."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = _WireProtocol(max_size=self.config.ws_max_size, logger=self.logger)
 
     async def run_asgi(self) -> None:
         extensions: dict[str, Any] = self.scope["extensions"]  # type: ignore[assignment]
         extensions[CUT_EXTENSION] = self.cut
+        application = self.app
+
+        async def answered(scope: Any, receive: Any, send: Any) -> None:
+            await application(scope, receive, send)
+            if self.initial_response is not None and self.close_sent:
+                self.handshake_complete = True  # refused with a whole answer: uvicorn would log that as an error
+
+        self.app = answered
         await super().run_asgi()
 
     def cut(self, code: int, reason: str) -> None:

@@ -81,6 +81,7 @@ class Script:
     tools: tuple[Any, ...] = ()
     detector: Callable[[VadOptions], Any] | None = LevelDetector
     tts: bool = True
+    model: type[ScriptedModel] = ScriptedModel
 
 
 class Talk:
@@ -158,7 +159,7 @@ class Talk:
 async def conversation(script: Script | None = None) -> AsyncIterator[Talk]:
     """A session that runs while the body talks to it, and is closed and accounted for afterwards."""
     script = script or Script()
-    model = ScriptedModel(*script.replies, repeat=True, before_event=script.before_event)
+    model = script.model(*script.replies, repeat=True, before_event=script.before_event)
     spec = AgentSpec(agent_id="test", name="Test", instructions="Answer.", greeting=script.greeting, tools=script.tools)
     engines = Engines(
         Agent(spec, model),

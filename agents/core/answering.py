@@ -121,8 +121,9 @@ class Answering:
 
     async def _flush(self, phrases: Phrases) -> None:
         rest = self._splitter.flush()
-        if self._cut_short and self._phrases_said:
-            rest = rest[:-1]  # the token limit cut it in the middle: better unsaid
+        if self._cut_short and self._phrases_said and rest:
+            cut = rest.pop()  # the token limit ended it in the middle: better unsaid
+            self.reply = self.reply.removesuffix(cut.text)
         for phrase in rest:
             await self._hand_on(phrase.text, phrases)
 

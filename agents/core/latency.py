@@ -26,22 +26,23 @@ class LatencyMarks:
         self.at_s.setdefault(name, now_s)
 
     def stages(self, providers: dict[str, str]) -> tuple[StageLatency, ...]:
-        """The stages that can be told from the marks, in ms from the last speech sample.
+        """The stages that can be told from the marks, in ms from the last speech sample, or from the typed question.
 
-        ``providers`` names the engine of each stage, where one did the work.
+        A typed question was neither waited for nor recognised: it has no ``endpoint`` and no ``stt``. ``providers``
+        names the engine of each stage, where one did the work.
         """
         zero = self.at_s.get("speech_end")
         committed = self.at_s.get("committed")
         if zero is None or committed is None:
             return ()
-        transcribed = self.at_s.get("transcribed", committed)
+        transcribed = self.at_s.get("transcribed")
         phrase = self.at_s.get("phrase")
         audio = self.at_s.get("audio")
         sent = self.at_s.get("sent")
         spans = [
-            ("endpoint", zero, committed),
+            ("endpoint", zero, None if transcribed is None else committed),
             ("stt", self.at_s.get("flushed", transcribed), transcribed),
-            ("agent", transcribed, phrase),
+            ("agent", committed if transcribed is None else transcribed, phrase),
             ("tts", phrase, audio),
             ("egress", None if audio is None else max(audio, committed), sent),
             ("total", zero, sent),

@@ -49,9 +49,11 @@ from agents.core.turn_types import (
 from agents.core.writer import Writer
 from agents.events import Degraded, Failed, SessionStarted, SpeechStartedHeard, SpeechStoppedHeard
 from agents.loop.history import History, HistoryLimits
+from agents.models.port import ModelProfile
 from audio.errors import EngineError
 from audio.formats import Samples
-from audio.stt.port import SttOptions, SttStream
+from audio.stt.port import SttOptions, SttProfile, SttStream
+from audio.tts.port import TtsProfile
 from metering.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -256,10 +258,10 @@ class Session:
         stt, tts, agent = self._engines.stt, self._engines.tts, self._engines.agent
         capabilities = dict(self._engines.names)
         if stt is not None:
-            capabilities["stt"] = f"{stt.profile.provider} {stt.profile.model}"
-        capabilities["llm"] = f"{agent.profile.provider} {agent.profile.model}"
+            capabilities["stt"] = _name(stt.profile)
+        capabilities["llm"] = _name(agent.profile)
         if tts is not None and self._options.speak:
-            capabilities["tts"] = f"{tts.profile.provider} {tts.profile.model}"
+            capabilities["tts"] = _name(tts.profile)
         started = SessionStarted(self._options.identity.session_id, agent.spec.agent_id, capabilities)
         self.outbox.emit(started)
         if agent.spec.greeting and self._options.greet:
@@ -274,3 +276,8 @@ class Session:
         if account is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
                 await self._recorder.record(account.event(identity, self._epoch_ms(), ()))
+
+
+def _name(engine: SttProfile | TtsProfile | ModelProfile) -> str:
+    """An engine in words; one without variants has no second name."""
+    return engine.model if engine.model == engine.provider else f"{engine.provider} {engine.model}"

@@ -7,6 +7,7 @@ by the session, which decides when it begins, is committed and is abandoned.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,6 +92,9 @@ class TurnRun:
             if not self._stopped:
                 with anyio.CancelScope() as self._scope:
                     await self._perform()
+        except asyncio.CancelledError:  # the session is torn down around it
+            self.account.interrupted = True
+            raise
         except Exception:
             log.exception("a turn failed", extra={"turn_id": self.turn_id})
             self._fail("internal", "Something went wrong on our side.")

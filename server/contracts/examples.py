@@ -55,7 +55,13 @@ SERVER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = _by_type(
         {
             "session_id": "sess_2c9e",
             "agent_id": "assistant",
-            "capabilities": {"vad": "silero", "stt": "whisper", "llm": "llama.cpp", "tts": "piper"},
+            "capabilities": {
+                "vad": "silero with webrtc gate",
+                "endpoint": "smart-turn v3",
+                "stt": "whisper tiny.en",
+                "llm": "embedded SmolLM2-135M-Instruct",
+                "tts": "piper en_US-joe-medium",
+            },
             "input": {"codec": "pcm16", "sample_rate": 16_000},
             "output": {"codec": "pcm16", "sample_rate": 24_000},
             "binary": False,

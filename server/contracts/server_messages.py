@@ -43,7 +43,7 @@ class SessionStartedMessage(ServerMessage):
     session_id: ServerId
     agent_id: str
     capabilities: dict[str, str]
-    """The engine that answers, by stage (`vad`, `stt`, `llm`, `tts`, ...)."""
+    """The engine at work, by stage (`vad`, `endpoint`, `stt`, `llm`, `tts`); a stage without one is left out."""
     input: WireFormat | None = None
     """The user's audio. Absent on the chat socket."""
     output: WireFormat | None = None

@@ -104,6 +104,8 @@ class _Reader:
             live.detach(connection)
             if gone.code == NORMAL_CLOSURE:
                 live.end()
+            elif gone.code == ERRORS[ErrorCode.REQUEST_TOO_LARGE].close_code:  # too large to be read at all
+                live.end(ErrorCode.REQUEST_TOO_LARGE)
 
     # --- before the session ---
 
@@ -200,9 +202,9 @@ class _Reader:
         except AudioFormatError as error:
             self._bad_audio += 1
             if self._bad_audio >= self._limits.max_bad_messages:
-                live.end(ErrorCode.REQUEST_INVALID, str(error))
+                live.end(ErrorCode.REQUEST_INVALID, _sentence(error))
             else:
-                live.session.outbox.emit(_fault(str(error)))
+                live.session.outbox.emit(_fault(_sentence(error)))
             return
         self._bad_audio = 0
         live.session.hear(samples)
@@ -257,3 +259,8 @@ class _Reader:
 
 def _fault(message: str) -> Failed:
     return Failed(ErrorCode.REQUEST_INVALID, message, ERRORS[ErrorCode.REQUEST_INVALID].retryable)
+
+
+def _sentence(error: AudioFormatError) -> str:
+    text = str(error)
+    return f"{text[0].upper()}{text[1:]}."

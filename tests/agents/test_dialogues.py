@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from conversation import Script, Talk, conversation
@@ -29,7 +30,8 @@ from agents.events import (
     TurnLatency,
     TurnStarted,
 )
-from agents.models.scripted import ScriptedReply
+from agents.models.port import Finished, ModelEvent, ModelRequest
+from agents.models.scripted import ScriptedModel, ScriptedReply
 from audio.errors import EngineTimeout
 from audio.tts.port import SpeechRequest
 from metering.ledger import UsageQuery, read_all
@@ -251,16 +253,30 @@ def test_typed_text_is_answered_like_speech() -> None:
 
     talk = play(body)
     assert talk.one(TurnStarted).source == "text"
+    assert list(stages_ms(talk)) == ["agent", "tts", "egress", "total"], "nobody waited for its end or recognised it"
     [event] = ledger(talk)
     assert (event.request_id, event.audio_ms_in) == ("chat-7", 0)
 
 
 def test_a_text_only_session_never_synthesizes() -> None:
     talk = play(ask, Script(speak=False))
+    assert talk.one(SessionStarted).capabilities == {"stt": "scripted script", "llm": "scripted"}
     assert not talk.all(AudioOut)
     assert ledger(talk)[0].audio_ms_synthesized == 0
     assert talk.one(TurnCompleted).text == "It is ten past four in the afternoon."
     assert stages_ms(talk)["total"] == pytest.approx(300, abs=21)
+
+
+def test_a_phrase_cut_by_the_token_limit_is_not_said() -> None:
+    class Limited(ScriptedModel):
+        async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
+            async for event in super().stream(request):
+                yield replace(event, reason="length") if isinstance(event, Finished) else event
+
+    reply = "Here is a whole sentence for you to hear. And here is one that was cut in the"
+    talk = play(ask, Script(replies=(reply,), model=Limited))
+    assert talk.one(TurnCompleted).text.strip() == "Here is a whole sentence for you to hear."
+    assert talk.all(Caption)[-1].text.strip() == "Here is a whole sentence for you to hear."
 
 
 def test_a_greeting_is_spoken_first_and_can_be_interrupted() -> None:

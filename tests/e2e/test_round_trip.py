@@ -77,7 +77,8 @@ async def test_human_speech_is_understood_and_the_answer_can_be_understood_too(
     client = await conversation(embedded, name, (there, back), binary)
     final, done = client.of("transcript.final")[-1], client.of("chat.complete")[0]
     assert match(transcript(name), final["text"]) >= UNDERSTOOD, final["text"]
-    assert "".join(token["text"] for token in client.of("chat.token")) == done["text"]
+    # The token limit may end a reply in the middle of a phrase; that phrase is not said.
+    assert "".join(token["text"] for token in client.of("chat.token")).startswith(done["text"])
     assert len(client.of("chat.complete")) == 1
     assert not done["interrupted"]
     assert "error_code" not in done

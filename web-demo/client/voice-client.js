@@ -62,8 +62,8 @@ export class VoiceClient extends EventTarget {
     this.#microphone.onframe = (frame, level) => this.#hear(frame, level);
     this.#microphone.onended = () => this.#withoutMicrophone('The microphone was disconnected.');
     this.#player.onplayback = (playback) => {
-      this.#update({ agentSpeaking: playback.state === 'playing' });
-      if (playback.state === 'drained') this.#update({ answering: false });
+      // One change, not two: "thinking" must not flash up between an answer's end and listening again.
+      this.#update({ agentSpeaking: playback.state === 'playing', ...(playback.state === 'drained' && { answering: false }) });
       this.#emit('playback', playback);
     };
     this.#player.onplayed = (turnId, heardMs) => {

@@ -13,7 +13,6 @@ const STAGES = {
   endpoint: 'End of turn',
   stt: 'Speech to text',
   llm: 'Language model',
-  agent: 'Language model',
   tts: 'Voice',
 };
 
