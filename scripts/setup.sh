@@ -16,6 +16,8 @@ readonly TOOLS=.venv-tools
 readonly UV_WANTED="uv>=0.8,<1"
 export UV_PYTHON_DOWNLOADS=never
 export UV_PROJECT_ENVIRONMENT=.venv
+# Trust what this machine trusts (a school's or a company's own certificates too); the name changed between versions.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-true}"
 unset VIRTUAL_ENV
 
 say() { printf '%s\n' "setup: $*" >&2; }

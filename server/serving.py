@@ -97,7 +97,12 @@ class _SocketProtocol(WebSocketsSansIOProtocol):
             self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.disconnected = True
         self.writable.set()
-        self.loop.call_later(CUT_GRACE_S, self.transport.abort)
+        # Until then go on reading, in vain: closing with something unread would reset the connection under the client
+        # before it found the close frame. Its answer to that frame ends the wait.
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(CUT_GRACE_S, self.transport.abort)
 
 
 class _Server(uvicorn.Server):

@@ -207,11 +207,9 @@ async def visit(server: Served, outcomes: Counter[str], everybody: anyio.Event, 
             await client.say("voice.stop")
             assert await client.closed(30) == 1000
     except InvalidStatus as refused:
-        answer = refused.response
-        told = (
-            json.loads(answer.body)["error"]["code"] if answer.headers.get("retry-after") == "5" else "no retry-after"
-        )
-        outcomes[told if answer.status_code == 503 else f"status {answer.status_code}"] += 1
+        response = refused.response
+        known = (response.status_code, response.headers.get("retry-after")) == (503, "5")
+        outcomes[json.loads(response.body)["error"]["code"] if known else f"unexpected: {response}"] += 1
 
 
 async def opening(client: Client) -> dict[str, Any]:
