@@ -6,7 +6,7 @@ and the rule, never the client's data. Driven by ``server.wire.voice_json``.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from server.contracts.voice import CLIENT_MESSAGES, type_of
 from server.wire.errors import WireError
 
 _TYPES = frozenset(type_of(model) for model in CLIENT_MESSAGES)
+_NOT_JSON: Final = "The frame is not valid JSON (UTF-8, no NaN or Infinity, not nested too deeply)."
 
 
 def too_large(size: int, limit: int) -> WireError:
@@ -34,7 +35,7 @@ def explain(frame: str) -> WireError:
     try:
         value: Any = msgspec.json.decode(frame)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return _invalid("The frame is not valid JSON (UTF-8, no NaN or Infinity, not nested too deeply).")
+        return _invalid(_NOT_JSON)
     if not isinstance(value, dict):
         return _invalid("The frame is JSON but not an object.")
     message = cast("dict[str, Any]", value)
@@ -52,6 +53,8 @@ def invalid_message(kind: str, error: ValidationError) -> WireError:
     """What a model says of a message of type ``kind``."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     first = faults[0]
+    if first["type"] == "json_invalid":  # nested more deeply than this parser goes
+        return _invalid(_NOT_JSON)
     field = ".".join(str(part) for part in first["loc"]) or None
     rule = first["msg"].removeprefix("Value error, ").rstrip(".")
     more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""

@@ -174,7 +174,7 @@ async def test_a_client_that_stops_reading_finds_out_why_when_it_reads_again(tmp
         small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         small.connect(("127.0.0.1", server.server.port))
         small.setblocking(False)
-        async with joined(server.voice_url, sock=small, max_queue=1) as deaf:
+        async with joined(server.voice_url, sock=small, max_queue=1, close_timeout=0.5) as deaf:
             await deaf.say("voice.start")
             await deaf.until("session.started")
             deaf.ws.transport.pause_reading()
