@@ -101,6 +101,14 @@ def test_noise_suppression_that_zeroes_pauses_does_not_look_like_a_muted_microph
     assert kinds(measures) == []
 
 
+def test_a_quiet_room_behind_noise_suppression_does_not_look_like_a_muted_microphone():
+    room = np.rint(np.random.default_rng(1).normal(0, 1.7, 5 * RATE_HZ)).astype(np.int16)
+    measures = measure(room, speech=False)
+    assert measures.rms_dbfs < -80
+    assert measures.peak_dbfs < -70
+    assert kinds(measures) == []
+
+
 def test_nothing_is_judged_on_too_little_audio():
     assert kinds(measure(sine(0, 1.9))) == []
     assert kinds(measure(sine(60, 2.0)[:15_000])) == []

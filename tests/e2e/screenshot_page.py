@@ -1,7 +1,8 @@
 """Takes the picture of the page after a conversation: ``python tests/e2e/screenshot_page.py [URL] [--out FILE]``.
 
-With a URL it talks to the server there: it types the question, waits for the answer, presses Talk, speaks the wav and
-waits again. Without one it plays the scripted conversation against the stand-in.
+With a URL it talks to the server there: it types the question, waits for the answer, presses Talk, speaks the wav
+(``--spoken`` questions, with pauses long enough for their answers) and waits again. Without one it plays the scripted
+conversation against the stand-in.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("url", nargs="?", help="the running server, such as http://localhost:8080/")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/images/page.png")
     parser.add_argument("--wav", type=Path, default=ROOT / "tests/fixtures/speech/goforward.wav")
+    parser.add_argument("--spoken", type=int, default=1, help="how many questions the wav holds")
     parser.add_argument("--question", default="When is high water today?")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=860)
@@ -70,10 +72,10 @@ async def main() -> None:
     options = arguments()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.url is not None:
-        await take(options, options.url, spoken_turns=1)
+        await take(options, options.url, options.spoken)
         return
     async with VoiceStub(conversation).serve() as stub:
-        await take(options, stub.url, spoken_turns=2)
+        await take(options, stub.url, 2)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import anyio
 import numpy as np
 import psutil
 import pytest
+from real_server import RealServer
 from resilience import WIRE, resilient
 from spoken import clip, encoded, quiet, said
 from voice_socket import Client, begun, joined
@@ -237,6 +238,17 @@ async def test_ten_seconds_of_silence_or_noise_are_no_turn(tmp_path: Path, level
         await goes_on(client)
     assert [turn["source"] for turn in client.of("turn.started")] == ["text"]
     assert "transcript.final" not in client.kinds()
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("level", [0, 300, 4_000])
+async def test_the_real_engines_make_no_words_of_silence_or_noise(embedded: RealServer, level: int) -> None:
+    async with begun(embedded, binary=True) as client:
+        await client.send_audio(encoded(quiet(10.0, level), WIRE))
+        await client.say("chat.start", prompt="What is seventeen times three?")
+        await client.until("chat.complete", within_s=30)
+    assert [turn["source"] for turn in client.of("turn.started")] == ["text"]
+    assert not {"transcript.partial", "transcript.final"} & set(client.kinds())
 
 
 @pytest.mark.parametrize("level", [0, 10, 100])

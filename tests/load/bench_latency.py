@@ -121,8 +121,18 @@ def cut_by_rule(name: str) -> bool:
     return bool(len(loud)) and int(np.diff(loud).max(initial=1)) * 10 >= RULE_MS
 
 
+def import_s(times: int = 5) -> float:
+    """Seconds to import the command line in a fresh interpreter, without the interpreter's own start; the median."""
+    code = "import time; began = time.perf_counter(); import server.cli.main; print(time.perf_counter() - began)"
+    runs = [
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(times)
+    ]
+    return float(np.median([float(run.stdout) for run in runs]))
+
+
 def run(port: int, repeats: int) -> None:
     """Print the figures."""
+    print(f"  import of the command line             {import_s():.2f} s")
     names = [name for name in clips() if len(clip(name)) < 8 * 16_000]
     totals: list[float] = []
     stages: dict[str, list[float]] = {}

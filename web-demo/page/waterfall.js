@@ -94,6 +94,12 @@ function row({ stage, start_ms, duration_ms, provider }, from, span) {
   bar.style.setProperty('--from', String((start_ms - from) / span));
   bar.style.setProperty('--width', String(duration_ms / span));
   const made = element('tr', `stage-${stage}`, name, element('td', 'track', bar));
-  made.append(element('td', 'number', duration_ms < 9.95 ? duration_ms.toFixed(1) : String(Math.round(duration_ms))));
+  made.append(element('td', 'number', inWords(duration_ms)));
   return made;
+}
+
+/** @param {number} ms */
+function inWords(ms) {
+  if (ms < 0.05) return '< 0.1';
+  return ms < 9.95 ? ms.toFixed(1) : String(Math.round(ms));
 }
