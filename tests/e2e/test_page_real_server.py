@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,7 @@ async def goes_on_sounding_ms(witness: Witness, since: Event) -> float:
     """For how long after an event the loudspeaker is not yet silent, in the second that follows it."""
     end = since["frame"] + RATE_HZ
     after = (await witness.recording(end)).between(since["frame"], end)
+    print("SOUNDS", (max(after.sounds(), default=since["frame"]) - since["frame"]) / 24)
     return (max(after.sounds(), default=since["frame"]) - since["frame"]) * 1_000 / after.rate_hz
 
 
@@ -119,7 +121,7 @@ async def test_a_spoken_question_is_answered_aloud_escape_silences_and_the_talk_
         await page.keyboard.press("Escape")
         assert (await witness.until("chat.complete", request_id=first["request_id"]))["interrupted"]
         escape = await witness.until("key", key="Escape")
-        assert 0 < await goes_on_sounding_ms(witness, escape) < STOPS_WITHIN_MS
+        assert await goes_on_sounding_ms(witness, escape) < STOPS_WITHIN_MS
 
         second = await witness.until("turn.started", nth=2)
         done = await witness.until("chat.complete", request_id=second["request_id"])
@@ -134,6 +136,8 @@ async def test_a_spoken_question_is_answered_aloud_escape_silences_and_the_talk_
         assert match(transcript("goforward"), users[0]) >= UNDERSTOOD
         assert match(transcript("librivox_0930"), users[1]) >= UNDERSTOOD
         assert await waterfall(page) == [TYPED, SPOKEN, SPOKEN]
+        activities = [event["activity"] for event in await witness.events("activity")]
+        assert ("speaking", "thinking") not in pairwise(activities), activities
         assert await witness.events("error") == await witness.events("degraded") == []
         turns = [turn["request_id"] for turn in (first, second, third)]
         session = await witness.until("session.started")
