@@ -122,6 +122,12 @@ python="$(find_python)" || { apt_install python3 python3-venv && python="$(find_
 adopt_pip_settings
 uv="$(find_uv)" || { install_uv && uv="$(find_uv)"; } || fail "uv is not usable; remove $TOOLS and try again."
 
+# The embedded language model's llama.cpp is linked against GNU OpenMP, which a bare system may not have.
+if command -v ldconfig >/dev/null && ! ldconfig -p | grep -q 'libgomp\.so\.1'; then
+  apt_install libgomp1 ||
+    say "libgomp1 is missing: without it the embedded language model does not load (Debian, Ubuntu: sudo apt-get install libgomp1)."
+fi
+
 say "installing what uv.lock names into .venv (the first time this fetches about 1 GB)"
 extras=()
 for extra in "${EXTRAS[@]}"; do extras+=(--extra "$extra"); done

@@ -154,11 +154,24 @@ class EngineSet:
 
     def _missing(self, stage: Stage, provider: str, why: str) -> StageReport:
         sentence = why if why.endswith(".") else f"{why}."
-        reason = f"{_WITHOUT[stage]} {sentence[0].upper()}{sentence[1:]} {_MEND[stage]}"
+        reason = f"{_WITHOUT[stage]} {sentence[0].upper()}{sentence[1:]} {self._mend(stage)}"
         if stage == "vad":
             return StageReport(stage, "webrtc", "gate only", "degraded", reason)
         status: Status = "degraded" if stage == "endpoint" else "missing"
         return StageReport(stage, provider, "", status, reason)
+
+    def _mend(self, stage: Stage) -> str:
+        """How to mend it: what the operator set is looked at first."""
+        settings = self._settings
+        if stage == "llm" and settings.model.kind == "openai":
+            return "Mend: check model.base_url, model.model and the key in the settings."
+        chosen = {
+            "stt": ("stt.model_path", settings.stt.model_path),
+            "tts": ("tts.voice_path", settings.tts.voice_path),
+            "llm": ("model.model_path", settings.model.model_path),
+        }
+        name, path = chosen.get(stage, ("", None))
+        return _MEND[stage] if path is None else f"Mend: check {name} in the settings ({path})."
 
     def _agents_on(self, model: LanguageModel) -> dict[bool, Agent]:
         """The agent on this model, by whether it speaks simple language."""

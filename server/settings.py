@@ -121,6 +121,8 @@ class ModelSettings(_Section):
     @model_validator(mode="after")
     def _endpoint_is_whole(self) -> Self:
         if self.kind != "openai":
+            if self.model and self.engine == "auto":
+                raise ValueError("model.model is an endpoint's model, so model.base_url or model.api_key must be given")
             return self
         if not self.model:
             raise ValueError(

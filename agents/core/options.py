@@ -44,8 +44,9 @@ class StageLimits:
 class SessionOptions:
     """How one conversation is held. Replaced as a whole by ``Session.update``.
 
-    ``output_rate_hz`` is the rate of the audio the client gets; ``speak`` false means text only; ``voice`` and
-    ``rate`` are the speaker's (``None`` for the agent's own).
+    ``listen`` false means a conversation in writing: nothing is heard or recognised. ``speak`` false means text only;
+    ``output_rate_hz`` is the rate of the audio the client gets; ``voice`` and ``rate`` are the speaker's (``None`` for
+    the agent's own).
     """
 
     identity: Identity
@@ -53,6 +54,7 @@ class SessionOptions:
     policy: TurnPolicy = field(default_factory=TurnPolicy)
     vad: VadOptions = field(default_factory=VadOptions)
     limits: StageLimits = field(default_factory=StageLimits)
+    listen: bool = True
     speak: bool = True
     output_rate_hz: int = 24_000
     voice: str | None = None

@@ -93,9 +93,9 @@ class Session:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 writing = tasks.create_task(self._writer.run(), name="writer")
-                stream = await self._open_recognition()
+                stream, lost = await self._open_recognition()
                 self._hearing.attach(stream)
-                self._announce()
+                self._announce(lost)
                 await self._closing.wait()
                 self._post(CloseRequested())
                 await self._desk.idle()
@@ -131,11 +131,14 @@ class Session:
         """Stop the agent."""
         self._post(CancelRequested())
 
-    def prompt(self, text: str, turn_id: str | None = None) -> str:
-        """Typed text instead of speech. Returns the turn's id (``turn_id`` if given)."""
-        turn_id = self._desk.expect_prompt(turn_id)
+    def prompt(self, text: str, turn_id: str | None = None) -> None:
+        """Typed text instead of speech. A ``turn_id`` of the client's own is answered once, however often it comes."""
+        if turn_id is not None and not self._desk.is_new(turn_id):
+            message = "This request_id was answered before; give every prompt its own."
+            self.outbox.emit(Failed("request.invalid", message, False, turn_id))
+            return
+        self._desk.expect_prompt(turn_id)
         self._post(PromptReceived(text, self._hearing.now_ms))
-        return turn_id
 
     def played(self, turn_id: str | None, audio_ms: int) -> None:
         """The client reports how much of a turn's audio (``None``: the one in progress) it has really played."""
@@ -200,18 +203,19 @@ class Session:
 
     # --- hearing ---
 
-    async def _open_recognition(self) -> SttStream | None:
+    async def _open_recognition(self) -> tuple[SttStream | None, Degraded | None]:
         stt, options = self._engines.stt, self._options
+        if not options.listen:
+            return None, None
         if stt is None:
-            return None
+            return None, Degraded("speech", "text", "Speech cannot be recognised here; please type.")
         wanted = SttOptions(options.locale, partials=options.partials)
         try:
             with anyio.fail_after(options.limits.stt_open_s):
-                return await stt.open(wanted, self._hearing.on_transcript, self._hearing.on_stt_failure)
+                return await stt.open(wanted, self._hearing.on_transcript, self._hearing.on_stt_failure), None
         except (EngineError, TimeoutError) as error:
             log.warning("speech recognition could not be opened", extra={"reason": str(error)})
-            self.outbox.emit(Degraded("speech", "text", f"Speech cannot be recognised now ({error}); please type."))
-            return None
+            return None, Degraded("speech", "text", f"Speech cannot be recognised now ({error}); please type.")
 
     async def _ask_hint(self, flushed: FlushTranscript, samples: Samples) -> None:
         assert self._engines.end_of_turn is not None
@@ -230,7 +234,7 @@ class Session:
     # --- making and closing ---
 
     def _make_hearing(self) -> Hearing:
-        make, vad = self._engines.make_detector, self._options.vad
+        make, vad = self._engines.make_detector if self._options.listen else None, self._options.vad
         ports = HearingPorts(self._post, self._transcripts.update, self._on_vad_failure)
         return Hearing(None if make is None else make(vad), ports, vad)
 
@@ -254,17 +258,20 @@ class Session:
         spec, profile = self._engines.agent.spec, self._engines.agent.profile
         return HistoryLimits.for_context(profile.context_tokens, spec.instructions, spec.max_output_tokens)
 
-    def _announce(self) -> None:
-        stt, tts, agent = self._engines.stt, self._engines.tts, self._engines.agent
-        capabilities = dict(self._engines.names)
-        if stt is not None:
+    def _announce(self, lost: Degraded | None) -> None:
+        stt, tts, agent, options = self._engines.stt, self._engines.tts, self._engines.agent, self._options
+        capabilities = dict(self._engines.names) if options.listen else {}
+        if stt is not None and options.listen and lost is None:
             capabilities["stt"] = _name(stt.profile)
         capabilities["llm"] = _name(agent.profile)
-        if tts is not None and self._options.speak:
+        if tts is not None and options.speak:
             capabilities["tts"] = _name(tts.profile)
-        started = SessionStarted(self._options.identity.session_id, agent.spec.agent_id, capabilities)
-        self.outbox.emit(started)
-        if agent.spec.greeting and self._options.greet:
+        self.outbox.emit(SessionStarted(options.identity.session_id, agent.spec.agent_id, capabilities))
+        if lost is not None:
+            self.outbox.emit(lost)
+        if tts is None and options.speak:
+            self.outbox.emit(Degraded("speech", "text", "There is no voice here; answers come as text."))
+        if agent.spec.greeting and options.greet:
             self._post(PromptReceived(agent.spec.greeting, self._hearing.now_ms, "announcement"))
 
     async def _close_accounts(self) -> None:

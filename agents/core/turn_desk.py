@@ -11,7 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from agents.core.accounts import TurnAccount
 from agents.core.latency import LatencyMarks
@@ -22,6 +22,9 @@ from agents.events import Interrupted, Resumed
 from metering.usage import StageProvider
 
 TurnEffect = BeginTurn | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
+
+KNOWN_IDS: Final = 256
+"""How many ids of typed turns are remembered, so that one sent again is not answered again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +44,20 @@ class TurnDesk:
         self._transcripts = transcripts
         self._runs: dict[int, TurnRun] = {}
         self._prompt_ids: deque[str] = deque()
+        self._known_ids: deque[str] = deque(maxlen=KNOWN_IDS)
         self._discarded: list[TurnAccount] = []
         self._fillers_said = 0
         self._idle = asyncio.Event()
 
-    def expect_prompt(self, turn_id: str | None) -> str:
-        """The next typed turn has this id (a new one if ``None``). Returns it."""
+    def is_new(self, turn_id: str) -> bool:
+        """Whether no typed turn had this id, as far as is remembered."""
+        return turn_id not in self._known_ids
+
+    def expect_prompt(self, turn_id: str | None) -> None:
+        """The next typed turn has this id (a new one if ``None``)."""
         turn_id = turn_id or _new_turn_id()
+        self._known_ids.append(turn_id)
         self._prompt_ids.append(turn_id)
-        return turn_id
 
     def carry_out(self, effect: TurnEffect, tasks: asyncio.TaskGroup) -> None:
         """Do one thing to one turn; a turn that is gone needs nothing done."""

@@ -132,11 +132,10 @@ class TurnRun:
         self._heard = ports.writer.drop(self.turn)
         self.account.interrupted = True
         if self.committed:
-            said = self._answering.reply if self._heard is None else self._heard.text
-            ports.history.assistant_heard(said, interrupted=True)
+            ports.history.assistant_heard(self._said, interrupted=True)
             if reason != "closed":
                 heard_ms = 0 if self._heard is None else self._heard.ms
-                ports.outbox.emit(Interrupted(self.turn_id, heard_ms, said, resumable=False))
+                ports.outbox.emit(Interrupted(self.turn_id, heard_ms, self._said, resumable=False))
         self._stop()
 
     def fill(self, text: str) -> None:
@@ -234,6 +233,11 @@ class TurnRun:
         self._gate.emit(Failed(code, message, True, self.turn_id))
 
     # --- the end ---
+
+    @property
+    def _said(self) -> str:
+        """What the user got of the reply: heard where it was spoken, else read."""
+        return self._answering.reply if self._heard is None else self._heard.text
 
     def _stop(self) -> None:
         self._stopped = True

@@ -186,7 +186,7 @@ class WhisperUtterance:
         self._heard = _Heard(text, under_way.through_sample)
         if self._flush_through is not None:
             self._answer_flush()
-        elif self._recognition.partials and text.text and (before is None or before.decoded.text != text.text):
+        elif self._recognition.partials and _worth_showing(text.text, before):
             self._say(TranscriptKind.PARTIAL, self._heard.through_sample)
 
     def _decode_failed(self, under_way: _UnderWay, error: BaseException) -> None:
@@ -279,3 +279,8 @@ def _as_engine_error(error: BaseException) -> EngineError:
             made = EngineError(f"decoding failed: {error}", stage="stt", provider=PROVIDER)
     made.__cause__ = error
     return made
+
+
+def _worth_showing(text: str, before: _Heard | None) -> bool:
+    """Whether a partial is new, and no guess at half a word that Whisper itself masks ("Go f***")."""
+    return bool(text) and "*" not in text and (before is None or before.decoded.text != text)

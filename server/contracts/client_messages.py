@@ -82,7 +82,7 @@ class ChatStartMessage(ClientMessage):
     prompt: Annotated[str, StringConstraints(min_length=1, max_length=32_000)]
     """What the user says, in writing."""
     agent_id: AgentId | None = None
-    """Who answers. Absent: the server's default agent. Ignored on the voice socket, where the session's agent does."""
+    """Who answers. Absent: the server's default agent. On the voice socket only the session's own."""
     mode: Mode | None = None
     """Whose provider keys are used. Absent: the tenant's default lane. Ignored on the voice socket."""
     model_hint: Annotated[str, Field(min_length=1, max_length=128)] | None = None

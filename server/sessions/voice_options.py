@@ -57,7 +57,7 @@ def session_options(settings: VoiceSettings, identity: Identity) -> SessionOptio
 
 def chat_options(identity: Identity) -> SessionOptions:
     """The options of a session in writing."""
-    return SessionOptions(identity=identity, speak=False, partials=False, greet=False)
+    return SessionOptions(identity=identity, listen=False, speak=False, partials=False, greet=False)
 
 
 def turn_policy(detection: TurnDetection, patience: Patience) -> TurnPolicy:

@@ -234,7 +234,8 @@ class _Reader:
 
     def _prompt(self, live: LiveSession, event: ChatStart) -> None:
         if event.agent_id is not None and event.agent_id != live.agent_id:
-            live.session.outbox.emit(_fault("The agent of a session cannot change; begin another session."))
+            fault = _fault("The agent of a session cannot change; begin another session.")
+            live.session.outbox.emit(replace(fault, turn_id=event.request_id))
             return
         live.session.prompt(event.prompt, event.request_id)
 

@@ -248,7 +248,7 @@ def test_what_the_client_says_it_played_counts_as_heard() -> None:
 
 def test_typed_text_is_answered_like_speech() -> None:
     async def body(talk: Talk) -> None:
-        assert talk.session.prompt("Hello?", "chat-7") == "chat-7"
+        talk.session.prompt("Hello?", "chat-7")
         await talk.until(TurnCompleted)
 
     talk = play(body)
@@ -256,6 +256,27 @@ def test_typed_text_is_answered_like_speech() -> None:
     assert list(stages_ms(talk)) == ["agent", "tts", "egress", "total"], "nobody waited for its end or recognised it"
     [event] = ledger(talk)
     assert (event.request_id, event.audio_ms_in) == ("chat-7", 0)
+
+
+def test_a_prompt_sent_again_is_not_answered_again() -> None:
+    async def body(talk: Talk) -> None:
+        talk.session.prompt("Hello?", "chat-7")
+        await talk.until(TurnCompleted)
+        talk.session.prompt("Hello?", "chat-7")
+        await talk.quiet(2_000)
+
+    talk = play(body)
+    assert talk.one(Failed).turn_id == "chat-7"
+    assert talk.one(TurnCompleted)
+    assert len(ledger(talk)) == 1
+
+
+def test_a_conversation_without_a_voice_says_so() -> None:
+    async def body(talk: Talk) -> None:
+        await talk.until(Degraded)
+
+    talk = play(body, Script(tts=False))
+    assert talk.kinds()[:2] == [SessionStarted.__name__, Degraded.__name__]
 
 
 def test_a_text_only_session_never_synthesizes() -> None:

@@ -34,7 +34,7 @@ INTELLIGIBLE = 0.8
 RATE_HZ = 24_000
 SPOKEN = ["endpoint", "stt", "agent", "tts", "egress", "total"]
 TYPED = SPOKEN[2:]
-STOPS_WITHIN_MS = 200
+STOPS_WITHIN_MS = 100
 """Of sound after Escape: a ramp, and what the audio thread needs to hear of it on a busy machine."""
 
 
@@ -82,7 +82,6 @@ async def goes_on_sounding_ms(witness: Witness, since: Event) -> float:
     """For how long after an event the loudspeaker is not yet silent, in the second that follows it."""
     end = since["frame"] + RATE_HZ
     after = (await witness.recording(end)).between(since["frame"], end)
-    print("SOUNDS", (max(after.sounds(), default=since["frame"]) - since["frame"]) / 24)
     return (max(after.sounds(), default=since["frame"]) - since["frame"]) * 1_000 / after.rate_hz
 
 
