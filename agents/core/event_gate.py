@@ -5,10 +5,12 @@ One per turn, owned by it. What a draft that is thrown away would have said neve
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 
 from agents.core.outbox import Outbox
-from agents.events import ServerEvent
+from agents.events import ReplyText, ServerEvent
 
 
 class EventGate:
@@ -28,6 +30,9 @@ class EventGate:
         """Send now, or once the turn is certain."""
         if self.is_open:
             self._outbox.emit(event)
+        elif isinstance(event, ReplyText) and self._held and isinstance(self._held[-1], ReplyText):
+            # One event instead of thirty at the very moment the first audio should leave.
+            self._held[-1] = replace(event, text=self._held[-1].text + event.text)
         else:
             self._held.append(event)
 
