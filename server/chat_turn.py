@@ -17,7 +17,7 @@ import anyio
 
 from agents.core.accounts import TurnAccount
 from agents.core.options import Identity, StageLimits
-from agents.errors import ModelError
+from agents.errors import ModelError, ModelTimeout
 from agents.events import (
     Failed,
     ReplyText,
@@ -31,6 +31,8 @@ from agents.events import (
 )
 from agents.loop.agent import Agent, ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolEnded, ToolStarted
 from agents.loop.history import History
+from agents.models.port import Message, TokenUsage
+from agents.models.tokens import estimate_usage
 from metering.usage import StageProvider
 from server.errors import describe
 from server.host import Host
@@ -43,9 +45,14 @@ _LIMITS: Final = StageLimits()
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, after what was said before. ``turn_id`` is the request's id."""
+    """What is asked, after what was said before.
+
+    ``turn_id`` is the request's id, as the client is told it; ``usage_id`` names what it consumes, and is new for
+    every answer, so that a repeated request is counted as often as it is answered.
+    """
 
     turn_id: str
+    usage_id: str
     prompt: str
     identity: Identity
     history: History
@@ -58,10 +65,12 @@ class ChatTurn:
         self._host = host
         self._agent = agent
         self._question = question
-        self._account = TurnAccount(question.turn_id, agent.spec.agent_id, host.epoch_ms())
+        self._account = TurnAccount(question.usage_id, agent.spec.agent_id, host.epoch_ms())
         self._began_at_s = time.monotonic()
         self._stages: tuple[StageLatency, ...] = ()
+        self._asked: tuple[Message, ...] = ()
         self._text = ""
+        self._tokens: TokenUsage | None = None
         self._recorded = False
 
     async def events(self) -> AsyncGenerator[ServerEvent]:
@@ -88,6 +97,9 @@ class ChatTurn:
                 account.error_code = failure.code.value
                 retryable = failure.meaning.retryable
                 failed = Failed(failure.code.value, failure.message, retryable, question.turn_id)
+                refused = isinstance(error, ModelError) and not isinstance(error, ModelTimeout)
+                if refused and not (self._text or account.tool_calls):
+                    self._tokens = TokenUsage()
             await self._record()
             yield failed or TurnCompleted(question.turn_id, self._text, False, account.usage())
         finally:
@@ -101,10 +113,10 @@ class ChatTurn:
         committed = anyio.Event()
         committed.set()
         question.history.user(question.prompt)
-        messages = question.history.messages()
+        self._asked = question.history.messages(self._agent.system_prompt)
         limits = ReplyLimits(_LIMITS.model_first_event_s, _LIMITS.model_gap_s)
         until_s = self._began_at_s + self._host.settings.limits.chat_timeout_s
-        async with aclosing(self._agent.reply(messages, committed=committed, limits=limits)) as parts:
+        async with aclosing(self._agent.reply(self._asked, committed=committed, limits=limits)) as parts:
             while True:
                 with anyio.fail_after(max(0.0, until_s - time.monotonic())):
                     part = await anext(parts, None)
@@ -134,10 +146,17 @@ class ChatTurn:
                 self._account.tool_calls += 1
                 return ToolReturned(turn_id, request.call_id, request.name, outcome.output, outcome.error)
             case ReplyFinished():
-                self._account.tokens = part.usage
+                self._tokens = part.usage
                 return None
+
+    def _consumed(self) -> TokenUsage:
+        """Estimated where the answer ended before its usage arrived, nothing where the model was never asked."""
+        if self._tokens is not None:
+            return self._tokens
+        return estimate_usage(self._asked, self._text) if self._asked else TokenUsage()
 
     async def _record(self) -> None:
         self._recorded = True
+        self._account.tokens = self._consumed()
         event = self._account.event(self._question.identity, self._host.epoch_ms(), self._stages)
         await self._host.recorder.record(event)

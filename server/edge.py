@@ -43,7 +43,7 @@ def new_id(prefix: str) -> str:
 
 
 class Edge:
-    """Wraps the application. ``scope["state"]`` carries ``request_id`` and ``identity`` inwards."""
+    """Wraps the application. ``scope["state"]`` carries ``request_id`` (and whether it is the client's own) and ``identity`` inwards."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, routes: frozenset[str]) -> None:
         self._app = app
@@ -144,9 +144,11 @@ async def deny_socket(failure: Failure, request_id: str, receive: Receive, send:
 
 def _request_id(scope: Scope) -> str:
     given = header(scope["headers"], b"x-request-id")
-    request_id = given if given and _REQUEST_ID.fullmatch(given) else new_id("req")
+    theirs = given is not None and _REQUEST_ID.fullmatch(given) is not None
+    request_id = given if given is not None and theirs else new_id("req")
     state: MutableMapping[str, Any] = scope.setdefault("state", {})
     state["request_id"] = request_id
+    state["request_id_is_clients"] = theirs
     return request_id
 
 

@@ -4,6 +4,7 @@
  */
 
 import { VoiceClient } from './client/voice-client.js';
+import { AccessKey } from './page/access-key.js';
 import { byId } from './page/dom.js';
 import { LevelMeter } from './page/meter.js';
 import { Notices } from './page/notices.js';
@@ -23,22 +24,29 @@ const transcript = new Transcript();
 const waterfall = new Waterfall();
 const meter = new LevelMeter();
 const talk = new TalkButton();
+const access = new AccessKey();
 const mute = byId('mute');
 const stop = byId('stop');
 const prompt = /** @type {HTMLInputElement} */ (byId('prompt'));
 
-export const client = new VoiceClient({ settings: preferences.settings });
+export const client = new VoiceClient({ settings: preferences.settings, apiKey: access.key });
+access.onkey = (/** @type {string} */ key) => (client.apiKey = key);
 
 // ------------------------------------------------------------------------------------------------------- the controls
 
-function begin() {
+function startTalking() {
   notices.dismiss('degraded:microphone');
   notices.dismiss('degraded:voice');
   void client.startTalking();
 }
 
+function begin() {
+  if (client.linked) startTalking();
+  else void access.admit(startTalking);
+}
+
 talk.onclick = () => (client.talking || client.activity === 'connecting' ? client.close() : begin());
-talk.onhold = (held) => {
+talk.onhold = (/** @type {boolean} */ held) => {
   client.pushToTalk(held);
   showControls();
 };
@@ -60,6 +68,13 @@ document.addEventListener('visibilitychange', () => document.hidden && talk.lift
 
 byId('composer').addEventListener('submit', (event) => {
   event.preventDefault();
+  if (prompt.value.trim() === '') return;
+  if (client.activity === 'idle') void access.admit(sendPrompt);
+  else sendPrompt();
+});
+
+/** Sends what is in the field; until the server lets the user in, it stays there. */
+function sendPrompt() {
   const text = prompt.value.trim();
   if (text === '') return;
   prompt.value = '';
@@ -68,7 +83,7 @@ byId('composer').addEventListener('submit', (event) => {
   // The turn is the user's own, so it is shown before the server confirms it.
   const turn = { event_id: 0, timestamp_ms: 0, request_id, text };
   transcript.turnStarted({ type: 'turn.started', source: 'text', ...turn }, isSilent());
-});
+}
 
 preferences.onchange = () => {
   talk.lift();

@@ -94,10 +94,11 @@ class Answering:
         self._tools_used.clear()
 
     def tokens(self) -> TokenUsage:
-        """What the reply cost; estimated where it ended before its usage arrived."""
+        """What the reply cost; estimated where it ended before its usage arrived, nothing where it was refused."""
         if self._usage is not None:
             return self._usage
-        return estimate_usage(self._asked, self.reply) if self._asked else TokenUsage()
+        refused = self.error_code is not None and self.error_code != "provider.timeout" and not self.reply
+        return estimate_usage(self._asked, self.reply) if self._asked and not refused else TokenUsage()
 
     async def _ask(self, text: str, phrases: Phrases) -> None:
         agent, history, gate = self._ports.agent, self._ports.history, self._ports.gate

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agents.core.turn_types import SpeechStarted, SpeechStopped, TranscriptArrived, TranscriptFailed, TurnEvent
@@ -137,7 +137,7 @@ class Hearing:
         self._ports.on_transcript(transcript)
         through_ms = transcript.through_sample // SAMPLES_PER_MS
         event = TranscriptArrived(transcript.utterance_id, transcript.text, flushed, through_ms, self.now_ms)
-        self._ports.on_event(event)
+        self._ports.on_event(replace(event, confidence=transcript.confidence))
 
     def on_stt_failure(self, utterance: int, error: EngineError) -> None:
         """Recognition failed; called by the recognition stream."""

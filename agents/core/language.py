@@ -18,18 +18,24 @@ _ENUMERATING = frozenset(
     "zero oh one two three four five six seven eight nine ten eleven twelve double triple dot at dash underscore "
     "slash point comma".split()
 )
+_INTERRUPTERS = frozenset(
+    "stop no wait hold pause quiet enough cancel help what why who how when where sorry excuse hey listen actually "
+    "hang shush silence".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageRules:
     """Word lists of one language (English by default).
 
-    ``backchannels`` are said while listening; ``unfinished_endings`` want another word; ``enumerating_words`` come
-    with pauses between them; ``fillers`` are what the agent says when its answer is late, ``apology`` when it fails.
+    ``backchannels`` are said while listening, ``interrupters`` to make somebody stop; ``unfinished_endings`` want
+    another word; ``enumerating_words`` come with pauses between them; ``fillers`` are what the agent says when its
+    answer is late, ``apology`` when it fails.
     """
 
     backchannels: frozenset[str] = _BACKCHANNELS
     backchannel_max_words: int = 3
+    interrupters: frozenset[str] = _INTERRUPTERS
     unfinished_endings: frozenset[str] = _UNFINISHED
     enumerating_words: frozenset[str] = _ENUMERATING
     fillers: tuple[str, ...] = ("One moment.", "Let me think.", "Just a second.")
@@ -41,4 +47,4 @@ def rules_for(locale: str) -> LanguageRules:
     if locale.split("-", maxsplit=1)[0].lower() == "en":
         return LanguageRules()
     none = frozenset[str]()
-    return LanguageRules(none, 0, none, none, (), "")
+    return LanguageRules(none, 0, none, none, none, (), "")

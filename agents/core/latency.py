@@ -50,7 +50,7 @@ class LatencyMarks:
         return tuple(
             StageLatency(
                 stage,  # type: ignore[arg-type]
-                round((start - zero) * 1_000, 1),
+                round(max(0.0, start - zero) * 1_000, 1),
                 round(max(0.0, end - start) * 1_000, 1),
                 providers.get(stage),
             )

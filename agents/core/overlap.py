@@ -80,11 +80,11 @@ def _on_overlap_timer(state: State, phase: Overlap, policy: TurnPolicy) -> Resul
 
 
 def _on_overlap_words(state: State, phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> Result:
-    only_backchannel = is_backchannel(event.text, policy.rules)
+    means_something = not is_backchannel(event.text, policy.rules) and not _is_a_guess(phase, event, policy)
     judged = event.flushed and phase.stopped_ms is not None and event.through_ms >= phase.stopped_ms
-    if judged and only_backchannel:
+    if judged and not means_something:
         return _no_interruption(state, phase)
-    if judged or (not only_backchannel and len(words_of(event.text)) > 1):
+    if judged or (means_something and len(words_of(event.text)) > 1):
         dropped = AbandonTurn(phase.reply.turn, "interrupted")
         state, effects = _floor_is_free(state, phase, event.text, policy)
         if judged and isinstance(state.phase, Settling):
@@ -92,6 +92,14 @@ def _on_overlap_words(state: State, phase: Overlap, event: TranscriptArrived, po
             return state, (dropped, *more)
         return state, (dropped, *effects)
     return state, ()
+
+
+def _is_a_guess(phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> bool:
+    """Whether the words were probably made up: recognisers write some for any hum ("mhm" becomes "And I...")."""
+    if event.confidence is None or not set(words_of(event.text)).isdisjoint(policy.rules.interrupters):
+        return False
+    until_ms = event.now_ms if phase.stopped_ms is None else phase.stopped_ms
+    return event.confidence < policy.sure_confidence and until_ms - phase.since_ms < policy.confirm_after_ms
 
 
 def _no_interruption(state: State, phase: Overlap) -> Result:

@@ -25,7 +25,8 @@ class TurnPolicy:
 
     Overlap, counted from the sound's onset: ``interrupt_after_ms`` of speech hold the agent's voice,
     ``confirm_after_ms`` make it an interruption without waiting for words; after a shorter sound the transcript
-    decides within ``verdict_ms``, else the agent goes on.
+    decides within ``verdict_ms``, else the agent goes on. Words recognised with less than ``sure_confidence`` decide
+    nothing, unless they are among the language's ``interrupters``.
 
     ``transcript_limit_ms`` bounds the wait for a final transcript, ``filler_after_ms`` (``None`` for never) the
     agent's silence while it thinks. ``speculate`` lets a draft be made before the turn is certain.
@@ -41,6 +42,7 @@ class TurnPolicy:
     interrupt_after_ms: int = 220
     confirm_after_ms: int = 800
     verdict_ms: int = 700
+    sure_confidence: float = 0.45
     transcript_limit_ms: int = 2_000
     filler_after_ms: int | None = None
     rules: LanguageRules = field(default_factory=LanguageRules)

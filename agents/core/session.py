@@ -269,6 +269,10 @@ class Session:
         self.outbox.emit(SessionStarted(options.identity.session_id, agent.spec.agent_id, capabilities))
         if lost is not None:
             self.outbox.emit(lost)
+        if tts is not None and options.speak and options.voice not in (None, *tts.profile.voices):
+            self.outbox.emit(
+                Degraded(f"voice {options.voice}", "default voice", "There is no voice of that name here.")
+            )
         if tts is None and options.speak:
             self.outbox.emit(Degraded("speech", "text", "There is no voice here; answers come as text."))
         if agent.spec.greeting and options.greet:

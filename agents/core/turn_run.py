@@ -26,6 +26,7 @@ from agents.core.turn_types import AbandonReason, BeginTurn, Source
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted, TurnLatency, TurnStarted
 from agents.loop.history import History
+from agents.loop.markup import strip_markup
 from audio.errors import EngineError
 from metering.errors import RecorderOverloaded
 from metering.recorder import Recorder
@@ -77,6 +78,7 @@ class TurnRun:
         self._speaking: Speaking | None = None
         self._heard: Heard | None = None
         self.account = TurnAccount(turn_id, ports.engines.agent.spec.agent_id, ports.epoch_ms())
+        self._name_providers()
 
     @property
     def committed(self) -> bool:
@@ -102,7 +104,7 @@ class TurnRun:
             if not self._abandoned:
                 self._heard = ports.writer.drop(self.turn)
                 if self.committed:
-                    ports.history.assistant_heard(self._answering.reply, interrupted=False)
+                    ports.history.assistant_heard(self._answering.reply or self._apology, interrupted=False)
             ports.on_over(self.turn)
             with anyio.CancelScope(shield=True):
                 await self._close_account()
@@ -167,7 +169,6 @@ class TurnRun:
         tts = self._ports.engines.tts
         if tts is None or not self._options.speak:
             return False
-        self.account.providers["tts"] = StageProvider(tts.profile.provider, tts.profile.model)
         voice = Voice(self.turn, self.turn_id, self._options.output_rate_hz, self._on_started, self._all_heard.set)
         self._ports.writer.open(voice, audible=self.committed)
         ports = SpeakingPorts(tts, self._ports.writer, lambda: self._mark("audio"))
@@ -178,8 +179,6 @@ class TurnRun:
         if self._source == "announcement":
             await self._answering.recite(self.text, phrases)
             return
-        profile = self._ports.engines.agent.profile
-        self.account.providers["agent"] = StageProvider(profile.provider, profile.model)
         await self._answering.answer(self.text, phrases)
 
     async def _speak(self, phrases: MemoryObjectReceiveStream[PendingPhrase]) -> None:
@@ -200,7 +199,8 @@ class TurnRun:
         spoken = await speaking.say(phrase.text, remembered=phrase.remembered)
         if spoken is not None:
             self.account.tts_characters += spoken.characters
-            self._gate.emit(Caption("agent", spoken.text, spoken.start_ms, spoken.end_ms, True, self.turn_id))
+            words = strip_markup(spoken.text)
+            self._gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, self.turn_id))
 
     def _lose_voice(self, error: EngineError) -> None:
         log.warning("speech synthesis failed", extra={"turn_id": self.turn_id, "provider": error.provider})
@@ -209,6 +209,13 @@ class TurnRun:
         self._on_text()
 
     # --- what happens on the way ---
+
+    def _name_providers(self) -> None:
+        engines, providers = self._ports.engines, self.account.providers
+        if self._source != "announcement":
+            providers["agent"] = StageProvider(engines.agent.profile.provider, engines.agent.profile.model)
+        if engines.tts is not None and self._options.speak:
+            providers["tts"] = StageProvider(engines.tts.profile.provider, engines.tts.profile.model)
 
     def _mark(self, name: Mark) -> None:
         self._marks.mark(name, self._ports.monotonic_s())
@@ -233,6 +240,11 @@ class TurnRun:
         self._gate.emit(Failed(code, message, True, self.turn_id))
 
     # --- the end ---
+
+    @property
+    def _apology(self) -> str:
+        """What was said in place of a reply that failed: it ends the turn in history, too."""
+        return "" if self._answering.error_code is None else self._options.policy.rules.apology
 
     @property
     def _said(self) -> str:

@@ -146,6 +146,7 @@ class TranscriptArrived:
     flushed: bool
     through_ms: int
     now_ms: int
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def _port(settings: Settings) -> Finding:
             return Finding("port", "ok", f"{where} is free")
     except OSError as error:
         mend = f"Is the server running already? Another port: convergio-voice serve --port {settings.port + 1}"
-        return Finding("port", "note", f"{where}: {error.strerror}", mend)
+        return Finding("port", "wrong", f"{where}: {error.strerror}", mend)
 
 
 def _page(_settings: Settings) -> Finding:
@@ -131,7 +131,7 @@ async def _engines(settings: Settings) -> list[Finding]:
 def _engine(report: StageReport) -> Finding:
     if report.status == "ready":
         return Finding(report.stage, "ok", report.words)
-    # Without a model there is nobody to talk to; everything else only makes the conversation poorer.
-    verdict: Literal["note", "wrong"] = "wrong" if report.stage == "llm" else "note"
+    # A stage that is missing is not done at all; a degraded one only makes the conversation poorer.
+    verdict: Literal["note", "wrong"] = "note" if report.status == "degraded" else "wrong"
     found, _, mend = (report.reason or report.words).partition(" Mend: ")
     return Finding(report.stage, verdict, found, mend)

@@ -42,13 +42,19 @@ def command(config: Path | None, data_dir: Path | None, rows: int, form: str | N
             sys.stdout.flush()
         else:
             page = ledger.read(UsageQuery(), PageRequest(limit=rows, newest_first=True))
-            _table(page.events, ledger.totals(UsageQuery()))
+            strays = sum(_is_stray(event) for event in read_all(ledger, UsageQuery()))
+            _table(page.events, ledger.totals(UsageQuery()), strays)
     finally:
         ledger.close()
     return 0
 
 
-def _table(events: tuple[UsageEvent, ...], totals: UsageTotals) -> None:
+def _is_stray(event: UsageEvent) -> bool:
+    """Whether it accounts for what was heard or made and belonged to no turn."""
+    return event.request_id.endswith(":unclaimed")
+
+
+def _table(events: tuple[UsageEvent, ...], totals: UsageTotals, strays: int) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     from metering.report import seconds, timestamp  # noqa: PLC0415
@@ -57,7 +63,7 @@ def _table(events: tuple[UsageEvent, ...], totals: UsageTotals) -> None:
     table = Table(box=None, padding=(0, 1), show_footer=True)
     columns = {
         "started": "total",
-        "agent": f"{totals.events} turns",
+        "agent": f"{totals.events - strays} turns",
         "lane": "",
         "heard s": str(seconds(totals.audio_ms_in)),
         "spoken s": str(seconds(totals.audio_ms_out)),
@@ -80,6 +86,6 @@ def _table(events: tuple[UsageEvent, ...], totals: UsageTotals) -> None:
             str(event.output_tokens),
             str(event.tool_calls),
             str(event.latency_ms.get("total", "")),
-            event.error_code or ("interrupted" if event.interrupted else ""),
+            event.error_code or ("no turn" if _is_stray(event) else "interrupted" if event.interrupted else ""),
         )
     console().print(table)

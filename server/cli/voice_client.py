@@ -36,7 +36,10 @@ class TalkError(EdgeError):
 
 @dataclass(slots=True)
 class Turn:
-    """One exchange. ``latency`` are the server's stages, as they came; ``first_audio_ms`` was measured here."""
+    """One exchange. ``latency`` are the server's stages, as they came.
+
+    ``first_audio_ms`` was measured here: from the last spoken word, or from sending the written ones.
+    """
 
     turn_id: str
     source: Literal["speech", "text", "announcement"]
@@ -95,6 +98,7 @@ class Conversation:
         self._sent_samples = 0
         self._sent_at_s = time.monotonic()
         self._last_speech_ms: int | None = None
+        self._asked_at_s: float | None = None
         self._started = anyio.Event()
         self._greeted = anyio.Event()
 
@@ -128,6 +132,7 @@ class Conversation:
             if not self._started.is_set():
                 raise TalkError("The server did not begin the session in time.")
             if self._request.text is not None:
+                self._asked_at_s = time.monotonic()
                 await socket.send(json.dumps({"type": "chat.start", "prompt": self._request.text}))
                 self._said_everything = True
             elif self._request.audio is not None:
@@ -199,11 +204,19 @@ class Conversation:
         turn = self.turns[-1] if self.turns else None
         if turn is None:
             return
-        if not turn.audio and self._last_speech_ms is not None and turn.source == "speech":
-            turn.first_audio_ms = (time.monotonic() - self._sent_at_s) * 1_000 + (
-                samples_to_ms(self._sent_samples, self._request.sample_rate_hz) - self._last_speech_ms
-            )
+        if not turn.audio:
+            turn.first_audio_ms = self._waited_ms(turn)
         turn.audio.append(np.frombuffer(frame, "<i2"))
+
+    def _waited_ms(self, turn: Turn) -> float | None:
+        """How long ago the user's last word of the turn was; None for what nobody asked for."""
+        now_s = time.monotonic()
+        if turn.source == "text" and self._asked_at_s is not None:
+            return (now_s - self._asked_at_s) * 1_000
+        if turn.source == "speech" and self._last_speech_ms is not None:
+            sent_ms = samples_to_ms(self._sent_samples, self._request.sample_rate_hz)
+            return (now_s - self._sent_at_s) * 1_000 + sent_ms - self._last_speech_ms
+        return None
 
     def _on_message(self, message: dict[str, Any]) -> None:
         self._changed_at_s = time.monotonic()

@@ -52,6 +52,11 @@ def request_id(request: Request) -> str:
     return request.scope["state"]["request_id"]
 
 
+def named_by_client(request: Request) -> bool:
+    """Whether the id of this request is the client's own, which may name others too."""
+    return request.scope["state"]["request_id_is_clients"]
+
+
 def caller(request: Request) -> Identity:
     """To whom the request is attributed."""
     return request.scope["state"]["identity"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from secrets import token_hex
 from typing import Final
 
 from starlette.requests import Request
@@ -19,7 +20,7 @@ from server.contracts.server_messages import UsageSummary
 from server.edge import new_id
 from server.errors import Refused
 from server.host import Host
-from server.routes.bodies import answer, caller, read_body, request_id
+from server.routes.bodies import answer, caller, named_by_client, read_body, request_id
 from server.wire.voice_json import VoiceCodec
 from server.wire.voice_messages import message_of, usage_summary
 
@@ -58,10 +59,15 @@ def chat_routes(host: Host) -> list[Route]:
 
 
 async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
-    """The turn a request asks for, the agent that answers it, and the turn's id. Raises Refused."""
+    """The turn a request asks for, the agent that answers it, and the turn's id. Raises Refused.
+
+    The client is told its own id; the usage is recorded under one that no second request can have.
+    """
     asked = await read_body(request, ChatRequest, host.settings.limits.max_body_bytes)
     agent = await host.agent(asked.agent_id)
     turn_id = asked.request_id or request_id(request)
+    repeatable = asked.request_id is not None or named_by_client(request)
+    usage_id = f"{turn_id}.{token_hex(4)}" if repeatable else turn_id
     history = History()
     for entry in asked.history:
         if entry.role == "user":
@@ -69,7 +75,8 @@ async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
         else:
             history.assistant_heard(entry.text, interrupted=False)
     identity = host.identity(caller(request), new_id("ses"))
-    return ChatTurn(host, agent, Question(turn_id, asked.prompt, identity, history)), agent.spec.agent_id, turn_id
+    question = Question(turn_id, usage_id, asked.prompt, identity, history)
+    return ChatTurn(host, agent, question), agent.spec.agent_id, turn_id
 
 
 async def _lines(

@@ -15,6 +15,9 @@ from audio.vad.port import VadOptions
 from server.contracts.session import Patience, TurnDetection, VoiceSettings
 from server.sessions.speech_out import session_rate_hz
 
+FILLER_AFTER_MS: Final = 4_000
+"""How long a speaker waits for an answer before the agent says that it is thinking."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waits:
@@ -77,5 +80,6 @@ def turn_policy(detection: TurnDetection, patience: Patience) -> TurnPolicy:
         eagerness=detection.eagerness,
         interruptible=detection.interruptible,
         interrupt_after_ms=detection.interrupt_after_ms,
+        filler_after_ms=FILLER_AFTER_MS,
         confirm_after_ms=max(_NORMAL.confirm_after_ms, detection.interrupt_after_ms),
     )

@@ -99,7 +99,7 @@ def _hearing(event: HearingEvent) -> Message:
                     start_ms=event.start_ms,
                     end_ms=event.end_ms,
                     language=event.language,
-                    confidence=event.confidence,
+                    confidence=None if event.confidence is None else round(event.confidence, 3),
                 ),
             )
         case Caption(speaker, text, start_ms, end_ms, final, turn_id):
@@ -157,7 +157,8 @@ def _failure(event: Failed) -> dict[str, object]:
 
 
 def _stage(stage: StageLatency) -> dict[str, object]:
-    return _present(stage=stage.stage, start_ms=stage.start_ms, duration_ms=stage.duration_ms, provider=stage.provider)
+    start_ms, duration_ms = round(stage.start_ms, 1), round(stage.duration_ms, 1)
+    return _present(stage=stage.stage, start_ms=start_ms, duration_ms=duration_ms, provider=stage.provider)
 
 
 def _present(**fields: object) -> dict[str, object]:

@@ -11,7 +11,7 @@ from conversation import Script, Talk, conversation
 from virtual_time import run_virtual
 
 from agents.core.policy import TurnPolicy
-from agents.errors import ModelTimeout
+from agents.errors import ModelRateLimited, ModelTimeout
 from agents.events import (
     AudioOut,
     AudioOutEnded,
@@ -319,6 +319,25 @@ def test_a_model_that_fails_is_reported_and_apologised_for() -> None:
     assert talk.all(AudioOut), "the apology is heard"
     [event] = ledger(talk)
     assert (event.success, event.error_code) == (False, "provider.timeout")
+
+
+def test_a_question_that_failed_is_not_asked_again_with_the_next() -> None:
+    async def body(talk: Talk) -> None:
+        talk.session.prompt("First?")
+        await talk.until(TurnCompleted)
+        talk.session.prompt("Second?")
+        await talk.until(TurnCompleted, count=2)
+
+    failing = ScriptedReply(failure=ModelTimeout("too slow", provider="scripted"))
+    talk = play(body, Script(replies=(failing, "Here I am.")))
+    assert [message.role for message in talk.model.requests[1].messages] == ["system", "user", "assistant", "user"]
+    assert talk.model.requests[1].messages[-1].text == "Second?"
+
+
+def test_a_provider_that_refuses_at_once_costs_no_tokens() -> None:
+    failing = ScriptedReply(failure=ModelRateLimited("not now", provider="scripted"))
+    [event] = ledger(play(ask, Script(replies=(failing,))))
+    assert (event.input_tokens, event.error_code) == (0, "provider.rate_limited")
 
 
 def test_a_draft_that_fails_is_answered_anew_once_the_turn_is_certain() -> None:

@@ -206,6 +206,25 @@ def test_a_short_word_that_means_something_interrupts_and_is_answered() -> None:
     assert isinstance(talk.state.phase, Speculating)
 
 
+@pytest.mark.parametrize(("text", "confidence"), [("And I...", 0.25), ("I make him...", 0.4)])
+def test_words_a_recogniser_makes_of_a_hum_are_no_interruption(text: str, confidence: float) -> None:
+    talk = Dialogue().replying()
+    talk.on(SpeechStarted(2, 5_000))
+    talk.fire("interrupt")
+    assert talk.on(TranscriptArrived(2, text, False, 5_300, 5_340, confidence)) == []
+    talk.on(SpeechStopped(2, 5_450))
+    verdict = talk.on(TranscriptArrived(2, text, True, 5_450, 5_560, confidence))
+    assert verdict == [EndUtterance(2, used=False), ResumeSpeech(1)]
+
+
+def test_stop_is_heard_however_unsure_the_recogniser_is() -> None:
+    talk = Dialogue().replying()
+    talk.on(SpeechStarted(2, 5_000))
+    talk.on(SpeechStopped(2, 5_180))
+    effects = talk.on(TranscriptArrived(2, "Stop.", True, 5_280, 5_300, 0.2))
+    assert AbandonTurn(1, "interrupted") in effects
+
+
 def test_words_recognised_while_still_speaking_interrupt_early() -> None:
     talk = Dialogue().replying()
     talk.on(SpeechStarted(2, 5_000))

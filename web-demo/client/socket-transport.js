@@ -13,6 +13,7 @@ const AUDIO_BACKLOG_BYTES = 64_000;
 /** @implements {Transport} */
 export class SocketTransport {
   #url;
+  #apiKey;
   /** @type {WebSocket | null} */
   #socket = null;
   /** @type {(message: ServerMessage) => void} */
@@ -24,14 +25,19 @@ export class SocketTransport {
   /** Frames given up because the network did not take them. */
   droppedFrames = 0;
 
-  /** @param {string | URL} url a `ws:` or `wss:` URL */
-  constructor(url) {
+  /**
+   * @param {string | URL} url a `ws:` or `wss:` URL
+   * @param {string} [apiKey] offered as a subprotocol, since browsers set no headers on a socket
+   */
+  constructor(url, apiKey = '') {
     this.#url = url;
+    this.#apiKey = apiKey;
   }
 
   /** @returns {Promise<void>} */
   open() {
-    const socket = new WebSocket(this.#url);
+    const protocols = this.#apiKey === '' ? [] : ['convergio.v1', `convergio.key.${this.#apiKey}`];
+    const socket = new WebSocket(this.#url, protocols);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     return new Promise((resolve, reject) => {

@@ -15,6 +15,8 @@ export class WrittenChat {
   /** @type {{ role: 'user' | 'assistant', text: string }[]} */
   #history = [];
   #current = new AbortController();
+  /** Sent as `Authorization: Bearer`, where there is one. */
+  apiKey = '';
 
   /**
    * @param {URL} url
@@ -51,7 +53,11 @@ export class WrittenChat {
       const body = { prompt, request_id: requestId, agent_id: this.#agentId, history: this.#history };
       const response = await fetch(this.#url, {
         method: 'POST',
-        headers: { 'Content-Type': 'application/json', Accept: 'text/event-stream' },
+        headers: {
+          'Content-Type': 'application/json',
+          Accept: 'text/event-stream',
+          ...(this.apiKey && { Authorization: `Bearer ${this.apiKey}` }),
+        },
         body: JSON.stringify(body),
         signal: AbortSignal.any([current.signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]),
       });

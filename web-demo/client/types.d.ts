@@ -297,6 +297,8 @@ export interface VoiceClientOptions {
   url?: string | URL;
   /** Where text goes when the socket cannot be had. Default: `/v1/chat/stream` of the page's origin. */
   chatUrl?: string | URL;
+  /** The key to a server that asks for one. `client.apiKey = …` changes it for the next connection. */
+  apiKey?: string;
   settings?: SessionSettings;
   /** The microphone to use, as `navigator.mediaDevices.enumerateDevices()` names it. */
   deviceId?: string;

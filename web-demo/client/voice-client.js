@@ -42,16 +42,17 @@ export class VoiceClient extends EventTarget {
   #writing;
 
   /** @param {import('./types.js').VoiceClientOptions} options */
-  constructor({ url, chatUrl, settings = {}, deviceId, retryDelaysMs = RETRY_DELAYS_MS } = {}) {
+  constructor({ url, chatUrl, apiKey = '', settings = {}, deviceId, retryDelaysMs = RETRY_DELAYS_MS } = {}) {
     super();
     const socketUrl = new URL(url ?? '/v1/voice/ws', location.href);
     socketUrl.protocol = socketUrl.protocol.replace('http', 'ws');
     this.#writing = new WrittenChat(new URL(chatUrl ?? '/v1/chat/stream', location.href), settings.agent_id);
+    this.#writing.apiKey = apiKey;
     this.#settings = settings;
     this.#transmitting = !this.#isPushToTalk();
     this.#deviceId = deviceId;
     this.#link = new SessionLink({
-      makeTransport: () => new SocketTransport(socketUrl),
+      makeTransport: () => new SocketTransport(socketUrl, this.#writing.apiKey),
       startMessage: () => this.#startMessage(),
       retryDelaysMs,
     });
@@ -95,6 +96,11 @@ export class VoiceClient extends EventTarget {
 
   get muted() {
     return this.#microphone.muted;
+  }
+
+  /** The key to the server, from the next connection on; empty for none. @param {string} apiKey */
+  set apiKey(apiKey) {
+    this.#writing.apiKey = apiKey;
   }
 
   /** How loud the agent is right now, 0 to 1 on a decibel scale. */
