@@ -43,7 +43,10 @@ def new_id(prefix: str) -> str:
 
 
 class Edge:
-    """Wraps the application. ``scope["state"]`` carries ``request_id`` (and whether it is the client's own) and ``identity`` inwards."""
+    """Wraps the application. ``scope["state"]`` carries ``request_id`` and ``identity`` inwards.
+
+    ``request_id_is_clients`` beside them tells whether the client made the id, and may use it again.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, routes: frozenset[str]) -> None:
         self._app = app

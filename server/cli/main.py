@@ -69,7 +69,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        _show(_sentences(error))
+        _show(sentences(error))
         return 1
     return code if isinstance(code, int) else 0
 
@@ -83,8 +83,10 @@ def _show(sentences: list[str]) -> None:
         out.print(sentence, markup=False)
 
 
-def _sentences(error: BaseException) -> list[str]:
+def sentences(error: BaseException) -> list[str]:
     """What went wrong, for people. Of a group, the first."""
+    if isinstance(error, click.ClickException):
+        return [error.format_message()]
     while isinstance(error, BaseExceptionGroup):
         inner = cast("tuple[BaseException, ...]", error.exceptions)
         error = inner[0]

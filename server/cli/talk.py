@@ -1,7 +1,8 @@
 """``convergio-voice talk``: hold one conversation from a terminal and say how it went.
 
 Uses the server that answers at ``--url``, or starts one in this process. Shows the transcript and the answer as they
-come, then where the milliseconds went; saves the answer's audio. Exit code 0 only if an answer came.
+come, then where the milliseconds went; saves the answer's audio. Exit code 0 only if an answer came. With ``--json``
+there is one document on stdout whatever happens; ``error`` says why no answer came.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import click
 
 if TYPE_CHECKING:
     from server.cli.talk_view import TalkView
-    from server.cli.voice_client import Conversation, TalkRequest, Turn
+    from server.cli.voice_client import Conversation, TalkError, TalkRequest, Turn
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 PROBE_LIMIT_S: Final = 2.0
@@ -54,6 +55,19 @@ def command(**given: Any) -> int:
     RECORDING is a WAV file, played to the agent as if you were speaking.
     """
     options = TalkOptions(**given)
+    try:
+        return _run(options)
+    except Exception as error:
+        if not options.as_json:
+            raise
+        from server.cli.console import print_json  # noqa: PLC0415
+        from server.cli.main import sentences  # noqa: PLC0415
+
+        print_json({"answered": False, "error": " ".join(sentences(error))})
+        return 1
+
+
+def _run(options: TalkOptions) -> int:
     if sum((options.recording is not None, options.mic, options.text is not None)) != 1:
         raise click.UsageError("Say something: a recording (WAV), --mic, or --text.")
     from server.settings import load_settings, prepare_process_environment  # noqa: PLC0415 - commands import late
@@ -71,6 +85,7 @@ async def _talk(options: TalkOptions) -> int:
     from server.cli.voice_client import Conversation  # noqa: PLC0415
 
     request_of = _request_maker(options)
+    _check_writable(options.save)
     view = TalkView(console(err=options.as_json))
     try:
         async with _server(options, view) as url:
@@ -141,11 +156,29 @@ def _report(options: TalkOptions, view: TalkView, conversation: Conversation) ->
     return 0 if answered else 1
 
 
+def _check_writable(path: Path) -> None:
+    """Raises TalkError where the answer could not be saved: better known before the conversation than after it."""
+    try:
+        existed = path.exists()
+        with path.open("ab"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise _unsaved(path, error) from error
+
+
+def _unsaved(path: Path, error: OSError) -> TalkError:
+    from server.cli.voice_client import TalkError  # noqa: PLC0415
+
+    return TalkError(f"The answer cannot be saved to {path}: {error.strerror or error}; choose another with --save.")
+
+
 def _save(path: Path, answers: list[Turn]) -> tuple[Path, int] | None:
     import numpy as np  # noqa: PLC0415
 
     from audio.wav import write_wav  # noqa: PLC0415
-    from server.cli.voice_client import OUTPUT_RATE_HZ, TalkError  # noqa: PLC0415
+    from server.cli.voice_client import OUTPUT_RATE_HZ  # noqa: PLC0415
 
     stretches = [turn.samples() for turn in answers]
     if not any(len(samples) for samples in stretches):
@@ -154,13 +187,14 @@ def _save(path: Path, answers: list[Turn]) -> tuple[Path, int] | None:
     try:
         write_wav(path, samples, OUTPUT_RATE_HZ)
     except OSError as error:
-        raise TalkError(f"The answer cannot be saved to {path}: {error.strerror or error}.") from error
+        raise _unsaved(path, error) from error
     return path, len(samples)
 
 
 def _document(conversation: Conversation, saved: tuple[Path, int] | None, *, answered: bool) -> dict[str, Any]:
     return {
         "answered": answered,
+        "error": None if answered else _why_not(conversation),
         "session_id": conversation.session.get("session_id"),
         "engines": conversation.session.get("capabilities", {}),
         "turns": [

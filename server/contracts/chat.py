@@ -38,7 +38,7 @@ class ChatRequest(Contract):
 
     prompt: Annotated[str, StringConstraints(min_length=1, max_length=32_000)]
     request_id: ClientId | None = None
-    """The client's name for this request; every answer is counted, under an id of its own that begins with it. Absent: the server makes one."""
+    """The client's name for this request. Every answer counts, even to a used one. Absent: the server makes one."""
     agent_id: AgentId | None = None
     """Who answers. Absent: the server's default agent."""
     mode: Mode | None = None

@@ -151,12 +151,14 @@ def test_talk_fails_where_nothing_was_said(embedded: RealServer, tmp_path: Path)
 def test_talk_fails_where_nobody_answers(tmp_path: Path) -> None:
     code, document, errors = talk("http://127.0.0.1:9", SPEECH / "goforward.wav", tmp_path / "answer.wav")
     assert code == 1
-    assert document == {}
-    assert "http://127.0.0.1:9 cannot be talked to" in errors
+    assert document["answered"] is False
+    assert "http://127.0.0.1:9 cannot be talked to" in document["error"]
+    assert errors == ""
 
 
 def test_talk_fails_on_a_file_that_is_no_recording(tmp_path: Path) -> None:
     (tmp_path / "noise.wav").write_bytes(b"no wave at all")
-    code, _, errors = talk("http://127.0.0.1:9", tmp_path / "noise.wav", tmp_path / "answer.wav")
+    code, document, errors = talk("http://127.0.0.1:9", tmp_path / "noise.wav", tmp_path / "answer.wav")
     assert code == 1
-    assert "cannot be played" in errors
+    assert "cannot be played" in document["error"]
+    assert errors == ""

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -18,6 +19,9 @@ import pytest
 from click.testing import CliRunner
 
 from audio.wav import read_wav
+from metering.identity import event_id
+from metering.ledger import UsageQuery, read_all
+from metering.sqlite_ledger import SqliteLedger
 from server.cli.main import COMMANDS, cli
 from server.version import __version__
 from tests.scripted_server import eventually, scripted_engines, served
@@ -149,9 +153,18 @@ def test_doctor_tells_what_stands_in_the_way_and_how_to_mend_it(tmp_path: Path) 
     assert done.returncode == 1
     assert checks["python"]["verdict"] == "ok"
     assert checks["llm"]["verdict"] == "wrong"
-    assert checks["stt"]["verdict"] == "note"
+    assert {checks[stage]["verdict"] for stage in ("stt", "tts")} == {"wrong"}
+    assert {checks[stage]["verdict"] for stage in ("vad", "endpoint")} == {"note"}
     plain = command("doctor", cwd=tmp_path, **settings)
     assert "Something stands in the way" in plain.stdout
+
+
+def test_doctor_calls_a_taken_port_a_fault(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = command("doctor", "--json", cwd=tmp_path, **NO_ENGINES, CONVERGIO_PORT=port)
+    checks = {check["what"]: check for check in json.loads(done.stdout)["checks"]}
+    assert (done.returncode, checks["port"]["verdict"]) == (1, "wrong")
 
 
 def test_doctor_tells_wrong_settings(tmp_path: Path) -> None:
@@ -184,6 +197,43 @@ async def test_talk_in_writing_for_machines(tmp_path: Path) -> None:
     assert document["answered"] is True
     assert [turn["agent"] for turn in document["turns"]] == ["You said: hello."]
     assert document["saved"] == "answer.wav"
+    assert document["error"] is None
+    assert document["turns"][0]["first_audio_ms"] > 0
+    assert all(stage["duration_ms"] == round(stage["duration_ms"], 1) for stage in document["turns"][0]["latency"])
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+async def test_talk_tells_before_the_conversation_that_the_answer_cannot_be_saved(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    async with served(tmp_path / "data") as server:
+        done = await talk(server.url, "--text", "hello", "--save", "nowhere/said.wav", *more, cwd=tmp_path)
+    assert done.returncode == 1
+    words = json.loads(done.stdout)["error"] if more else done.stderr
+    assert "The answer cannot be saved to nowhere/said.wav: No such file or directory;" in words
+    assert "Traceback" not in done.stderr
+    ledger = SqliteLedger(tmp_path / "data" / "usage.sqlite3")
+    try:
+        assert ledger.totals(UsageQuery()).events == 0
+    finally:
+        ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "Say something"),
+        (("nothing.wav",), "There is no file"),
+        (("--text", "x", "--url", "http://127.0.0.1:9"), "cannot be talked to"),
+    ],
+)
+def test_talk_tells_machines_what_is_wrong_in_one_document(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = command("talk", *arguments, "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert words in json.loads(done.stdout)["error"]
+    assert not (tmp_path / "answer.wav").exists()
 
 
 async def test_talk_fails_when_no_answer_comes(tmp_path: Path) -> None:
@@ -218,8 +268,24 @@ async def test_usage_shows_every_turn_as_a_table_json_and_csv(tmp_path: Path) ->
     lines = command("usage", *where, "--json", cwd=tmp_path)
     rows = command("usage", *where, "--csv", cwd=tmp_path)
     assert "1 turns" in table.stdout
-    assert json.loads(lines.stdout)["request_id"] == "ask-1"
+    assert json.loads(lines.stdout)["request_id"].startswith("ask-1.")
     assert len(rows.stdout.splitlines()) == 2
+
+
+async def test_usage_counts_no_turn_for_what_belonged_to_none(tmp_path: Path) -> None:
+    async with served(tmp_path / "data") as server, httpx.AsyncClient(trust_env=False) as http:
+        await http.post(f"{server.url}/v1/chat", json={"prompt": "hi"})
+        path = server.application.settings.ledger_path
+    ledger = SqliteLedger(path)
+    try:
+        (turn,) = read_all(ledger, UsageQuery())
+        stray = "ses_1:unclaimed"
+        ledger.append([replace(turn, request_id=stray, event_id=event_id(turn.tenant_id, stray))])
+    finally:
+        ledger.close()
+    table = command("usage", "--data-dir", str(tmp_path / "data"), cwd=tmp_path)
+    assert "1 turns" in table.stdout
+    assert "no turn" in table.stdout
 
 
 def test_usage_without_a_ledger_is_told(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 
-from agents.errors import ModelRateLimited
+from agents.errors import ModelRateLimited, ModelUnavailable
+from agents.models.scripted import ScriptedModel, ScriptedReply
 from metering.ledger import PageRequest, UsageQuery
 from metering.sqlite_ledger import SqliteLedger
 from metering.usage import UsageEvent
@@ -60,14 +62,26 @@ async def test_a_request_id_that_is_none_is_replaced(tmp_path: Path) -> None:
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-async def test_a_question_is_answered_and_recorded_once_per_request_id(tmp_path: Path) -> None:
-    async with served(tmp_path) as server, client(server) as http:
+@pytest.mark.parametrize("named", ["header", "body"])
+async def test_every_answer_is_recorded_even_under_a_request_id_used_before(tmp_path: Path, named: str) -> None:
+    headers = {"X-Request-Id": "ask-1"} if named == "header" else {}
+    question = {"prompt": "hello"} if named == "header" else {"prompt": "hello", "request_id": "ask-1"}
+    async with served(tmp_path) as server, client(server, **headers) as http:
         for _ in range(2):
-            answer = await http.post("/v1/chat", json={"prompt": "hello", "request_id": "ask-1"})
+            answer = await http.post("/v1/chat", json=question)
             body = ChatResponse.model_validate_json(answer.content)
-    assert (body.text, body.request_id, body.usage.out_tokens) == ("You said: hello.", "ask-1", 4)
-    (event,) = recorded(server)
-    assert (event.request_id, event.output_tokens, event.success) == ("ask-1", 4, True)
+            assert (body.text, body.request_id, body.usage.out_tokens) == ("You said: hello.", "ask-1", 4)
+    events = recorded(server)
+    assert len({event.request_id for event in events}) == 2
+    for event in events:
+        assert re.fullmatch(r"ask-1\.[0-9a-f]{8}", event.request_id)
+        assert (event.output_tokens, event.success, event.estimated) == (4, True, False)
+
+
+async def test_an_unnamed_request_is_recorded_under_the_id_its_answer_names(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, client(server) as http:
+        answer = await http.post("/v1/chat", json={"prompt": "hello"})
+    assert [event.request_id for event in recorded(server)] == [answer.json()["request_id"]]
 
 
 async def test_the_stream_speaks_the_sockets_messages_and_ends_with_the_usage(tmp_path: Path) -> None:
@@ -98,7 +112,20 @@ async def test_a_client_that_leaves_mid_answer_is_still_accounted_for(tmp_path: 
                 if line.startswith("event: chat.token"):
                     break
         await eventually(lambda: recorded(server))
-    assert recorded(server)[0].interrupted is True
+    (event,) = recorded(server)
+    assert (event.interrupted, event.estimated) == (True, True)
+    assert event.input_tokens > 0
+    assert event.output_tokens > 0
+
+
+async def test_an_answer_that_fails_half_way_costs_an_estimate_of_what_was_made(tmp_path: Path) -> None:
+    reply = ScriptedReply("One two three", failure=ModelUnavailable("The model broke off.", provider="scripted"))
+    async with served(tmp_path, scripted_engines(ScriptedModel(reply))) as server, client(server) as http:
+        await http.post("/v1/chat/stream", json={"prompt": "count"})
+    (event,) = recorded(server)
+    assert (event.error_code, event.estimated) == ("provider.unavailable", True)
+    assert event.input_tokens > 0
+    assert event.output_tokens > 0
 
 
 async def test_answers_at_once_are_bounded(tmp_path: Path) -> None:
@@ -162,7 +189,8 @@ async def test_a_providers_refusal_reaches_the_client_with_the_time_to_wait(tmp_
         "message": "Too many requests.",
         "retryable": True,
     }
-    assert recorded(server)[0].error_code == "provider.rate_limited"
+    (event,) = recorded(server)
+    assert (event.error_code, event.input_tokens, event.estimated) == ("provider.rate_limited", 0, False)
 
 
 async def test_readiness_follows_loading_and_draining(tmp_path: Path) -> None:
