@@ -141,12 +141,12 @@ class PlayoutLedger:
         self._position, self._position_ms = self.heard_samples(now_ms), None
         self._held = True
 
-    def resume(self, from_sample: int) -> int:
+    def resume(self, from_sample: int, not_before: int = 0) -> int:
         """Sending starts again at ``from_sample``, or where hearing stopped if that is earlier. Returns which."""
         if not self._held:
             raise ValueError("playout resumes only after it was held")
         self._held = False
-        self._sent = self._position = max(0, min(from_sample, self._position))
+        self._sent = self._position = max(not_before, min(from_sample, self._position))
         self._confirmed = min(self._confirmed, self._position)
         return self._position
 

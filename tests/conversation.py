@@ -87,8 +87,11 @@ class Script:
 class Talk:
     """A running conversation, from the user's side."""
 
-    def __init__(self, session: Session, model: ScriptedModel, recorder: MemoryRecorder) -> None:
+    def __init__(
+        self, session: Session, options: SessionOptions, model: ScriptedModel, recorder: MemoryRecorder
+    ) -> None:
         self.session = session
+        self.options = options
         self.model = model
         self.recorder = recorder
         self.events: list[tuple[float, ServerEvent]] = []
@@ -172,7 +175,7 @@ async def conversation(script: Script | None = None) -> AsyncIterator[Talk]:
     options = SessionOptions(Identity("session-1"), policy=script.policy, speak=script.speak)
     loop = asyncio.get_running_loop()
     session = Session(options, engines, recorder, lambda: 1_700_000_000_000 + round(loop.time() * 1_000))
-    talk = Talk(session, model, recorder)
+    talk = Talk(session, options, model, recorder)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(session.run())
         tasks.create_task(talk.collect())

@@ -75,9 +75,9 @@ class Answering:
         except ModelError as error:
             log.warning("the model failed", extra={"turn_id": self._turn_id, "provider": error.provider})
             self.error_code = error.code
+            self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id))
             if not self._ports.gate.is_open:
                 return
-            self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id))
             if not self.reply:
                 await phrases.send(PendingPhrase(self._options.policy.rules.apology, remembered=False))
         await self._flush(phrases)

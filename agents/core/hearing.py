@@ -63,6 +63,11 @@ class Hearing:
         return self._heard_samples // SAMPLES_PER_MS
 
     @property
+    def can_tell_speech(self) -> bool:
+        """Whether there is voice activity to go by; without, only the client can end a turn."""
+        return self._detector is not None
+
+    @property
     def undecided(self) -> bool:
         """Whether voice activity is about to change, perhaps: a bad moment for decisions."""
         return self._detector is not None and self._detector.undecided
@@ -91,6 +96,14 @@ class Hearing:
             self._recognise(chunk)
         for edge in edges:
             self._on_edge(edge)
+
+    def stalled(self) -> None:
+        """Audio has stopped coming: speech that ran has paused."""
+        if self._speaking and self._detector is not None:
+            self._detector.reset()
+            self._speaking = False
+            if self._utterance is not None:
+                self._ports.on_event(SpeechStopped(self._utterance, self.now_ms))
 
     def flush(self, utterance: int, through_ms: int) -> None:
         """Ask recognition for all that was said up to the end of speech (an engine may well have that by now)."""

@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import anyio
 
@@ -58,6 +59,9 @@ from metering.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
+STALLED_S: Final = 0.5
+"""Audio that stays away this long in the middle of speech is a pause: a mute button, or a network that stalls."""
+
 
 class Session:
     """A conversation between one user and one agent. Nothing runs before ``run``; all methods are for the loop."""
@@ -73,6 +77,7 @@ class Session:
         self._epoch_ms = epoch_ms
         self._state = State()
         self._inbox: deque[TurnEvent] = deque()
+        self._stall: asyncio.TimerHandle | None = None
         self._stepping = False
         self._tasks: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
@@ -92,17 +97,22 @@ class Session:
             # asyncio's own task group: turns also begin from plain callbacks (timers, recognition); anyio's cannot.
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                writing = tasks.create_task(self._writer.run(), name="writer")
-                stream, lost = await self._open_recognition()
-                self._hearing.attach(stream)
-                self._announce(lost)
-                await self._closing.wait()
-                self._post(CloseRequested())
-                await self._desk.idle()
-                writing.cancel()
+                try:
+                    writing = tasks.create_task(self._writer.run(), name="writer")
+                    stream, lost = await self._open_recognition()
+                    self._hearing.attach(stream)
+                    self._announce(lost)
+                    await self._closing.wait()
+                    self._post(CloseRequested())
+                    await self._desk.idle()
+                    writing.cancel()
+                finally:
+                    self._tasks = None
         finally:
             self._tasks = None
             self._timers.close()
+            if self._stall is not None:
+                self._stall.cancel()
             with anyio.CancelScope(shield=True):
                 await self._close_accounts()
                 if stream is not None:
@@ -119,6 +129,9 @@ class Session:
         """The next samples of the user's microphone: 16 kHz int16, any length. Never blocks."""
         self._hearing.hear(samples)
         now_ms = self._hearing.now_ms
+        if self._stall is not None:
+            self._stall.cancel()
+        self._stall = asyncio.get_running_loop().call_later(STALLED_S, self._hearing.stalled)
         self._timers.advance(now_ms, hold=self._hearing.undecided)
         for issue in self._quality.check(self._hearing.quality, now_ms):
             self.outbox.emit(issue)
@@ -127,8 +140,10 @@ class Session:
         """The user's turn ends now (push-to-talk)."""
         self._post(CommitRequested(self._hearing.commit(), self._hearing.now_ms))
 
-    def cancel(self) -> None:
+    def cancel(self, turn_id: str | None = None) -> None:
         """Stop the agent."""
+        if turn_id is not None and turn_id != self._desk.turn_id(live_turn(self._state.phase)):
+            return
         self._post(CancelRequested())
 
     def prompt(self, text: str, turn_id: str | None = None) -> None:
@@ -146,7 +161,8 @@ class Session:
 
     def update(self, options: SessionOptions) -> None:
         """Take new options; a running turn keeps those it began with, and nobody changes who they are."""
-        self._options = replace(options, identity=self._options.identity)
+        policy = options.policy if self._hearing.can_tell_speech else replace(options.policy, auto_end=False)
+        self._options = replace(options, identity=self._options.identity, policy=policy)
         self._hearing.update(options.vad)
 
     # --- the owner ---
@@ -180,6 +196,8 @@ class Session:
                     tasks.create_task(self._ask_hint(effect, self._hearing.recent()), name="end of turn")
             case EndUtterance():
                 self._hearing.end(effect.utterance)
+                if not effect.used:
+                    self._transcripts.forget(effect.utterance)
             case ReportUnheard():
                 self._report_unheard(effect)
             case _:

@@ -38,6 +38,7 @@ class SpeakingPorts:
     tts: TextToSpeech
     writer: Writer
     on_first_audio: Callable[[], None]
+    on_request: Callable[[int], None]
 
 
 class Speaking:
@@ -62,6 +63,7 @@ class Speaking:
         if start_ms is None:
             return None
         end_ms = start_ms
+        self._ports.on_request(len(spoken))
         options = self._options
         request = SpeechRequest(spoken, options.locale, options.voice, options.rate, urgent=not self._said_anything)
         async with aclosing(self._ports.tts.speak(request)) as audio:

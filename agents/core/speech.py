@@ -85,9 +85,9 @@ class Speech:
 
     def resume(self) -> int:
         """Go on from the start of the word that was cut short. Returns its position."""
-        self.held = False
+        self.held = self.ended = False
         heard = self.ledger.heard_samples(0)
-        self._position = self.ledger.resume(max(self._kept_from, self.ledger.word_start(heard)))
+        self._position = self.ledger.resume(self.ledger.word_start(heard), not_before=self._kept_from)
         return self._position
 
     def all_heard(self, now_ms: int) -> bool:

@@ -47,7 +47,7 @@ class AudioTimers:
 
         ``hold`` keeps what has just come due for a moment: the next audio may well overtake it.
         """
-        self._now_ms = max(self._now_ms, now_ms)
+        self._now_ms = now_ms
         if self._due and self._due[0][0] <= self._now_ms - (MAX_HOLD_MS if hold else 0):
             self._fire_due()
 

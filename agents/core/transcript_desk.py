@@ -37,6 +37,10 @@ class TranscriptDesk:
             self._outbox.emit(_shown(transcript, None))
             self._caption(transcript, None)
 
+    def forget(self, utterance: int) -> None:
+        if self._latest is not None and self._latest.utterance_id == utterance:
+            self._latest = None
+
     def settle(self, turn_id: str) -> None:
         """The utterance became a turn: its text is final."""
         latest, self._latest = self._latest, None

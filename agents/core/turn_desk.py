@@ -81,6 +81,10 @@ class TurnDesk:
             case _:
                 assert_never(effect)
 
+    def turn_id(self, turn: int | None) -> str | None:
+        run = None if turn is None else self._runs.get(turn)
+        return None if run is None else run.turn_id
+
     async def idle(self) -> None:
         """Return once no turn runs and every account is closed."""
         while self._runs:

@@ -28,7 +28,7 @@ from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted,
 from agents.loop.history import History
 from agents.loop.markup import strip_markup
 from audio.errors import EngineError
-from metering.errors import RecorderOverloaded
+from metering.errors import RecorderClosed, RecorderOverloaded
 from metering.recorder import Recorder
 from metering.usage import StageProvider
 
@@ -73,6 +73,7 @@ class TurnRun:
         self._stopped = False
         self._abandoned = False
         self._started = False
+        self._voice_lost = False
         self._all_heard = anyio.Event()
         self._phrases: Phrases | None = None
         self._speaking: Speaking | None = None
@@ -102,12 +103,15 @@ class TurnRun:
             self._fail("internal", "Something went wrong on our side.")
         finally:
             if not self._abandoned:
-                self._heard = ports.writer.drop(self.turn)
-                if self.committed:
+                end = ports.writer.close if self._all_heard.is_set() else ports.writer.drop
+                self._heard = end(self.turn)
+                if self.committed and not self._stopped:
                     ports.history.assistant_heard(self._answering.reply or self._apology, interrupted=False)
-            ports.on_over(self.turn)
-            with anyio.CancelScope(shield=True):
-                await self._close_account()
+            try:
+                ports.on_over(self.turn)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._close_account()
 
     def commit(self) -> None:
         """The turn is certain: what was made of it so far may be seen and heard."""
@@ -119,7 +123,7 @@ class TurnRun:
         self._gate.open(TurnStarted(self.turn_id, self.text, self._source))
         try:
             ports.recorder.open_turn(self.account.event(self._options.identity, ports.epoch_ms(), ()))
-        except RecorderOverloaded as error:
+        except (RecorderOverloaded, RecorderClosed) as error:
             self._fail("server.overloaded", str(error))
             self._stop()
             return
@@ -171,7 +175,7 @@ class TurnRun:
             return False
         voice = Voice(self.turn, self.turn_id, self._options.output_rate_hz, self._on_started, self._all_heard.set)
         self._ports.writer.open(voice, audible=self.committed)
-        ports = SpeakingPorts(tts, self._ports.writer, lambda: self._mark("audio"))
+        ports = SpeakingPorts(tts, self._ports.writer, lambda: self._mark("audio"), self._on_tts_request)
         self._speaking = Speaking(ports, self.turn, self._options)
         return True
 
@@ -198,13 +202,16 @@ class TurnRun:
     async def _say(self, speaking: Speaking, phrase: PendingPhrase) -> None:
         spoken = await speaking.say(phrase.text, remembered=phrase.remembered)
         if spoken is not None:
-            self.account.tts_characters += spoken.characters
             words = strip_markup(spoken.text)
             self._gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, self.turn_id))
+
+    def _on_tts_request(self, characters: int) -> None:
+        self.account.tts_characters += characters
 
     def _lose_voice(self, error: EngineError) -> None:
         log.warning("speech synthesis failed", extra={"turn_id": self.turn_id, "provider": error.provider})
         self._speaking = None
+        self._voice_lost = True
         self._gate.emit(Degraded("speech", "text", f"The voice failed ({error}); the answer goes on as text."))
         self._on_text()
 
@@ -249,7 +256,7 @@ class TurnRun:
     @property
     def _said(self) -> str:
         """What the user got of the reply: heard where it was spoken, else read."""
-        return self._answering.reply if self._heard is None else self._heard.text
+        return self._answering.reply if self._heard is None or self._voice_lost else self._heard.text
 
     def _stop(self) -> None:
         self._stopped = True

@@ -149,6 +149,16 @@ class Writer:
         self._wake.set()
         return self._heard(speech)
 
+    def close(self, turn: int) -> Heard | None:
+        """The turn was heard to its end; what still waits for a slow client stays."""
+        speech = self._of(turn)
+        if speech is None:
+            return None
+        self._speech = None
+        self._drained.set()
+        self._wake.set()
+        return self._heard(speech)
+
     def heard(self, turn: int) -> Heard | None:
         """What the user has heard of the turn so far."""
         speech = self._of(turn)

@@ -139,6 +139,7 @@ class LiveSession:
         """Go on over a new connection: ``session.resumed``, what it missed, then what comes. Raises Disconnected."""
         previous, self._connection = self._connection, None
         if previous is not None:
+            self.detached_at_s = time.monotonic()
             previous.cut(GOING_AWAY, "resumed on another connection")
         self.touch()
         await connection.send(self.delivery.resumed(self.session_id, last_event_id))
@@ -169,8 +170,10 @@ class LiveSession:
                 break
             self._metrics.observe(event)
             self._note(event)
-            for frame in self.delivery.frames(event):
-                await self._send(frame)
+            frames, connection = self.delivery.frames(event), self._connection
+            for frame in frames:
+                if self._connection is connection:  # else a new connection took over, and replays what was not sent
+                    await self._send(frame)
             if isinstance(event, SessionStarted):
                 self.agent_id = event.agent_id
                 self.started.set()

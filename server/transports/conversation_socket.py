@@ -219,8 +219,7 @@ class _Reader:
             case Commit():
                 session.commit()
             case Cancel(turn_id) | ChatCancel(turn_id):
-                if turn_id is None or turn_id == live.turn_id:
-                    session.cancel()
+                session.cancel(turn_id)
             case Played(audio_ms, turn_id):
                 session.played(turn_id, audio_ms)
             case Stop():
