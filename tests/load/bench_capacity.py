@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import websockets
 from bench_client import BenchClient, percentiles, session, silence
 from bench_speech import clip
 
@@ -47,10 +48,10 @@ class ScriptedServer:
 
 
 @contextmanager
-def scripted_server(port: int, core: int | None = 0) -> Iterator[ScriptedServer]:
-    """A scripted server on one core."""
+def scripted_server(port: int, core: int | None = 0, program: str = "scripted_server.py") -> Iterator[ScriptedServer]:
+    """A scripted server on one core (or another program that answers like it)."""
     pin = [] if core is None or os.cpu_count() == 1 else ["taskset", "-c", str(core)]
-    command = [*pin, sys.executable, str(HERE / "scripted_server.py"), str(port)]
+    command = [*pin, sys.executable, str(HERE / program), str(port)]
     environment = os.environ | {"PYTHONPATH": f"{HERE.parent.parent}:{HERE}", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     try:
@@ -107,6 +108,26 @@ async def load(url: str, sessions: int, turns: int) -> Figures:
     return figures
 
 
+async def floor(server: ScriptedServer, sessions: int, seconds: float) -> float:
+    """CPU ms per session-second of a bare echo of the same 20 ms frames."""
+    frame, address = bytes(640), server.url.replace("http", "ws", 1)
+
+    async def talk() -> None:
+        async with websockets.connect(address, compression=None, ping_interval=None) as socket:
+            began_s = time.perf_counter()
+            for number in range(int(seconds / 0.02)):
+                await asyncio.sleep(max(0.0, began_s + number * 0.02 - time.perf_counter()))
+                await socket.send(frame)
+                await socket.recv()
+
+    before, _ = server.usage()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(sessions):
+            tasks.create_task(talk())
+    after, _ = server.usage()
+    return (after - before) * 1_000 / (sessions * seconds)
+
+
 async def idle_memory(server: ScriptedServer, sessions: int) -> float:
     """KiB per session that is open, has heard ten seconds of room noise and is idle."""
     _, before = server.usage()
@@ -151,6 +172,9 @@ def run(port: int, steps: tuple[int, ...], turns: int) -> None:
         os.sched_setaffinity(0, {1})
     with scripted_server(port) as server:
         print(f"  memory per idle session                {asyncio.run(idle_memory(server, 100)):.0f} KiB")
+    with scripted_server(port, program="echo_server.py") as server:
+        echo = asyncio.run(floor(server, 50, 8.0))
+        print(f"  the floor: a bare echo of the frames   {echo:.1f} ms of CPU per session-second")
     with scripted_server(port) as server:
         single = asyncio.run(load(server.url, 1, 8))
         print(f"  one session: turn certain -> first byte  {percentiles(single.committed_to_sent)} ms")
