@@ -80,7 +80,7 @@ def _on_overlap_timer(state: State, phase: Overlap, policy: TurnPolicy) -> Resul
 
 
 def _on_overlap_words(state: State, phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> Result:
-    means_something = not is_backchannel(event.text, policy.rules) and not _is_a_guess(phase, event, policy)
+    means_something = _means_something(phase, event, policy)
     judged = event.flushed and phase.stopped_ms is not None and event.through_ms >= phase.stopped_ms
     if judged and not means_something:
         return _no_interruption(state, phase)
@@ -92,6 +92,12 @@ def _on_overlap_words(state: State, phase: Overlap, event: TranscriptArrived, po
             return state, (dropped, *more)
         return state, (dropped, *effects)
     return state, ()
+
+
+def _means_something(phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> bool:
+    if not policy.auto_end:  # who presses a button to speak means it, be it only "yes"
+        return bool(words_of(event.text))
+    return not is_backchannel(event.text, policy.rules) and not _is_a_guess(phase, event, policy)
 
 
 def _is_a_guess(phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> bool:

@@ -198,3 +198,17 @@ def test_a_cancel_that_names_a_turn_stops_that_turn_alone(*, named: bool, stoppe
         await talk.until(TurnCompleted)
 
     assert play(body).one(TurnCompleted).interrupted is stopped
+
+
+def test_yes_said_over_the_replys_tail_counts_in_push_to_talk() -> None:
+    async def body(talk: Talk) -> None:
+        await talk.speak(600)
+        talk.session.commit()
+        await talk.until(AudioOutEnded)
+        await talk.speak(160)
+        await talk.quiet(600)
+        talk.session.commit()
+        await talk.until(TurnCompleted, count=2)
+
+    talk = play(body, Script(hears=("Shall we?", "Yes."), policy=TurnPolicy(auto_end=False)))
+    assert [event.text for event in talk.all(TurnStarted)] == ["Shall we?", "Yes."]
