@@ -23,17 +23,16 @@ from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech
 
 @dataclass(frozen=True, slots=True)
 class SpokenPhrase:
-    """A phrase that has been synthesized: where its audio lies in the turn, and what it cost."""
+    """A phrase that has been synthesized: where its audio lies in the turn."""
 
     text: str
     start_ms: int
     end_ms: int
-    characters: int
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakingPorts:
-    """Where speech goes and who is told of its first audio."""
+    """Where speech goes, and who is told: of its first audio, and of the characters of every request."""
 
     tts: TextToSpeech
     writer: Writer
@@ -73,7 +72,7 @@ class Speaking:
                     self._ports.on_first_audio()
                 words = [self._at_output_rate(word) for word in piece.words]
                 end_ms = await self._ports.writer.write(self._turn, self._resample.process(piece.samples), words)
-        return SpokenPhrase(text, start_ms, end_ms, len(spoken))
+        return SpokenPhrase(text, start_ms, end_ms)
 
     async def finish(self) -> None:
         """No more phrases: let the last samples out."""

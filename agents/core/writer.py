@@ -140,14 +140,8 @@ class Writer:
 
     def drop(self, turn: int) -> Heard | None:
         """The turn is silent from now on. Returns what was heard of it, ``None`` if it had no voice."""
-        speech = self._of(turn)
-        if speech is None:
-            return None
         self.hold(turn)
-        self._speech = None
-        self._drained.set()
-        self._wake.set()
-        return self._heard(speech)
+        return self.close(turn)
 
     def close(self, turn: int) -> Heard | None:
         """The turn was heard to its end; what still waits for a slow client stays."""
@@ -158,11 +152,6 @@ class Writer:
         self._drained.set()
         self._wake.set()
         return self._heard(speech)
-
-    def heard(self, turn: int) -> Heard | None:
-        """What the user has heard of the turn so far."""
-        speech = self._of(turn)
-        return None if speech is None else self._heard(speech)
 
     def played(self, turn_id: str | None, ms: int) -> None:
         """The client reports what it has really played of a turn."""

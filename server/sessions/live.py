@@ -56,8 +56,6 @@ class LiveSession:
         self.identity = identity
         self.session_id = identity.session_id
         self.agent_id: str | None = None
-        self.turn_id: str | None = None
-        """The turn in progress, or the last one."""
         self.owner = owner
         self.session = session
         self.delivery = delivery
@@ -194,7 +192,6 @@ class LiveSession:
     def _note(self, event: ServerEvent) -> None:
         match event:
             case TurnStarted():
-                self.turn_id = event.turn_id
                 self._open_turns.add(event.turn_id)
                 self._user_speaks = False
                 self.touch()
