@@ -47,8 +47,46 @@ class SpeechStoppedHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechDropped:
+    """An utterance came to nothing: no words, or a sound that was none. Nobody will answer it."""
+
+    utterance_id: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputCommitted:
+    """The client ended an utterance by hand; its transcript follows."""
+
+    utterance_id: int
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputFailed:
+    """What the user said in this utterance could not be recognised, and is not part of the conversation."""
+
+    utterance_id: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LongSilence:
+    """Nobody said anything for long; the agent speaks up in turn ``turn_id``."""
+
+    turn_id: str
+    from_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptUpdated:
-    """``transcript.partial`` or ``transcript.final``: what the user has said, whole, so far."""
+    """``transcript.partial`` or ``transcript.final``: what the user has said, whole, so far.
+
+    A final one says that the words are part of the conversation now; ``turn_id`` is the turn that answers them,
+    ``None`` where nobody does unless asked.
+    """
 
     utterance_id: int
     text: str
@@ -66,7 +104,7 @@ class TurnStarted:
 
     turn_id: str
     text: str
-    source: Literal["speech", "text", "announcement"]
+    source: Literal["speech", "text", "announcement", "request", "idle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +182,16 @@ class ToolCalled:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientToolCalled:
+    """The agent wants a tool of the client's: the turn ends, and the client brings the result."""
+
+    turn_id: str
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolReturned:
     """``tool.result``: it came back, or failed with ``error``."""
 
@@ -186,10 +234,16 @@ class TurnUsage:
     """What a turn consumed, as the client is told it. Milliseconds come from sample counts."""
 
     input_tokens: int = 0
+    cached_input_tokens: int = 0
     output_tokens: int = 0
     tool_calls: int = 0
     audio_ms_in: int = 0
     audio_ms_out: int = 0
+
+
+TurnEnd = Literal["finished", "tools", "interrupted", "cancelled", "length", "filtered", "failed"]
+"""How a turn ended: all was said; the client's tools are awaited; the user spoke; the client stopped it; the token
+limit or a content filter cut it; or it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +255,7 @@ class TurnCompleted:
     interrupted: bool
     usage: TurnUsage = field(default_factory=TurnUsage)
     error_code: str | None = None
+    end: TurnEnd = "finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +278,22 @@ class Failed:
     details: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ProtocolReply:
+    """The edge's own answer to its client, in order with everything else. Only the codec that made it reads it."""
+
+    body: Mapping[str, Any]
+
+
 ServerEvent = (
     SessionStarted
     | SessionDraining
     | SpeechStartedHeard
     | SpeechStoppedHeard
+    | SpeechDropped
+    | InputCommitted
+    | InputFailed
+    | LongSilence
     | TranscriptUpdated
     | TurnStarted
     | ReplyText
@@ -237,10 +303,12 @@ ServerEvent = (
     | Interrupted
     | Resumed
     | ToolCalled
+    | ClientToolCalled
     | ToolReturned
     | TurnLatency
     | Degraded
     | TurnCompleted
     | AudioQuality
+    | ProtocolReply
     | Failed
 )

@@ -47,6 +47,7 @@ class TurnAccount:
         """The account as the client is told it."""
         return TurnUsage(
             input_tokens=self.tokens.input_tokens,
+            cached_input_tokens=self.tokens.cached_input_tokens,
             output_tokens=self.tokens.output_tokens,
             tool_calls=self.tool_calls,
             audio_ms_in=self.audio_ms_in,

@@ -10,15 +10,25 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Literal
 
 from anyio.streams.memory import MemoryObjectSendStream
 
 from agents.core.event_gate import EventGate
 from agents.core.options import SessionOptions
 from agents.errors import ModelError
-from agents.events import Failed, ReplyText, ToolCalled, ToolReturned
-from agents.loop.agent import Agent, ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolEnded, ToolStarted
-from agents.loop.history import History
+from agents.events import ClientToolCalled, Failed, ReplyText, ToolCalled, ToolReturned
+from agents.loop.agent import (
+    Agent,
+    ReplyDelta,
+    ReplyFinished,
+    ReplyLimits,
+    ReplyPart,
+    ToolEnded,
+    ToolHandedOver,
+    ToolStarted,
+)
+from agents.loop.history import History, rendered
 from agents.loop.phrases import PhraseSplitter
 from agents.models.port import Message, TokenUsage, ToolRequest
 from agents.models.tokens import estimate_usage
@@ -48,30 +58,45 @@ class AnsweringPorts:
     on_phrase: Callable[[], None]
 
 
-class Answering:
-    """One turn's reply in the making."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is answered. ``messages`` stand in for the conversation; ``note`` is added to it for this reply only.
 
-    def __init__(self, ports: AnsweringPorts, turn_id: str, options: SessionOptions) -> None:
+    ``remembered`` false: neither the reply nor its tools leave a trace in the conversation.
+    """
+
+    text: str = ""
+    messages: tuple[Message, ...] | None = None
+    note: str = ""
+    remembered: bool = True
+
+
+class Answering:
+    """One turn's reply in the making. ``handed_over`` are the client's tools that it asked for."""
+
+    def __init__(self, ports: AnsweringPorts, turn_id: str, options: SessionOptions, question: Question) -> None:
         self.reply = ""
         self.tool_calls = 0
         self.error_code: str | None = None
+        self.end: Literal["finished", "tools", "length", "filtered"] | None = None
+        self.handed_over: list[ToolRequest] = []
         self._ports = ports
         self._turn_id = turn_id
         self._options = options
+        self._question = question
         self._splitter = PhraseSplitter(options.locale)
         self._phrases_said = 0
         self._asked: tuple[Message, ...] = ()
         self._usage: TokenUsage | None = None
-        self._cut_short = False
         self._tools_used: list[tuple[ToolRequest, str]] = []
 
-    async def answer(self, text: str, phrases: Phrases) -> None:
+    async def answer(self, phrases: Phrases) -> None:
         """Ask the agent and hand on its phrases. A model that fails is reported and apologised for.
 
         While the turn is not certain the failure is only noted in ``error_code``: the turn is then answered anew.
         """
         try:
-            await self._ask(text, phrases)
+            await self._ask(phrases)
         except ModelError as error:
             log.warning("the model failed", extra={"turn_id": self._turn_id, "provider": error.provider})
             self.error_code = error.code
@@ -89,7 +114,7 @@ class Answering:
 
     def remember_tools(self) -> None:
         """The turn is certain: what its tools answered becomes history."""
-        for request, output in self._tools_used:
+        for request, output in self._tools_used if self._question.remembered else ():
             self._ports.history.tool_result(request, output)
         self._tools_used.clear()
 
@@ -100,18 +125,29 @@ class Answering:
         refused = self.error_code is not None and self.error_code != "provider.timeout" and not self.reply
         return estimate_usage(self._asked, self.reply) if self._asked and not refused else TokenUsage()
 
-    async def _ask(self, text: str, phrases: Phrases) -> None:
-        agent, history, gate = self._ports.agent, self._ports.history, self._ports.gate
-        system, limits = agent.system_prompt, self._options.limits
-        self._asked = history.messages(system) if gate.is_open else history.with_user(text, system)
+    async def _ask(self, phrases: Phrases) -> None:
+        limits, brief = self._options.limits, self._options.brief
+        self._asked = self._messages()
         reply_limits = ReplyLimits(limits.model_first_event_s, limits.model_gap_s)
-        parts = agent.reply(self._asked, committed=gate.committed, limits=reply_limits)
+        committed = self._ports.gate.committed
+        parts = self._ports.agent.reply(self._asked, committed=committed, limits=reply_limits, brief=brief)
         async with aclosing(parts):
             async for part in parts:
                 if isinstance(part, ReplyDelta):
                     await self._say(part.text, phrases)
                 else:
                     self._note(part)
+
+    def _messages(self) -> tuple[Message, ...]:
+        question, history, instructions = self._question, self._ports.history, self._options.brief.instructions
+        system = self._ports.agent.system_prompt if instructions is None else instructions
+        if question.messages is not None:
+            messages = rendered(list(question.messages), system)
+        elif self._ports.gate.is_open:
+            messages = history.messages(system)
+        else:
+            messages = history.with_user(question.text, system)
+        return (*messages, Message("system", question.note)) if question.note else messages
 
     async def _say(self, text: str, phrases: Phrases) -> None:
         self.reply += text
@@ -122,7 +158,7 @@ class Answering:
 
     async def _flush(self, phrases: Phrases) -> None:
         rest = self._splitter.flush()
-        if self._cut_short and self._phrases_said and rest:
+        if self.end == "length" and self._phrases_said and rest:
             cut = rest.pop()  # the token limit ended it in the middle: better unsaid
             self.reply = self.reply.removesuffix(cut.text)
         for phrase in rest:
@@ -144,8 +180,12 @@ class Answering:
                 self._tools_used.append((request, outcome.output))
                 if gate.is_open:
                     self.remember_tools()
+            case ToolHandedOver(request=request):
+                self.tool_calls += 1
+                self.handed_over.append(request)
+                gate.emit(ClientToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
             case ReplyFinished(usage=usage, reason=reason):
                 self._usage = usage
-                self._cut_short = reason == "length"
+                self.end = "finished" if reason == "stop" else reason
             case ReplyDelta():
                 pass

@@ -27,6 +27,8 @@ SAMPLES_PER_MS: Final = HEARING_RATE_HZ // 1_000
 RECENT_MS: Final = 8_000
 """How much of the stream is kept: what an end-of-turn model hears, and more than any pre-roll."""
 SHORTEST_TURN_MS: Final = 250
+SHORTEST_COMMIT_MS: Final = 100
+"""What a client commits by hand is at least this long, as other realtime servers have it."""
 QUIET_DBFS: Final = -55.0
 
 
@@ -42,7 +44,18 @@ class HearingPorts:
 class Hearing:
     """The ear of one session. Times are whole ms of audio heard so far."""
 
-    def __init__(self, detector: VoiceActivityDetector | None, ports: HearingPorts, options: VadOptions) -> None:
+    def __init__(
+        self,
+        detector: VoiceActivityDetector | None,
+        ports: HearingPorts,
+        options: VadOptions,
+        *,
+        hands_free: bool = True,
+    ) -> None:
+        """``hands_free`` false: no voice activity is looked for, and all audio belongs to one utterance until it is
+        sealed or cleared."""
+        self._hands_free = hands_free
+        self._sealed: int | None = None
         self._detector = detector
         self._ports = ports
         self._prefix_samples = options.prefix_padding_ms * SAMPLES_PER_MS
@@ -65,12 +78,12 @@ class Hearing:
     @property
     def can_tell_speech(self) -> bool:
         """Whether there is voice activity to go by; without, only the client can end a turn."""
-        return self._detector is not None
+        return self._detector is not None and self._hands_free
 
     @property
     def undecided(self) -> bool:
         """Whether voice activity is about to change, perhaps: a bad moment for decisions."""
-        return self._detector is not None and self._detector.undecided
+        return self._detector is not None and self._hands_free and self._detector.undecided
 
     def attach(self, stream: SttStream | None) -> None:
         """Recognise with this stream from now on, an utterance already begun included."""
@@ -78,11 +91,12 @@ class Hearing:
         if stream is not None and self._utterance is not None:
             self._recognise_from(self._utterance, self._utterance_start)
 
-    def update(self, options: VadOptions) -> None:
+    def update(self, options: VadOptions, *, hands_free: bool = True) -> None:
         """Take new voice-activity options from the next chunk on."""
         self._prefix_samples = options.prefix_padding_ms * SAMPLES_PER_MS
         if self._detector is not None:
             self._detector.update(options)
+        self._hands_free = hands_free
 
     def hear(self, samples: Samples) -> None:
         """The next 16 kHz samples of the stream."""
@@ -90,9 +104,12 @@ class Hearing:
         self._heard_samples = chunk.end_sample
         self._ring.append(chunk)
         self.quality.push(samples, speech=self._speaking)
+        if not self._hands_free and self._utterance is None and len(samples):
+            self._open(self._free_from_sample)
+            return
         was_open = self._utterance is not None
-        edges = self._detect(chunk)
-        if was_open and self._utterance is not None:
+        edges = self._detect(chunk) if self._hands_free else ()
+        if was_open and self._utterance is not None and self._sealed is None:
             self._recognise(chunk)
         for edge in edges:
             self._on_edge(edge)
@@ -117,7 +134,8 @@ class Hearing:
         if utterance != self._utterance:
             return
         self._utterance = None
-        self._free_from_sample = self._heard_samples
+        self._free_from_sample = self._heard_samples if self._sealed is None else self._sealed
+        self._sealed = None
         if self._stream is not None:
             self._stream.end(utterance)
 
@@ -132,6 +150,36 @@ class Hearing:
         if len(recent.samples) < SHORTEST_TURN_MS * SAMPLES_PER_MS or _level_dbfs(recent.samples) < QUIET_DBFS:
             return None
         return self._open(recent.start_sample)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the open utterance, or what was heard of late, holds nothing anybody could have said."""
+        start = self._free_from_sample if self._utterance is None else self._utterance_start
+        samples = self._ring.read(start, self._heard_samples).samples
+        covered = self._heard_samples - start <= RECENT_MS * SAMPLES_PER_MS
+        return covered and _level_dbfs(samples) < QUIET_DBFS
+
+    def seal(self) -> tuple[int, int, int] | None:
+        """No more audio belongs to the open utterance: its number, and its span in ms. ``None`` where there is none.
+
+        What is heard from now on belongs to the next one.
+        """
+        utterance = self.commit()
+        if utterance is None or self._sealed is not None:
+            return None
+        if self._heard_samples - self._utterance_start < SHORTEST_COMMIT_MS * SAMPLES_PER_MS:
+            return None
+        self._sealed = self._heard_samples
+        return utterance, self._utterance_start // SAMPLES_PER_MS, self.now_ms
+
+    def clear(self) -> int | None:
+        """Forget what was heard since the last utterance; the one that was open, if any."""
+        utterance, self._free_from_sample = self._utterance, self._heard_samples
+        self._sealed = None
+        if self._detector is not None:
+            self._detector.reset()
+        self._speaking = False
+        return utterance
 
     def recent(self, ms: int = RECENT_MS) -> Samples:
         """The last audio heard, oldest first."""

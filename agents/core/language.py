@@ -30,7 +30,7 @@ class LanguageRules:
 
     ``backchannels`` are said while listening, ``interrupters`` to make somebody stop; ``unfinished_endings`` want
     another word; ``enumerating_words`` come with pauses between them; ``fillers`` are what the agent says when its
-    answer is late, ``apology`` when it fails.
+    answer is late, ``apology`` when it fails; ``silence_note`` tells the model that nobody has said anything for long.
     """
 
     backchannels: frozenset[str] = _BACKCHANNELS
@@ -40,6 +40,9 @@ class LanguageRules:
     enumerating_words: frozenset[str] = _ENUMERATING
     fillers: tuple[str, ...] = ("One moment.", "Let me think.", "Just a second.")
     apology: str = "Sorry, I could not answer that just now. Please try again."
+    silence_note: str = (
+        "The user has said nothing for a while. In one short sentence, ask whether they are still there."
+    )
 
 
 def rules_for(locale: str) -> LanguageRules:

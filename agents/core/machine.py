@@ -6,7 +6,7 @@ milliseconds of the session's audio, and whatever must happen is returned as eff
 =============  ==========================================================================================
 phase          leaves on
 =============  ==========================================================================================
-Listening      speech starts -> UserSpeaking; commit -> Transcribing; prompt -> Replying
+Listening      speech starts -> UserSpeaking; commit -> Transcribing; prompt, request, long silence -> Replying
 UserSpeaking   speech pauses -> Settling; commit -> Transcribing
 Settling       speech goes on -> UserSpeaking; transcript -> Speculating (or Replying, if already certain);
                endpoint timer -> Replying, Transcribing (no transcript yet) or Listening (nothing said)
@@ -15,7 +15,7 @@ Transcribing   transcript or its time limit -> Replying, or Listening if there a
 Replying       first output -> started; late -> Filling; speech -> Overlap; over -> Listening
 Filling        as Replying, once, until the answer starts
 Overlap        enough speech -> held; more speech or real words -> UserSpeaking, Settling or Speculating;
-               a cough or "mhm" -> back to the reply, resumed if it was held
+               a cough or "mhm" -> back to the reply, resumed if it was held; the reply over -> UserSpeaking, Settling
 Closed         nothing
 =============  ==========================================================================================
 
@@ -29,6 +29,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from agents.core.moves import (
+    NO_TIMER,
     Result,
     answer,
     answer_partial,
@@ -37,13 +38,14 @@ from agents.core.moves import (
     clear,
     live_turn,
     open_utterance,
+    quiet,
     set_timer,
     settle,
     settled,
     transcribe,
     unheard,
 )
-from agents.core.overlap import in_overlap, take_floor
+from agents.core.overlap import drop_sound, in_overlap, take_floor
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
     AbandonTurn,
@@ -56,12 +58,14 @@ from agents.core.turn_types import (
     EndUtterance,
     Filling,
     HintArrived,
+    InputCleared,
     Listening,
     Overlap,
     Phase,
     PromptReceived,
     ReplyEnded,
     Replying,
+    ReplyRequested,
     ReplyStarted,
     ReportUnheard,
     Settling,
@@ -93,6 +97,8 @@ def step(state: State, event: TurnEvent, policy: TurnPolicy) -> Result:
             return _on_cancel(state, policy)
         case CommitRequested():
             return _on_commit(state, event, policy)
+        case InputCleared():
+            return _on_cleared(state, event)
         case _:
             return _by_phase(state, phase, event, policy)
 
@@ -100,9 +106,7 @@ def step(state: State, event: TurnEvent, policy: TurnPolicy) -> Result:
 def _by_phase(state: State, phase: Phase, event: TurnEvent, policy: TurnPolicy) -> Result:
     match phase:
         case Listening():
-            if isinstance(event, SpeechStarted):
-                return replace(state, phase=UserSpeaking(event.utterance)), ()
-            return state, ()
+            return _in_listening(state, phase, event, policy)
         case UserSpeaking():
             return _in_user_speaking(state, phase, event, policy)
         case Settling():
@@ -142,6 +146,20 @@ def _on_cancel(state: State, policy: TurnPolicy) -> Result:
             return state, ()
 
 
+def _on_cleared(state: State, event: InputCleared) -> Result:
+    phase = state.phase
+    if open_utterance(phase) != event.utterance:
+        return state, ()
+    ended = EndUtterance(event.utterance, used=False)
+    match phase:
+        case Overlap():
+            return drop_sound(state, phase)
+        case Speculating(turn=turn):
+            return replace(state, phase=Listening()), (AbandonTurn(turn, "cancelled"), ended)
+        case _:
+            return replace(state, phase=Listening()), (ended,)
+
+
 def _on_commit(state: State, event: CommitRequested, policy: TurnPolicy) -> Result:
     phase = state.phase
     match phase:
@@ -165,6 +183,18 @@ def _on_commit(state: State, event: CommitRequested, policy: TurnPolicy) -> Resu
 
 
 # --- one function per phase ------------------------------------------------------------------------------------------
+
+
+def _in_listening(state: State, phase: Listening, event: TurnEvent, policy: TurnPolicy) -> Result:
+    match event:
+        case SpeechStarted():
+            return replace(state, phase=UserSpeaking(event.utterance)), ()
+        case ReplyRequested():
+            return answer(state, BeginTurn(state.next_turn, "", "request", False), policy, event.now_ms)
+        case TimerFired() if event.timer == phase.idle_timer:
+            return answer(state, BeginTurn(state.next_turn, "", "idle", False), policy, event.now_ms)
+        case _:
+            return state, ()
 
 
 def _in_user_speaking(state: State, phase: UserSpeaking, event: TurnEvent, policy: TurnPolicy) -> Result:
@@ -248,12 +278,14 @@ def _in_reply(state: State, phase: Replying | Filling, event: TurnEvent, policy:
         case ReplyStarted(turn=phase.turn):
             return replace(state, phase=Replying(phase.turn, phase.source, started=True)), ()
         case ReplyEnded(turn=phase.turn):
-            return replace(state, phase=Listening()), ()
+            return quiet(state, policy, event.now_ms)
         case TimerFired() if isinstance(phase, Replying) and event.timer == phase.filler_timer and not phase.started:
             return replace(state, phase=Filling(phase.turn, phase.source)), (SpeakFiller(phase.turn),)
         case SpeechStarted():
-            if not policy.interruptible:
+            if not policy.interruptible and not policy.keep_overlap:
                 return state, (EndUtterance(event.utterance, used=False),)
+            if not policy.interruptible:
+                return replace(state, phase=Overlap(phase, event.utterance, event.at_ms, NO_TIMER)), ()
             state, timer = set_timer(state, event.at_ms + policy.interrupt_after_ms, "interrupt")
             return replace(state, phase=Overlap(phase, event.utterance, event.at_ms, timer.timer)), (timer,)
         case _:

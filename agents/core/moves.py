@@ -25,6 +25,7 @@ from agents.core.turn_types import (
     Source,
     Speculating,
     State,
+    TakeTurn,
     Transcribing,
     UserSpeaking,
 )
@@ -73,7 +74,7 @@ def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> R
     if due_ms <= now_ms:
         return answer_speech(state, phase.utterance, text, phase.stopped_ms, policy, now_ms)
     state, timer = set_timer(state, due_ms, "endpoint")
-    if not policy.speculate:
+    if not policy.speculate or not policy.auto_reply:
         return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
     turn = state.next_turn
     drafting = Speculating(phase.utterance, phase.stopped_ms, timer.timer, text, turn, phase.hint)
@@ -112,9 +113,19 @@ def answer_speech(state: State, utterance: int, text: str, stopped_ms: int, poli
         ended: tuple[Effect, ...] = (EndUtterance(utterance, used=False),)
         report = () if policy.auto_end else (ReportUnheard(utterance, failed=False),)
         return replace(state, phase=Listening()), (*ended, *report)
+    if not policy.auto_reply:
+        return replace(state, phase=Listening()), (TakeTurn(utterance, text), EndUtterance(utterance, used=True))
     begin = BeginTurn(state.next_turn, text, "speech", False, utterance, stopped_ms)
     state, effects = answer(state, begin, policy, now_ms)
     return state, (*effects, EndUtterance(utterance, used=True))
+
+
+def quiet(state: State, policy: TurnPolicy, now_ms: int) -> Result:
+    """The reply was heard and nobody speaks: for how long, the policy says."""
+    if policy.idle_ms is None:
+        return replace(state, phase=Listening()), ()
+    state, timer = set_timer(state, now_ms + policy.idle_ms, "idle")
+    return replace(state, phase=Listening(timer.timer)), (timer,)
 
 
 def answer(state: State, begin: BeginTurn, policy: TurnPolicy, now_ms: int) -> Result:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from agents.core.policy import TurnPolicy
 from agents.loop.agent import Agent
+from agents.loop.brief import NO_BRIEF, Brief
+from agents.models.port import Message
 from audio.endpoint.port import EndOfTurnModel
 from audio.stt.port import SpeechToText
 from audio.tts.port import TextToSpeech
@@ -46,7 +48,11 @@ class SessionOptions:
 
     ``listen`` false means a conversation in writing: nothing is heard or recognised. ``speak`` false means text only;
     ``output_rate_hz`` is the rate of the audio the client gets; ``voice`` and ``rate`` are the speaker's (``None`` for
-    the agent's own).
+    the agent's own). ``answers`` false means that speech is only written down. ``brief`` is what the client asks of the agent beyond that.
+
+    ``hands_free`` false means that no voice activity is looked for: all audio belongs to one utterance until the
+    client commits or clears it. ``client_clears`` false is for clients that cannot be told to drop the audio they
+    have: when the voice is held they play that to its end, and it goes on from there.
     """
 
     identity: Identity
@@ -60,7 +66,24 @@ class SessionOptions:
     voice: str | None = None
     rate: float = 1.0
     partials: bool = True
+    answers: bool = True
     greet: bool = True
+    brief: Brief = NO_BRIEF
+    hands_free: bool = True
+    client_clears: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRequest:
+    """A reply the client asks for, and how it differs from the session's others.
+
+    ``options`` are the session's with the changes made; ``messages`` are answered instead of the conversation. A
+    reply that is not ``remembered`` leaves no trace in it.
+    """
+
+    options: SessionOptions
+    messages: tuple[Message, ...] | None = None
+    remembered: bool = True
 
 
 @dataclass(frozen=True, slots=True)

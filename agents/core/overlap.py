@@ -13,6 +13,7 @@ from agents.core.turn_types import (
     AbandonReason,
     AbandonTurn,
     EndUtterance,
+    Filling,
     FlushTranscript,
     HoldSpeech,
     Overlap,
@@ -34,6 +35,8 @@ from agents.core.turn_types import (
 
 def in_overlap(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolicy) -> Result:
     """One event while the user and the agent overlap."""
+    if not policy.interruptible:
+        return _in_waiting(state, phase, event, policy)
     match event:
         case SpeechStarted(utterance=phase.utterance):
             return _overlap_goes_on(state, phase, event.at_ms, policy)
@@ -46,14 +49,33 @@ def in_overlap(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolic
         case TranscriptArrived(utterance=phase.utterance):
             return _on_overlap_words(state, phase, event, policy)
         case TranscriptFailed(utterance=phase.utterance) if phase.stopped_ms is not None:
-            return _no_interruption(state, phase)
+            return drop_sound(state, phase)
         case ReplyStarted(turn=turn) if turn == phase.reply.turn:
-            reply = Replying(turn, phase.reply.source, started=True)
-            return replace(state, phase=replace(phase, reply=reply)), ()
+            return replace(state, phase=replace(phase, reply=_started(phase.reply))), ()
         case ReplyEnded(turn=turn) if turn == phase.reply.turn:
             return _floor_is_free(state, phase, "", policy)
         case _:
             return state, ()
+
+
+def _in_waiting(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolicy) -> Result:
+    """The agent finishes first, whatever the user says; then it is the user's turn."""
+    match event:
+        case SpeechStarted(utterance=phase.utterance):
+            return replace(state, phase=replace(phase, stopped_ms=None)), ()
+        case SpeechStopped(utterance=phase.utterance, at_ms=at_ms):
+            return replace(state, phase=replace(phase, stopped_ms=at_ms)), ()
+        case ReplyStarted(turn=turn) if turn == phase.reply.turn:
+            return replace(state, phase=replace(phase, reply=_started(phase.reply))), ()
+        case ReplyEnded(turn=turn) if turn == phase.reply.turn:
+            return _floor_is_free(state, phase, "", policy)
+        case _:
+            return state, ()
+
+
+def _started(reply: Replying | Filling) -> Replying:
+    """The reply, now that its first audio is out."""
+    return Replying(reply.turn, reply.source, started=True)
 
 
 def _overlap_goes_on(state: State, phase: Overlap, at_ms: int, policy: TurnPolicy) -> Result:
@@ -69,7 +91,7 @@ def _overlap_goes_on(state: State, phase: Overlap, at_ms: int, policy: TurnPolic
 
 def _on_overlap_timer(state: State, phase: Overlap, policy: TurnPolicy) -> Result:
     if phase.stopped_ms is not None:
-        return _no_interruption(state, phase)
+        return drop_sound(state, phase)
     if phase.held:
         return take_floor(state, phase, policy, "interrupted")
     if isinstance(phase.reply, Replying) and not phase.reply.started:
@@ -83,7 +105,7 @@ def _on_overlap_words(state: State, phase: Overlap, event: TranscriptArrived, po
     means_something = _means_something(phase, event, policy)
     judged = event.flushed and phase.stopped_ms is not None and event.through_ms >= phase.stopped_ms
     if judged and not means_something:
-        return _no_interruption(state, phase)
+        return drop_sound(state, phase)
     if judged or (means_something and len(words_of(event.text)) > 1):
         dropped = AbandonTurn(phase.reply.turn, "interrupted")
         state, effects = _floor_is_free(state, phase, event.text, policy)
@@ -108,7 +130,8 @@ def _is_a_guess(phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) ->
     return event.confidence < policy.sure_confidence and until_ms - phase.since_ms < policy.confirm_after_ms
 
 
-def _no_interruption(state: State, phase: Overlap) -> Result:
+def drop_sound(state: State, phase: Overlap) -> Result:
+    """The sound was no interruption: the reply goes on."""
     ended = EndUtterance(phase.utterance, used=False)
     if not phase.held:
         return replace(state, phase=phase.reply), (ended,)

@@ -26,10 +26,13 @@ class TurnPolicy:
     Overlap, counted from the sound's onset: ``interrupt_after_ms`` of speech hold the agent's voice,
     ``confirm_after_ms`` make it an interruption without waiting for words; after a shorter sound the transcript
     decides within ``verdict_ms``, else the agent goes on. Words recognised with less than ``sure_confidence`` decide
-    nothing, unless they are among the language's ``interrupters``.
+    nothing, unless they are among the language's ``interrupters``. Where the agent is not ``interruptible``, what is
+    said meanwhile is dropped, unless ``keep_overlap``: then it is the next turn.
 
     ``transcript_limit_ms`` bounds the wait for a final transcript, ``filler_after_ms`` (``None`` for never) the
-    agent's silence while it thinks. ``speculate`` lets a draft be made before the turn is certain.
+    agent's silence while it thinks. ``speculate`` lets a draft be made before the turn is certain. ``auto_reply``
+    false means the agent answers only when the client asks for it. After ``idle_ms`` (``None`` for never) in which
+    nobody says anything, the agent speaks up.
     """
 
     auto_end: bool = True
@@ -39,12 +42,15 @@ class TurnPolicy:
     eagerness: Eagerness = "auto"
     speculate: bool = True
     interruptible: bool = True
+    keep_overlap: bool = False
     interrupt_after_ms: int = 220
     confirm_after_ms: int = 800
     verdict_ms: int = 700
     sure_confidence: float = 0.45
     transcript_limit_ms: int = 2_000
     filler_after_ms: int | None = None
+    auto_reply: bool = True
+    idle_ms: int | None = None
     rules: LanguageRules = field(default_factory=LanguageRules)
 
     def __post_init__(self) -> None:

@@ -19,16 +19,20 @@ import anyio
 
 from agents.core.accounts import TurnAccount
 from agents.core.hearing import Hearing, HearingPorts
+from agents.core.input_desk import InputDesk, InputPorts
+from agents.core.item_ids import spoken_item_id
 from agents.core.machine import step
 from agents.core.moves import live_turn
-from agents.core.options import Engines, SessionOptions
+from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.quality_watch import QualityWatch
+from agents.core.spoken_items import SpokenItems
 from agents.core.timers import AudioTimers
 from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_desk import DeskPorts, TurnDesk
 from agents.core.turn_run import TurnPorts
 from agents.core.turn_types import (
+    BeginTurn,
     CancelRequested,
     CloseRequested,
     CommitRequested,
@@ -36,19 +40,23 @@ from agents.core.turn_types import (
     EndUtterance,
     FlushTranscript,
     HintArrived,
+    InputCleared,
+    Listening,
     PromptReceived,
     ReplyEnded,
+    ReplyRequested,
     ReplyStarted,
     ReportUnheard,
     SetTimer,
     SpeechStarted,
     SpeechStopped,
     State,
+    TakeTurn,
     TimerFired,
     TurnEvent,
 )
 from agents.core.writer import Writer
-from agents.events import Degraded, Failed, SessionStarted, SpeechStartedHeard, SpeechStoppedHeard
+from agents.events import Degraded, Failed, SessionStarted, SpeechDropped, SpeechStartedHeard, SpeechStoppedHeard
 from agents.loop.history import History, HistoryLimits
 from agents.models.port import ModelProfile
 from audio.errors import EngineError
@@ -59,6 +67,10 @@ from metering.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
+MAX_ASIDES: Final = 4
+"""Replies that are made beside the conversation at once."""
+REPLY_ACTIVE: Final = {"reason": "reply_active"}
+"""Details of the failure where a reply is asked for while another runs."""
 STALLED_S: Final = 0.5
 """Audio that stays away this long in the middle of speech is a pause: a mute button, or a network that stalls."""
 
@@ -86,7 +98,10 @@ class Session:
         self._transcripts = TranscriptDesk(self.outbox, loop.time)
         self._hearing = self._make_hearing()
         self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
+        self._history = History(self._history_limits())
         self._desk = self._make_desk(loop.time)
+        self._input = self._make_input()
+        self._awaited: tuple[str, ReplyRequest] | None = None
 
     # --- life ---
 
@@ -111,6 +126,7 @@ class Session:
         finally:
             self._tasks = None
             self._timers.close()
+            self._input.close()
             if self._stall is not None:
                 self._stall.cancel()
             with anyio.CancelScope(shield=True):
@@ -138,13 +154,60 @@ class Session:
 
     def commit(self) -> None:
         """The user's turn ends now (push-to-talk)."""
-        self._post(CommitRequested(self._hearing.commit(), self._hearing.now_ms))
+        if self._options.hands_free:
+            self._post(CommitRequested(self._hearing.commit(), self._hearing.now_ms))
+        else:
+            self._input.commit()
+
+    def clear(self) -> None:
+        """What was said and not committed is taken back."""
+        utterance = self._input.clear()
+        if utterance is None:
+            return
+        if self._options.hands_free:
+            self._post(InputCleared(utterance))
+        else:
+            self._hearing.end(utterance)
+        self._transcripts.forget(utterance)
 
     def cancel(self, turn_id: str | None = None) -> None:
         """Stop the agent."""
         if turn_id is not None and turn_id != self._desk.turn_id(live_turn(self._state.phase)):
+            self._desk.cancel_aside(turn_id)
             return
         self._post(CancelRequested())
+
+    def respond(self, turn_id: str, request: ReplyRequest | None = None) -> None:
+        """A reply to the conversation as it stands, as the turn ``turn_id``.
+
+        It waits for what the user is saying and for what is being recognised. While another reply runs it is refused,
+        unless that one only waits for the client's tools. One in writing that is not remembered runs beside the rest.
+        """
+        if self._tasks is None:
+            return
+        request = request or ReplyRequest(self._options)
+        if not request.remembered and not request.options.speak:
+            if self._desk.asides < MAX_ASIDES:
+                self._desk.begin_aside(turn_id, request, self._tasks)
+            else:
+                self.outbox.emit(Failed("rate.limited", "Too many replies at once.", True, turn_id))
+            return
+        turn = live_turn(self._state.phase)
+        if self._awaited is not None or (turn is not None and not self._desk.awaits_client(turn)):
+            message = "The agent is already answering; cancel that first, or wait until it has finished."
+            self.outbox.emit(Failed("request.invalid", message, True, turn_id, REPLY_ACTIVE))
+            return
+        self._awaited = turn_id, request
+        self._answer_awaited()
+
+    def truncate(self, item_id: str, audio_ms: int) -> str | None:
+        """The client played no more than this of a reply: what was said by then, ``None`` where none is known."""
+        return self._desk.truncate(item_id, audio_ms)
+
+    @property
+    def history(self) -> History:
+        """What is remembered of the conversation, for a client that keeps it itself."""
+        return self._history
 
     def prompt(self, text: str, turn_id: str | None = None) -> None:
         """Typed text instead of speech. A ``turn_id`` of the client's own is answered once, however often it comes."""
@@ -161,14 +224,18 @@ class Session:
 
     def update(self, options: SessionOptions) -> None:
         """Take new options; a running turn keeps those it began with, and nobody changes who they are."""
+        if options.hands_free != self._options.hands_free:
+            self.clear()
+        self._hearing.update(options.vad, hands_free=options.hands_free)
         policy = options.policy if self._hearing.can_tell_speech else replace(options.policy, auto_end=False)
         self._options = replace(options, identity=self._options.identity, policy=policy)
-        self._hearing.update(options.vad)
 
     # --- the owner ---
 
     def _post(self, event: TurnEvent) -> None:
         """Run the machine on one event; events that arise from its effects follow in order."""
+        if self._input.take(event):
+            return
         self._inbox.append(event)
         if self._stepping or self._tasks is None:
             return
@@ -182,6 +249,15 @@ class Session:
                     self._carry_out(effect, self._tasks)
         finally:
             self._stepping = False
+        self._answer_awaited()
+
+    def _answer_awaited(self) -> None:
+        """Begin the reply the client asked for, once nobody speaks and all that was said is understood."""
+        if self._awaited is None or self._input.busy or not isinstance(self._state.phase, Listening):
+            return
+        (turn_id, request), self._awaited = self._awaited, None
+        self._desk.expect_request(turn_id, request)
+        self._post(ReplyRequested(self._hearing.now_ms))
 
     def _carry_out(self, effect: Effect, tasks: asyncio.TaskGroup) -> None:
         match effect:
@@ -198,10 +274,20 @@ class Session:
                 self._hearing.end(effect.utterance)
                 if not effect.used:
                     self._transcripts.forget(effect.utterance)
+                    self.outbox.emit(SpeechDropped(effect.utterance, self._hearing.now_ms))
+            case TakeTurn():
+                self._take(effect)
             case ReportUnheard():
                 self._report_unheard(effect)
             case _:
+                if isinstance(effect, BeginTurn) and effect.source != "request":
+                    self._awaited = None  # what the client asked to be answered is answered by this
                 self._desk.carry_out(effect, tasks)
+
+    def _take(self, taken: TakeTurn) -> None:
+        identity = self._options.identity
+        self._history.user(taken.text, spoken_item_id(identity.session_id, taken.utterance))
+        self._transcripts.settle_as(taken.utterance, taken.text)
 
     def _tell(self, event: TurnEvent) -> None:
         if isinstance(event, SpeechStarted):
@@ -211,7 +297,7 @@ class Session:
 
     def _on_over(self, turn: int) -> None:
         if live_turn(self._state.phase) == turn:
-            self._post(ReplyEnded(turn))
+            self._post(ReplyEnded(turn, self._hearing.now_ms))
 
     def _report_unheard(self, effect: ReportUnheard) -> None:
         if effect.failed:
@@ -254,7 +340,12 @@ class Session:
     def _make_hearing(self) -> Hearing:
         make, vad = self._engines.make_detector if self._options.listen else None, self._options.vad
         ports = HearingPorts(self._post, self._transcripts.update, self._on_vad_failure)
-        return Hearing(None if make is None else make(vad), ports, vad)
+        return Hearing(None if make is None else make(vad), ports, vad, hands_free=self._options.hands_free)
+
+    def _make_input(self) -> InputDesk:
+        session_id = self._options.identity.session_id
+        ports = InputPorts(session_id, self.outbox, self._history, self._transcripts, self._answer_awaited)
+        return InputDesk(ports, self._hearing)
 
     def _make_desk(self, monotonic_s: Callable[[], float]) -> TurnDesk:
         turns = TurnPorts(
@@ -262,7 +353,8 @@ class Session:
             options=lambda: self._options,
             writer=self._writer,
             outbox=self.outbox,
-            history=History(self._history_limits()),
+            history=self._history,
+            spoken=SpokenItems(),
             recorder=self._recorder,
             monotonic_s=monotonic_s,
             epoch_ms=self._epoch_ms,

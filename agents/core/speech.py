@@ -23,7 +23,8 @@ KEPT_AFTER_HEARD_MS: Final = 1_500
 class Speech:
     """The audio of one turn. Positions are samples from the start of the turn's audio."""
 
-    def __init__(self, turn: int, turn_id: str, rate_hz: int, *, audible: bool) -> None:
+    def __init__(self, turn: int, turn_id: str, rate_hz: int, *, audible: bool, client_clears: bool = True) -> None:
+        self._client_clears = client_clears
         self.turn = turn
         self.turn_id = turn_id
         self.rate_hz = rate_hz
@@ -78,14 +79,17 @@ class Speech:
             self._kept_from += len(self._chunks.popleft())
 
     def hold(self, now_ms: int) -> int:
-        """The client drops its buffer now. Returns the samples heard."""
+        """Nothing is sent from now on, and a client that can drops its buffer. Returns the samples heard."""
         self.held = True
-        self.ledger.hold(now_ms)
+        if self._client_clears:
+            self.ledger.hold(now_ms)
         return self.ledger.heard_samples(now_ms)
 
     def resume(self) -> int:
-        """Go on from the start of the word that was cut short. Returns its position."""
+        """Go on from the start of the word that was cut short, or where sending stopped. Returns the position."""
         self.held = self.ended = False
+        if not self._client_clears:
+            return self._position
         heard = self.ledger.heard_samples(0)
         self._position = self.ledger.resume(self.ledger.word_start(heard), not_before=self._kept_from)
         return self._position

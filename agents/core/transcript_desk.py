@@ -6,6 +6,7 @@ Also remembers when it was asked for and when it came, for the turn's latency. O
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from agents.core.hearing import SAMPLES_PER_MS
 from agents.core.outbox import Outbox
@@ -45,12 +46,22 @@ class TranscriptDesk:
         """The utterance became a turn: its text is final."""
         latest, self._latest = self._latest, None
         if latest is not None and latest.text:
-            self._outbox.emit(_shown(latest, turn_id))
-            self._caption(latest, turn_id)
+            self._finish(latest, turn_id)
 
-    def _caption(self, transcript: Transcript, turn_id: str | None) -> None:
+    def settle_as(self, utterance: int, text: str) -> None:
+        """The utterance is part of the conversation with this text, and nobody answers it by itself."""
+        latest, self._latest = self._latest, None
+        if latest is None or latest.utterance_id != utterance:
+            latest = Transcript(utterance, TranscriptKind.FLUSHED, text, 0, 0)
+        self._finish(replace(latest, text=text), None)
+
+    def _finish(self, transcript: Transcript, turn_id: str | None) -> None:
+        self._outbox.emit(_shown(transcript, turn_id, final=True))
+        if transcript.text:
+            self._caption(transcript, turn_id, final=True)
+
+    def _caption(self, transcript: Transcript, turn_id: str | None, *, final: bool = False) -> None:
         start_ms, end_ms = _span_ms(transcript)
-        final = turn_id is not None
         self._outbox.emit(Caption("user", transcript.text, start_ms, end_ms, final, turn_id))
 
 
@@ -58,12 +69,12 @@ def _span_ms(transcript: Transcript) -> tuple[int, int]:
     return transcript.start_sample // SAMPLES_PER_MS, transcript.through_sample // SAMPLES_PER_MS
 
 
-def _shown(transcript: Transcript, turn_id: str | None) -> TranscriptUpdated:
+def _shown(transcript: Transcript, turn_id: str | None, *, final: bool = False) -> TranscriptUpdated:
     start_ms, end_ms = _span_ms(transcript)
     return TranscriptUpdated(
         utterance_id=transcript.utterance_id,
         text=transcript.text,
-        final=turn_id is not None,
+        final=final,
         start_ms=start_ms,
         end_ms=end_ms,
         turn_id=turn_id,

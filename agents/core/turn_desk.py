@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from agents.core.accounts import TurnAccount
+from agents.core.item_ids import reply_item_id
 from agents.core.latency import LatencyMarks
+from agents.core.options import ReplyRequest
 from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_run import TurnPorts, TurnRun
 from agents.core.turn_types import AbandonTurn, BeginTurn, CommitTurn, HoldSpeech, ResumeSpeech, SpeakFiller
-from agents.events import Interrupted, Resumed
+from agents.events import Interrupted, LongSilence, Resumed
 from metering.usage import StageProvider
 
 TurnEffect = BeginTurn | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
@@ -44,6 +46,8 @@ class TurnDesk:
         self._transcripts = transcripts
         self._runs: dict[int, TurnRun] = {}
         self._prompt_ids: deque[str] = deque()
+        self._requested: tuple[str, ReplyRequest] | None = None
+        self._asides = 0
         self._known_ids: deque[str] = deque(maxlen=KNOWN_IDS)
         self._discarded: list[TurnAccount] = []
         self._fillers_said = 0
@@ -58,6 +62,46 @@ class TurnDesk:
         turn_id = turn_id or _new_turn_id()
         self._known_ids.append(turn_id)
         self._prompt_ids.append(turn_id)
+
+    def expect_request(self, turn_id: str, request: ReplyRequest) -> None:
+        """The next turn the client asks for is this one."""
+        self._requested = turn_id, request
+
+    def begin_aside(self, turn_id: str, request: ReplyRequest, tasks: asyncio.TaskGroup) -> None:
+        """Answer in writing, beside whatever else goes on."""
+        self._asides += 1
+        begin = BeginTurn(-self._asides, "", "request", speculative=False)
+        marks = LatencyMarks()
+        marks.mark("speech_end", self._turns.monotonic_s())
+        self._start(TurnRun(self._turns, begin, turn_id, marks, request), tasks)
+
+    @property
+    def asides(self) -> int:
+        """Replies that are being made beside the conversation."""
+        return sum(1 for turn in self._runs if turn < 0)
+
+    def awaits_client(self, turn: int) -> bool:
+        """Whether a turn has nothing more to generate, and the client's tools have the next word."""
+        run = self._runs.get(turn)
+        return run is not None and run.awaits_client
+
+    def cancel_aside(self, turn_id: str) -> bool:
+        """Stop a reply that is made beside the conversation; whether there is one of this id."""
+        for turn, run in self._runs.items():
+            if turn < 0 and run.turn_id == turn_id:
+                run.abandon("cancelled")
+                return True
+        return False
+
+    def truncate(self, item_id: str, audio_ms: int) -> str | None:
+        """The client played no more than ``audio_ms`` of a reply: what was said by then, ``None`` if none is known."""
+        for run in self._runs.values():
+            if reply_item_id(run.turn_id) == item_id and run.committed:
+                return run.truncate(audio_ms)
+        heard = self._turns.spoken.heard_text(item_id, audio_ms)
+        if heard is not None:
+            self._turns.history.shorten(item_id, heard)
+        return heard
 
     def carry_out(self, effect: TurnEffect, tasks: asyncio.TaskGroup) -> None:
         """Do one thing to one turn; a turn that is gone needs nothing done."""
@@ -98,7 +142,7 @@ class TurnDesk:
         return None if account.is_empty() else account
 
     def _begin(self, begin: BeginTurn, tasks: asyncio.TaskGroup) -> None:
-        turn_id = self._prompt_ids.popleft() if begin.source == "text" else _new_turn_id()
+        turn_id, request = self._next_id(begin)
         marks = LatencyMarks()
         now_s = self._turns.monotonic_s()
         if begin.stopped_ms is None:
@@ -107,11 +151,28 @@ class TurnDesk:
             marks.mark("speech_end", now_s - (self._ports.now_ms() - begin.stopped_ms) / 1_000)
             marks.mark("flushed", self._transcripts.flushed_at_s)
             marks.mark("transcribed", self._transcripts.transcribed_at_s)
-        run = TurnRun(self._turns, begin, turn_id, marks)
-        self._runs[begin.turn] = run
-        if not begin.speculative:
+        self._start(TurnRun(self._turns, begin, turn_id, marks, request), tasks, certain=not begin.speculative)
+
+    def _next_id(self, begin: BeginTurn) -> tuple[str, ReplyRequest | None]:
+        match begin.source:
+            case "text":
+                return self._prompt_ids.popleft(), None
+            case "request" if self._requested is not None:
+                (turn_id, request), self._requested = self._requested, None
+                return turn_id, request
+            case "idle":
+                turn_id, now_ms = _new_turn_id(), self._ports.now_ms()
+                idle_ms = self._turns.options().policy.idle_ms or 0
+                self._turns.outbox.emit(LongSilence(turn_id, max(0, now_ms - idle_ms), now_ms))
+                return turn_id, None
+            case _:
+                return _new_turn_id(), None
+
+    def _start(self, run: TurnRun, tasks: asyncio.TaskGroup, *, certain: bool = True) -> None:
+        self._runs[run.turn] = run
+        if certain:
             self._commit(run)
-        tasks.create_task(self._run(run), name=turn_id)
+        tasks.create_task(self._run(run), name=run.turn_id)
 
     async def _run(self, run: TurnRun) -> None:
         try:

@@ -16,17 +16,20 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from agents.core.accounts import TurnAccount
-from agents.core.answering import Answering, AnsweringPorts, PendingPhrase, Phrases
+from agents.core.answering import Answering, AnsweringPorts, PendingPhrase, Phrases, Question
 from agents.core.event_gate import EventGate
+from agents.core.item_ids import call_item_id, reply_item_id, spoken_item_id, typed_item_id
 from agents.core.latency import LatencyMarks, Mark
-from agents.core.options import Engines, SessionOptions
+from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
+from agents.core.spoken_items import SpokenItems
 from agents.core.turn_types import AbandonReason, BeginTurn, Source
 from agents.core.writer import Heard, Voice, Writer
-from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted, TurnLatency, TurnStarted
+from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
 from agents.loop.history import History
 from agents.loop.markup import strip_markup
+from agents.models.port import Message
 from audio.errors import EngineError
 from metering.errors import RecorderClosed, RecorderOverloaded
 from metering.recorder import Recorder
@@ -49,6 +52,7 @@ class TurnPorts:
     recorder: Recorder
     monotonic_s: Callable[[], float]
     epoch_ms: Callable[[], int]
+    spoken: SpokenItems
     on_started: Callable[[int], None]
     on_over: Callable[[int], None]
 
@@ -56,22 +60,33 @@ class TurnPorts:
 class TurnRun:
     """A turn that is being drafted, spoken or accounted for."""
 
-    def __init__(self, ports: TurnPorts, begin: BeginTurn, turn_id: str, marks: LatencyMarks) -> None:
+    def __init__(
+        self,
+        ports: TurnPorts,
+        begin: BeginTurn,
+        turn_id: str,
+        marks: LatencyMarks,
+        request: ReplyRequest | None = None,
+    ) -> None:
+        """``request`` is what the client asks of this reply, where it asked for it."""
         self.turn = begin.turn
         self.turn_id = turn_id
         self.text = begin.text
         self._ports = ports
         self._marks = marks
         self._source: Source = begin.source
-        self._options = ports.options()
+        self._utterance = begin.utterance
+        self._options = ports.options() if request is None else request.options
         self._gate = EventGate(ports.outbox)
         answering = AnsweringPorts(
             ports.engines.agent, ports.history, self._gate, self._on_text, lambda: self._mark("phrase")
         )
-        self._answering = Answering(answering, turn_id, self._options)
+        self._question = _question(begin, request, self._options)
+        self._answering = Answering(answering, turn_id, self._options, self._question)
         self._scope: anyio.CancelScope | None = None
         self._stopped = False
-        self._abandoned = False
+        self._abandoned: AbandonReason | None = None
+        self._truncated_ms: int | None = None
         self._started = False
         self._voice_lost = False
         self._all_heard = anyio.Event()
@@ -85,6 +100,11 @@ class TurnRun:
     def committed(self) -> bool:
         """Whether the turn is certain."""
         return self._gate.is_open
+
+    @property
+    def awaits_client(self) -> bool:
+        """Whether all is generated and the client's tools have the next word."""
+        return self._answering.end == "tools" and bool(self._answering.handed_over)
 
     # --- what the session decides ---
 
@@ -102,11 +122,11 @@ class TurnRun:
             log.exception("a turn failed", extra={"turn_id": self.turn_id})
             self._fail("internal", "Something went wrong on our side.")
         finally:
-            if not self._abandoned:
+            if self._abandoned is None:
                 end = ports.writer.close if self._all_heard.is_set() else ports.writer.drop
                 self._heard = end(self.turn)
                 if self.committed and not self._stopped:
-                    ports.history.assistant_heard(self._answering.reply or self._apology, interrupted=False)
+                    self._remember(self._answering.reply or self._apology, interrupted=False)
             try:
                 ports.on_over(self.turn)
             finally:
@@ -117,8 +137,8 @@ class TurnRun:
         """The turn is certain: what was made of it so far may be seen and heard."""
         ports = self._ports
         self._mark("committed")
-        if self._source != "announcement":
-            ports.history.user(self.text)
+        if self._source in {"speech", "text"}:
+            ports.history.user(self.text, self._user_item_id)
             self._answering.remember_tools()
         self._gate.open(TurnStarted(self.turn_id, self.text, self._source))
         try:
@@ -134,15 +154,21 @@ class TurnRun:
     def abandon(self, reason: AbandonReason) -> None:
         """End at once: silence, then account for what was consumed."""
         ports = self._ports
-        self._abandoned = True
+        self._abandoned = reason
         self._heard = ports.writer.drop(self.turn)
         self.account.interrupted = True
         if self.committed:
-            ports.history.assistant_heard(self._said, interrupted=True)
+            self._remember(self._said, interrupted=True)
             if reason != "closed":
                 heard_ms = 0 if self._heard is None else self._heard.ms
                 ports.outbox.emit(Interrupted(self.turn_id, heard_ms, self._said, resumable=False))
         self._stop()
+
+    def truncate(self, audio_ms: int) -> str:
+        """The client played no more than this of the reply. Returns what was said by then."""
+        self._truncated_ms = audio_ms
+        self._ports.writer.played(self.turn_id, audio_ms)
+        return self._ports.writer.text_until(self.turn, audio_ms)
 
     def fill(self, text: str) -> None:
         """The answer is late: say ``text`` before it, unless the answer has begun after all."""
@@ -173,7 +199,15 @@ class TurnRun:
         tts = self._ports.engines.tts
         if tts is None or not self._options.speak:
             return False
-        voice = Voice(self.turn, self.turn_id, self._options.output_rate_hz, self._on_started, self._all_heard.set)
+        options = self._options
+        voice = Voice(
+            self.turn,
+            self.turn_id,
+            options.output_rate_hz,
+            self._on_started,
+            self._all_heard.set,
+            options.client_clears,
+        )
         self._ports.writer.open(voice, audible=self.committed)
         ports = SpeakingPorts(tts, self._ports.writer, lambda: self._mark("audio"), self._on_tts_request)
         self._speaking = Speaking(ports, self.turn, self._options)
@@ -183,7 +217,7 @@ class TurnRun:
         if self._source == "announcement":
             await self._answering.recite(self.text, phrases)
             return
-        await self._answering.answer(self.text, phrases)
+        await self._answering.answer(phrases)
 
     async def _speak(self, phrases: MemoryObjectReceiveStream[PendingPhrase]) -> None:
         speaking = self._speaking
@@ -258,6 +292,34 @@ class TurnRun:
         """What the user got of the reply: heard where it was spoken, else read."""
         return self._answering.reply if self._heard is None or self._voice_lost else self._heard.text
 
+    @property
+    def _user_item_id(self) -> str:
+        if self._utterance is None:
+            return typed_item_id(self.turn_id)
+        return spoken_item_id(self._options.identity.session_id, self._utterance)
+
+    def _remember(self, text: str, *, interrupted: bool) -> None:
+        """What the user got of the reply, and what is asked of the client, become part of the conversation."""
+        if not self._question.remembered:
+            return
+        item_id, history, heard = reply_item_id(self.turn_id), self._ports.history, self._heard
+        history.assistant_heard(text, interrupted=interrupted, item_id=item_id)
+        if heard is not None:
+            self._ports.spoken.keep(item_id, heard.ledger, self._options.output_rate_hz)
+        for number, request in enumerate(self._answering.handed_over):
+            history.add(Message("assistant", "", tool_requests=(request,)), call_item_id(self.turn_id, number))
+        if self._truncated_ms is not None and heard is not None:
+            self._heard = heard.until(self._truncated_ms, self._options.output_rate_hz)
+            history.shorten(item_id, self._heard.text)
+
+    @property
+    def _end(self) -> TurnEnd:
+        if self._abandoned is not None:
+            return "cancelled" if self._abandoned == "cancelled" else "interrupted"
+        if self.account.error_code is not None:
+            return "failed"
+        return self._answering.end or "finished"
+
     def _stop(self) -> None:
         self._stopped = True
         if self._scope is not None:  # else the task has not begun, and will not
@@ -281,5 +343,13 @@ class TurnRun:
             log.warning("usage is not durable in time; it stays queued", extra={"turn_id": self.turn_id})
             self._fail("internal", "The turn is over, but its usage could not be made durable in time.")
             return
-        reply = answering.reply
-        ports.outbox.emit(TurnCompleted(self.turn_id, reply, account.interrupted, account.usage(), account.error_code))
+        completed = TurnCompleted(
+            self.turn_id, answering.reply, account.interrupted, account.usage(), account.error_code, self._end
+        )
+        ports.outbox.emit(completed)
+
+
+def _question(begin: BeginTurn, request: ReplyRequest | None, options: SessionOptions) -> Question:
+    if request is not None:
+        return Question(messages=request.messages, remembered=request.remembered)
+    return Question(begin.text, note=options.policy.rules.silence_note if begin.source == "idle" else "")

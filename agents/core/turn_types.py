@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Source = Literal["speech", "text", "announcement"]
-Purpose = Literal["endpoint", "transcript", "interrupt", "confirm", "verdict", "filler"]
+Source = Literal["speech", "text", "announcement", "request", "idle"]
+"""What a turn answers: speech, typed text, nothing (it is only said), the conversation as it stands, or long silence."""
+Purpose = Literal["endpoint", "transcript", "interrupt", "confirm", "verdict", "filler", "idle"]
 AbandonReason = Literal["went_on", "changed", "interrupted", "cancelled", "superseded", "closed"]
 
 
@@ -19,7 +20,9 @@ AbandonReason = Literal["went_on", "changed", "interrupted", "cancelled", "super
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Nobody speaks."""
+    """Nobody speaks. ``idle_timer`` ends a silence that is too long for a conversation."""
+
+    idle_timer: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ class Overlap:
     """The user makes a sound while the agent speaks.
 
     ``held`` means speech is held, waiting to learn whether it was an interruption; ``stopped_ms`` is set while the
-    user is silent again and the verdict depends on the transcript. ``timer`` is the one that counts now.
+    user is silent again and the verdict depends on the transcript. ``timer`` is the one that counts now. Where the
+    agent may not be interrupted none counts: what the user says is the next turn, once the agent has finished.
     """
 
     reply: Replying | Filling
@@ -183,6 +187,13 @@ class CommitRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class InputCleared:
+    """The client takes back what was said in this utterance."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """The client stops the agent."""
 
@@ -197,6 +208,13 @@ class PromptReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyRequested:
+    """The client wants a reply to the conversation as it stands."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyStarted:
     """The first of the reply reached the client."""
 
@@ -208,6 +226,7 @@ class ReplyEnded:
     """The reply is over: all of it was heard, or it failed."""
 
     turn: int
+    now_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +242,10 @@ TurnEvent = (
     | HintArrived
     | TimerFired
     | CommitRequested
+    | InputCleared
     | CancelRequested
     | PromptReceived
+    | ReplyRequested
     | ReplyStarted
     | ReplyEnded
     | CloseRequested
@@ -257,6 +278,14 @@ class EndUtterance:
 
     utterance: int
     used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakeTurn:
+    """What the user said becomes part of the conversation; nobody answers unless the client asks for it."""
+
+    utterance: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +348,7 @@ Effect = (
     SetTimer
     | FlushTranscript
     | EndUtterance
+    | TakeTurn
     | BeginTurn
     | CommitTurn
     | AbandonTurn

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agents.core.outbox import Outbox
 from agents.core.speech import Speech
 from agents.events import AudioOut, AudioOutEnded
 from audio.formats import Samples, ms_to_samples, samples_to_ms
+from audio.playout import PlayoutLedger
 from audio.stt.port import WordTiming
 
 FIRST_CHUNK_MS: Final = 20
@@ -29,6 +30,7 @@ class Voice:
     """A turn as its writer knows it, and whom to tell (from the writer's task, by plain calls).
 
     ``on_started``: the first of its audio has left; ``on_all_heard``: the last of it has been played.
+    ``client_clears``: whether the client drops what it has when the voice is held.
     """
 
     turn: int
@@ -36,15 +38,22 @@ class Voice:
     rate_hz: int
     on_started: Callable[[], None]
     on_all_heard: Callable[[], None]
+    client_clears: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the user heard of a turn: milliseconds and words, and how much audio had been made."""
+    """What the user heard of a turn: milliseconds and words, how much audio had been made, and the whole account."""
 
     ms: int
     text: str
     synthesized_ms: int
+    ledger: PlayoutLedger
+
+    def until(self, ms: int, rate_hz: int) -> Heard:
+        """The same, where the client says that it played no more than ``ms``."""
+        samples = min(ms_to_samples(ms, rate_hz), self.ledger.synthesized_samples)
+        return replace(self, ms=min(self.ms, ms), text=self.ledger.heard_text(samples))
 
 
 class Writer:
@@ -78,7 +87,9 @@ class Writer:
     def open(self, voice: Voice, *, audible: bool) -> None:
         """A new turn will speak; whatever spoke before is silent from now on."""
         self._voice = voice
-        self._speech = Speech(voice.turn, voice.turn_id, voice.rate_hz, audible=audible)
+        self._speech = Speech(
+            voice.turn, voice.turn_id, voice.rate_hz, audible=audible, client_clears=voice.client_clears
+        )
         self._drained.set()
         self._drained = asyncio.Event()
 
@@ -160,6 +171,13 @@ class Writer:
             speech.ledger.client_played(ms_to_samples(ms, speech.rate_hz), self._clock_ms())
             self._wake.set()
 
+    def text_until(self, turn: int, ms: int) -> str:
+        """What has been said of a turn after ``ms`` of its audio."""
+        speech = self._of(turn)
+        if speech is None:
+            return ""
+        return speech.ledger.heard_text(min(ms_to_samples(ms, speech.rate_hz), speech.ledger.synthesized_samples))
+
     # --- pacing ---
 
     async def _send_due(self) -> int | None:
@@ -209,4 +227,4 @@ class Writer:
     def _heard(self, speech: Speech) -> Heard:
         heard = speech.ledger.heard_samples(self._clock_ms())
         heard_ms = samples_to_ms(heard, speech.rate_hz)
-        return Heard(heard_ms, speech.ledger.heard_text(heard), speech.length_ms)
+        return Heard(heard_ms, speech.ledger.heard_text(heard), speech.length_ms, speech.ledger)

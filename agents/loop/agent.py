@@ -15,6 +15,7 @@ from typing import Final, Literal
 import anyio
 
 from agents.errors import ModelTimeout
+from agents.loop.brief import NO_BRIEF, Brief
 from agents.loop.router import OfflineRouter
 from agents.models.port import (
     Finished,
@@ -101,15 +102,23 @@ class ToolEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolHandedOver:
+    """A tool of the client's is wanted: the reply ends here, and the client brings the result."""
+
+    request: ToolRequest
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyFinished:
-    """The reply is whole. ``reason`` is the last round's; ``tools`` where the rounds ran out."""
+    """The reply is whole. ``reason`` is the last round's; ``tools`` where the rounds ran out, or the client's tools have
+    the next word."""
 
     usage: TokenUsage
     tool_calls: int
     reason: Literal["stop", "length", "tools", "filtered"]
 
 
-ReplyPart = ReplyDelta | ToolStarted | ToolEnded | ReplyFinished
+ReplyPart = ReplyDelta | ToolStarted | ToolEnded | ToolHandedOver | ReplyFinished
 """Any number of the others, then exactly one ``ReplyFinished``."""
 
 
@@ -119,6 +128,8 @@ class _Round:
 
     text: str = ""
     requests: tuple[ToolRequest, ...] = ()
+    outcomes: tuple[ToolOutcome, ...] = ()
+    handed_over: bool = False
     finished: Finished | None = None
 
 
@@ -152,12 +163,13 @@ class Agent:
         await self._model.warm_up((self._system,))
 
     async def reply(
-        self, messages: tuple[Message, ...], *, committed: anyio.Event, limits: ReplyLimits
+        self, messages: tuple[Message, ...], *, committed: anyio.Event, limits: ReplyLimits, brief: Brief = NO_BRIEF
     ) -> AsyncGenerator[ReplyPart]:
         """Answer a conversation that ends with the user's words.
 
         The agent's instructions are put in front where ``messages`` bring no system message of their own. Tools with
-        effects wait for ``committed``. Close the generator to stop: the request is closed with it.
+        effects wait for ``committed``. ``brief`` is what the client asks for. Close the generator to stop: the
+        request is closed with it.
 
         Raises:
             ModelError: the model failed; what was yielded before stands.
@@ -166,39 +178,57 @@ class Agent:
             messages = (self._system, *messages)
         if not self.profile.tools:
             messages = _without_tools(messages)
-            async for part in self._routed(messages[-1], committed):
+            async for part in self._routed(messages[-1], committed, brief):
                 yield part
                 if isinstance(part, ReplyFinished):
                     return
         usage, calls = TokenUsage(), 0
         for number in range(self._spec.max_tool_rounds + 1):
             this = _Round()
-            may_call = self.profile.tools and number < self._spec.max_tool_rounds
-            async with aclosing(self._round(messages, this, limits, may_call=may_call)) as deltas:
+            request = self._request(messages, brief, number)
+            async with aclosing(self._round(request, this, limits)) as deltas:
                 async for delta in deltas:
                     yield delta
             assert this.finished is not None
             usage += this.finished.usage
-            if not this.requests or not may_call:
+            if not this.requests or not request.tools:
                 yield ReplyFinished(usage, calls, this.finished.reason)
                 return
-            for request in this.requests:
-                yield ToolStarted(request)
-            outcomes = await self._run_all(this.requests, committed)
-            calls += len(outcomes)
-            for request, outcome in zip(this.requests, outcomes, strict=True):
-                yield ToolEnded(request, outcome)
-            messages = (*messages, *_tool_messages(this, outcomes))
+            calls += len(this.requests)
+            async for part in self._use_tools(this, committed, brief):
+                yield part
+            if this.handed_over:
+                yield ReplyFinished(usage, calls, "tools")
+                return
+            messages = (*messages, *_tool_messages(this))
 
-    async def _round(
-        self, messages: tuple[Message, ...], this: _Round, limits: ReplyLimits, *, may_call: bool
-    ) -> AsyncGenerator[ReplyDelta]:
-        request = ModelRequest(
+    async def _use_tools(self, this: _Round, committed: anyio.Event, brief: Brief) -> AsyncGenerator[ReplyPart]:
+        """Run the agent's own tools, then hand over the client's."""
+        ours = tuple(request for request in this.requests if not brief.owns(request.name))
+        for request in ours:
+            yield ToolStarted(request)
+        this.outcomes = await self._run_all(ours, committed)
+        for request, outcome in zip(ours, this.outcomes, strict=True):
+            yield ToolEnded(request, outcome)
+        for request in this.requests:
+            if brief.owns(request.name):
+                this.handed_over = True
+                yield ToolHandedOver(request)
+
+    def _request(self, messages: tuple[Message, ...], brief: Brief, number: int) -> ModelRequest:
+        """What the model is asked in the reply's round ``number``."""
+        may_call = self.profile.tools and number < self._spec.max_tool_rounds and brief.tool_choice != "none"
+        agents_own = tuple(spec for spec in self._runner.specs if not brief.owns(spec.name))
+        return ModelRequest(
             messages=messages,
-            tools=self._runner.specs if may_call else (),
-            max_output_tokens=self._spec.max_output_tokens,
-            temperature=self._spec.temperature,
+            tools=(*brief.tools, *agents_own) if may_call else (),
+            # Once a tool has answered, the model may speak: else it would have to call tools for ever.
+            tool_choice=brief.tool_choice if number == 0 else "auto",
+            max_output_tokens=brief.max_output_tokens or self._spec.max_output_tokens,
+            temperature=self._spec.temperature if brief.temperature is None else brief.temperature,
         )
+
+    async def _round(self, request: ModelRequest, this: _Round, limits: ReplyLimits) -> AsyncGenerator[ReplyDelta]:
         limit_s = limits.first_event_s
         async with aclosing(self._model.stream(request)) as events:
             while (event := await self._next(events, limit_s)) is not None:
@@ -233,9 +263,10 @@ class Agent:
         refused = ToolOutcome('{"error": "Too many tools at once; ask again."}', error=True, duration_ms=0)
         return tuple(outcomes.get(number, refused) for number in range(len(requests)))
 
-    async def _routed(self, question: Message, committed: anyio.Event) -> AsyncGenerator[ReplyPart]:
+    async def _routed(self, question: Message, committed: anyio.Event, brief: Brief) -> AsyncGenerator[ReplyPart]:
         """The whole reply, where a tool answers the question and the model cannot ask for it; else nothing."""
-        route = self._router.route(question.text) if question.role == "user" else None
+        may_call = question.role == "user" and brief.tool_choice != "none"
+        route = self._router.route(question.text) if may_call else None
         if route is None or not self._runner.knows(route.request.name):
             return
         outcome = await self._runner.run(route.request, committed)
@@ -252,9 +283,9 @@ def _without_tools(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return tuple(message for message in messages if message.role != "tool" and not message.tool_requests)
 
 
-def _tool_messages(this: _Round, outcomes: tuple[ToolOutcome, ...]) -> tuple[Message, ...]:
+def _tool_messages(this: _Round) -> tuple[Message, ...]:
     results = (
         Message("tool", outcome.output, tool_call_id=request.call_id)
-        for request, outcome in zip(this.requests, outcomes, strict=True)
+        for request, outcome in zip(this.requests, this.outcomes, strict=True)
     )
     return (Message("assistant", this.text, tool_requests=this.requests), *results)

@@ -3,12 +3,14 @@
 Owned by the session; knows no model and no clock. Append-only between its rare cuts, so that a model's prompt cache
 holds everything but the newest words: when the bounds are passed, the oldest turns go at once until half is left,
 instead of one turn every time. A turn is a user message and all that followed; tool requests go with their results.
+
+Entries may have an id, by which a client that keeps the conversation itself puts others beside them, shortens them to
+what was heard, or takes them out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final
 
 from agents.models.port import Message, ToolRequest
@@ -38,7 +40,16 @@ class HistoryLimits:
         return cls(max_tokens=max(200, free))
 
 
-Turn = tuple[Message, ...]
+FIRST: Final = ""
+"""As ``after``: before everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message of the conversation. ``item_id`` is empty where nobody will ask for it."""
+
+    message: Message
+    item_id: str = ""
 
 
 class History:
@@ -46,52 +57,84 @@ class History:
 
     def __init__(self, limits: HistoryLimits | None = None) -> None:
         self._limits = limits or HistoryLimits()
-        self._turns: list[Turn] = []
+        self._entries: list[Entry] = []
 
-    def user(self, text: str) -> None:
+    def user(self, text: str, item_id: str = "") -> None:
         """The user's turn is certain: what they said."""
-        self._turns = self._with(self._fitted(Message("user", text)))
+        self._entries = self._with(Entry(self._fitted(Message("user", text)), item_id))
 
-    def assistant_heard(self, text: str, *, interrupted: bool = False) -> None:
+    def assistant_heard(self, text: str, *, interrupted: bool = False, item_id: str = "") -> None:
         """What the user heard of the reply; nothing, where an interruption came before the first word."""
         text = text.strip()
         if not text:
             return
         if interrupted:
-            text = f"{text.rstrip('.… ')}{CUT_MARK}"
-        self._append(self._fitted(Message("assistant", text)))
+            text = _cut(text)
+        self._entries.append(Entry(self._fitted(Message("assistant", text)), item_id))
 
     def tool_result(self, request: ToolRequest, output: str) -> None:
         """A tool ran in this turn: what was asked of it and what it answered (JSON text)."""
-        self._append(
-            Message("assistant", "", tool_requests=(request,)),
-            self._fitted(Message("tool", output, tool_call_id=request.call_id)),
-        )
+        self.add(Message("assistant", "", tool_requests=(request,)))
+        self.add(Message("tool", output, tool_call_id=request.call_id))
+
+    def add(self, message: Message, item_id: str = "", after: str | None = None) -> None:
+        """Put a message after the entry ``after`` (``None``, or one that is forgotten: at the end)."""
+        entry = Entry(self._fitted(message), item_id)
+        place = 0 if after == FIRST else self._find(after)
+        if place is not None:
+            self._entries.insert(place if after == FIRST else place + 1, entry)
+        elif message.role == "user":
+            self._entries = self._with(entry)
+        else:
+            self._entries.append(entry)
+
+    def remove(self, item_id: str) -> None:
+        """Forget an entry; nothing happens where it is forgotten already."""
+        self._entries = [entry for entry in self._entries if entry.item_id != item_id]
+
+    def shorten(self, item_id: str, heard: str) -> None:
+        """No more than ``heard`` of a reply was heard after all."""
+        self.say(item_id, _cut(heard) if heard.strip() else "")
+
+    def say(self, item_id: str, text: str) -> None:
+        """An entry has this text after all; an entry without any is none."""
+        place = self._find(item_id)
+        if place is None:
+            return
+        if not text.strip():
+            del self._entries[place]
+            return
+        message = replace(self._entries[place].message, text=text.strip())
+        self._entries[place] = Entry(self._fitted(message), item_id)
 
     def messages(self, system_prompt: str | None = None) -> tuple[Message, ...]:
         """Everything remembered, for a model."""
-        return _rendered(self._turns, system_prompt)
+        return rendered([entry.message for entry in self._entries], system_prompt)
 
     def with_user(self, text: str, system_prompt: str | None = None) -> tuple[Message, ...]:
         """What ``messages`` would be after ``user(text)``: for a reply drafted before the turn is certain."""
-        return _rendered(self._with(self._fitted(Message("user", text))), system_prompt)
+        entries = self._with(Entry(self._fitted(Message("user", text))))
+        return rendered([entry.message for entry in entries], system_prompt)
 
-    def _append(self, *messages: Message) -> None:
-        if self._turns:
-            self._turns[-1] = (*self._turns[-1], *messages)
-        else:
-            self._turns.append(messages)
+    def _find(self, item_id: str | None) -> int | None:
+        if not item_id:
+            return None
+        return next((place for place, entry in enumerate(self._entries) if entry.item_id == item_id), None)
 
-    def _with(self, message: Message) -> list[Turn]:
-        turns = [*self._turns, (message,)]
+    def _with(self, entry: Entry) -> list[Entry]:
+        entries = [*self._entries, entry]
+        starts = [place for place, entry in enumerate(entries) if place == 0 or entry.message.role == "user"]
         limits = self._limits
-        if len(turns) <= limits.max_turns and _tokens(turns) <= limits.max_tokens:
-            return turns
+        tokens = _tokens(entries)
+        if len(starts) <= limits.max_turns and tokens <= limits.max_tokens:
+            return entries
         max_turns, max_tokens = int(limits.max_turns * limits.keep), int(limits.max_tokens * limits.keep)
+        dropped = 0
         # The newest turn stays, whatever its size.
-        while len(turns) > 1 and (len(turns) > max_turns or _tokens(turns) > max_tokens):
-            del turns[0]
-        return turns
+        while len(starts) - dropped > 1 and (len(starts) - dropped > max_turns or tokens > max_tokens):
+            tokens -= _tokens(entries[starts[dropped] : starts[dropped + 1]])
+            dropped += 1
+        return entries[starts[dropped] :]
 
     def _fitted(self, message: Message) -> Message:
         limit = int(self._limits.max_tokens * self._limits.message_share)
@@ -103,18 +146,38 @@ class History:
         return replace(message, text=f"{message.text[:head]} {CUT_MARK} {message.text[head - chars :]}")
 
 
-def _tokens(turns: list[Turn]) -> int:
-    return sum(estimate_message_tokens(message) for turn in turns for message in turn)
+def _cut(text: str) -> str:
+    return f"{text.rstrip('.… ')}{CUT_MARK}"
 
 
-def _rendered(turns: list[Turn], system_prompt: str | None) -> tuple[Message, ...]:
-    messages = [message for turn in turns for message in turn]
-    merged: list[Message] = [] if system_prompt is None else [Message("system", system_prompt)]
-    merged += messages[:1]
-    for before, message in pairwise(messages):
-        if before.role == message.role == "user":
-            # Nothing was heard in between. Some chat templates insist on turns that alternate.
-            merged[-1] = replace(merged[-1], text=f"{merged[-1].text}\n{message.text}")
+def _tokens(entries: list[Entry]) -> int:
+    return sum(estimate_message_tokens(entry.message) for entry in entries)
+
+
+def rendered(messages: list[Message], system_prompt: str | None = None) -> tuple[Message, ...]:
+    """Messages as a model takes them, in whatever order they came to be.
+
+    User messages with nothing in between become one (some chat templates insist on turns that alternate). Requests
+    for tools are followed at once by their results; one without a result, or a result nobody asked for, is left out,
+    since models' interfaces refuse both.
+    """
+    results = {message.tool_call_id: message for message in messages if message.role == "tool"}
+    told: list[Message] = [] if system_prompt is None else [Message("system", system_prompt)]
+    for message in messages:
+        before = told[-1] if told else None
+        if message.role == "tool":
+            continue
+        if message.tool_requests:
+            told += _answered(message, results)
+        elif before is not None and before.role == message.role == "user":
+            told[-1] = replace(before, text=f"{before.text}\n{message.text}")
         else:
-            merged.append(message)
-    return tuple(merged)
+            told.append(message)
+    return tuple(told)
+
+
+def _answered(message: Message, results: dict[str | None, Message]) -> list[Message]:
+    requests = tuple(request for request in message.tool_requests if request.call_id in results)
+    if not requests:
+        return [replace(message, tool_requests=())] if message.text else []
+    return [replace(message, tool_requests=requests), *(results[request.call_id] for request in requests)]

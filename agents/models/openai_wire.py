@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from agents.models.port import Finished, Message, ModelRequest, TokenUsage, ToolRequest
+from agents.models.port import Finished, Message, ModelRequest, TokenUsage, ToolChoice, ToolNamed, ToolRequest
 from agents.models.tokens import estimate_usage
 
 if TYPE_CHECKING:
@@ -71,7 +71,13 @@ def request_body(request: ModelRequest, model: str, dialect: Dialect) -> dict[st
             }
             for tool in request.tools
         ]
+        if request.tool_choice != "auto":
+            body["tool_choice"] = _tool_choice(request.tool_choice)
     return body
+
+
+def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+    return {"type": "function", "function": {"name": choice.name}} if isinstance(choice, ToolNamed) else choice
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -42,12 +42,27 @@ class Message:
     tool_call_id: str | None = None
 
 
+ToolMode = Literal["auto", "none", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolNamed:
+    """The model must call this tool."""
+
+    name: str
+
+
+ToolChoice = ToolMode | ToolNamed
+"""Whether the model may, must not or must call a tool, or which one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """Everything one completion needs."""
+    """Everything one completion needs. ``tool_choice`` says nothing where there are no ``tools``."""
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = "auto"
     max_output_tokens: int = 512
     temperature: float = 0.6
 
