@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, get_args
 
-from contract.strict_models import deviations, wire_fields
+from contract.strict_models import PydanticModels, Walker
 from openai.types.realtime import (
     ConversationItem,
     RealtimeResponse,
@@ -33,6 +33,8 @@ _SESSION = (
     | RealtimeSessionCreateResponse
     | RealtimeTranscriptionSessionCreateResponse
 )
+_MODELS = PydanticModels()
+_WALKER = Walker(_MODELS)
 _WITH_SESSION = ("session.created", "session.updated")
 
 
@@ -80,12 +82,12 @@ def event_models() -> dict[str, type[BaseModel]]:
     return {
         kind: model
         for model in get_args(get_args(RealtimeServerEvent)[0])
-        for kind in get_args(wire_fields(model)["type"].annotation)
+        for kind in get_args((_MODELS.fields(model) or {})["type"][0])
     }
 
 
 def _hold(value: dict[str, Any], wanted: Any, name: str) -> None:
-    found = deviations(value, wanted)
+    found = _WALKER.deviations(value, wanted)
     assert not found, "\n  ".join([f"{name} is not what the OpenAI SDK declares:", *found])
     # What the walker passes, pydantic's strict mode must pass as well: they check each other.
     TypeAdapter[Any](wanted).validate_json(json.dumps(value), strict=True)

@@ -1,47 +1,146 @@
-"""Is this JSON value exactly what a typed model declares? Stricter than pydantic is by itself.
+"""Is this JSON value exactly what a typed model declares? Stricter than the libraries that declare the models.
 
-Walks the annotations of pydantic models beside the value and reports every deviation with its path: a field that is
-missing, a field nobody declared, another literal, another type (nothing is coerced; ``true`` is no integer, ``1.0`` is
-no integer, an integer is a number). Of a union the member is meant whose literals fit; where several could be, the
-nearest.
-Knows no protocol: ``openai_realtime_models`` drives it with the official SDK's types.
+Walks annotations beside the value and reports every deviation with its path: a field that is missing, a field nobody
+declared, another literal, another type (nothing is coerced; ``true`` and ``1.0`` are no integers, an integer is a
+number). Of a union the member is meant whose literals fit; where several could be, the nearest. What a model is, a
+``Models`` says: pydantic's are here. Knows no protocol: ``openai_realtime_models`` and ``voicelive_models`` drive it.
 """
 
 from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 _SCALARS: dict[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
 _UNIONS = (Union, types.UnionType)
+Fields = dict[str, tuple[Any, bool]]
+"""By name on the wire: the annotation, and whether the field must be there."""
 
 
-def deviations(value: Any, wanted: Any, path: str = "") -> list[str]:
-    """What is wrong with a JSON value where an annotation is wanted; empty if nothing."""
-    return list(_deviations(value, wanted, path))
+class Models(Protocol):
+    """What counts as a model, and what it declares."""
+
+    def fields(self, wanted: type) -> Fields | None:
+        """The fields of a model; None for a type that is none."""
+        ...
+
+    def kinds(self, wanted: type) -> list[type]:
+        """What a value of this model may be: its subclasses, where it is only their base."""
+        ...
 
 
-def _deviations(value: Any, wanted: Any, path: str) -> Iterator[str]:
-    origin, arguments = get_origin(wanted), get_args(wanted)
-    if origin is Annotated:
-        yield from _deviations(value, arguments[0], path)
-    elif origin in _UNIONS:
-        yield from _of_union(value, _members(wanted), path)
-    elif origin is Literal:
-        if not any(type(value) is type(choice) and value == choice for choice in arguments):
-            yield f"{_at(path)} is {_shown(value)}, not {_choices(arguments)}"
-    elif origin is list:
-        yield from _of_list(value, arguments[0], path)
-    elif origin is dict:
-        yield from _of_mapping(value, arguments[1], path)
-    elif isinstance(wanted, type) and issubclass(wanted, BaseModel):
-        yield from _of_model(value, wanted, path)
-    else:
-        yield from _of_scalar(value, wanted, path)
+class PydanticModels:
+    """Models of pydantic."""
+
+    def fields(self, wanted: type) -> Fields | None:
+        if not issubclass(wanted, BaseModel):
+            return None
+        wanted.model_rebuild()
+        return {
+            field.alias or name: (field.annotation, field.is_required()) for name, field in wanted.model_fields.items()
+        }
+
+    def kinds(self, wanted: type) -> list[type]:
+        return [wanted]
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Holds values against annotations."""
+
+    models: Models
+
+    def deviations(self, value: Any, wanted: Any, path: str = "") -> list[str]:
+        """What is wrong with a JSON value where an annotation is wanted; empty if nothing."""
+        return list(self._walk(value, wanted, path))
+
+    def _walk(self, value: Any, wanted: Any, path: str) -> Iterator[str]:
+        members = self._members(wanted)
+        if len(members) > 1:
+            yield from self._of_union(value, members, path)
+            return
+        wanted = members[0]
+        origin, arguments = get_origin(wanted), get_args(wanted)
+        if origin is Literal:
+            yield from _of_choices(value, arguments, path)
+        elif origin is list:
+            yield from self._of_list(value, arguments[0], path)
+        elif origin is dict:
+            yield from self._of_mapping(value, arguments[1], path)
+        elif isinstance(wanted, type) and (fields := self.models.fields(wanted)) is not None:
+            yield from self._of_model(value, wanted.__name__, fields, path)
+        elif isinstance(wanted, type) and issubclass(wanted, Enum):
+            yield from _of_choices(value, tuple(wanted), path)
+        else:
+            yield from _of_scalar(value, wanted, path)
+
+    def _of_list(self, value: Any, wanted: Any, path: str) -> Iterator[str]:
+        if not isinstance(value, list):
+            yield f"{_at(path)} is {_shown(value)}, not a list"
+            return
+        for index, item in enumerate(value):
+            yield from self._walk(item, wanted, f"{path}[{index}]")
+
+    def _of_mapping(self, value: Any, wanted: Any, path: str) -> Iterator[str]:
+        if not isinstance(value, dict):
+            yield f"{_at(path)} is {_shown(value)}, not an object"
+            return
+        for name, item in value.items():
+            yield from self._walk(item, wanted, _below(path, name))
+
+    def _of_model(self, value: Any, model: str, fields: Fields, path: str) -> Iterator[str]:
+        if not isinstance(value, dict):
+            yield f"{_at(path)} is {_shown(value)}, not an object ({model})"
+            return
+        for name, (annotation, required) in fields.items():
+            if name in value:
+                yield from self._walk(value[name], annotation, _below(path, name))
+            elif required:
+                yield f"{_below(path, name)} is missing ({model})"
+        for name in value.keys() - fields.keys():
+            yield f"{_below(path, name)} is not declared by {model}"
+
+    def _of_union(self, value: Any, members: list[Any], path: str) -> Iterator[str]:
+        meant = [member for member in members if self._could_be(value, member)]
+        if not meant:
+            yield f"{_at(path)} is {_shown(value)}: none of {', '.join(_named(member) for member in members)}"
+            return
+        yield from min((self.deviations(value, member, path) for member in meant), key=len)
+
+    def _could_be(self, value: Any, member: Any) -> bool:
+        """Whether a value is meant as this member: an object whose literals fit, or a scalar that does."""
+        fields = self.models.fields(member) if isinstance(member, type) else None
+        if fields is not None:
+            return isinstance(value, dict) and all(
+                name not in value or not self.deviations(value[name], annotation)
+                for name, (annotation, required) in fields.items()
+                if get_origin(annotation) is Literal and required
+            )
+        origin = get_origin(member)
+        if origin in (list, dict):
+            return isinstance(value, origin)
+        return not self.deviations(value, member)
+
+    def _members(self, wanted: Any) -> list[Any]:
+        """What a value may be: the members of a union, those of unions inside it, the kinds of a base."""
+        if get_origin(wanted) is Annotated:
+            return self._members(get_args(wanted)[0])
+        if get_origin(wanted) in _UNIONS:
+            return [inner for member in get_args(wanted) for inner in self._members(member)]
+        if isinstance(wanted, type) and self.models.fields(wanted) is not None:
+            return list(self.models.kinds(wanted))
+        return [wanted]
+
+
+def _of_choices(value: Any, choices: tuple[Any, ...], path: str) -> Iterator[str]:
+    plain = [choice.value if isinstance(choice, Enum) else choice for choice in choices]
+    if not any(type(value) is type(choice) and value == choice for choice in plain):
+        yield f"{_at(path)} is {_shown(value)}, not {_choices(choices)}"
 
 
 def _of_scalar(value: Any, wanted: Any, path: str) -> Iterator[str]:
@@ -57,86 +156,16 @@ def _of_scalar(value: Any, wanted: Any, path: str) -> Iterator[str]:
         yield f"{_at(path)} is {_shown(value)}, not {wanted.__name__}"
 
 
-def _of_list(value: Any, wanted: Any, path: str) -> Iterator[str]:
-    if not isinstance(value, list):
-        yield f"{_at(path)} is {_shown(value)}, not a list"
-        return
-    for index, item in enumerate(value):
-        yield from _deviations(item, wanted, f"{path}[{index}]")
-
-
-def _of_mapping(value: Any, wanted: Any, path: str) -> Iterator[str]:
-    if not isinstance(value, dict):
-        yield f"{_at(path)} is {_shown(value)}, not an object"
-        return
-    for name, item in value.items():
-        yield from _deviations(item, wanted, _below(path, name))
-
-
-def _of_model(value: Any, model: type[BaseModel], path: str) -> Iterator[str]:
-    if not isinstance(value, dict):
-        yield f"{_at(path)} is {_shown(value)}, not an object ({model.__name__})"
-        return
-    fields = wire_fields(model)
-    for name, field in fields.items():
-        if name in value:
-            yield from _deviations(value[name], field.annotation, _below(path, name))
-        elif field.is_required():
-            yield f"{_below(path, name)} is missing ({model.__name__})"
-    for name in value.keys() - fields.keys():
-        yield f"{_below(path, name)} is not declared by {model.__name__}"
-
-
-def _of_union(value: Any, members: list[Any], path: str) -> Iterator[str]:
-    meant = [member for member in members if _could_be(value, member)]
-    if not meant:
-        yield f"{_at(path)} is {_shown(value)}: none of {', '.join(_named(member) for member in members)}"
-        return
-    tried = (deviations(value, member, path) for member in meant)
-    yield from min(tried, key=len)
-
-
-def _could_be(value: Any, member: Any) -> bool:
-    """Whether a value is meant as this member: an object whose literals do not contradict, or a scalar that fits."""
-    if isinstance(member, type) and issubclass(member, BaseModel):
-        return isinstance(value, dict) and all(
-            name not in value or not deviations(value[name], field.annotation)
-            for name, field in wire_fields(member).items()
-            if _is_literal(field.annotation) and field.is_required()
-        )
-    origin = get_origin(member)
-    if origin in (list, dict):
-        return isinstance(value, origin)
-    return not deviations(value, member)
-
-
-def wire_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """A model's fields by their names on the wire."""
-    model.model_rebuild()
-    return {field.alias or name: field for name, field in model.model_fields.items()}
-
-
-def _members(wanted: Any) -> list[Any]:
-    """The members of a union, those of unions inside it included."""
-    if get_origin(wanted) is Annotated:
-        return _members(get_args(wanted)[0])
-    if get_origin(wanted) not in _UNIONS:
-        return [wanted]
-    return [inner for member in get_args(wanted) for inner in _members(member)]
-
-
-def _is_literal(annotation: Any) -> bool:
-    return get_origin(annotation) is Literal
-
-
 def _named(member: Any) -> str:
-    if _is_literal(member):
+    if get_origin(member) is Literal:
         return _choices(get_args(member))
+    if isinstance(member, type) and issubclass(member, Enum):
+        return _choices(tuple(member))
     return "null" if member is type(None) else getattr(member, "__name__", str(member))
 
 
-def _choices(arguments: tuple[Any, ...]) -> str:
-    return " or ".join(repr(choice) for choice in arguments)
+def _choices(choices: tuple[Any, ...]) -> str:
+    return " or ".join(repr(choice.value if isinstance(choice, Enum) else choice) for choice in choices)
 
 
 def _below(path: str, name: str) -> str:
