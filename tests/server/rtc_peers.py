@@ -1,4 +1,4 @@
-"""Both ends of a WebRTC connection in one process: our peer with a listener that keeps everything, and aiortc's client."""
+"""Both ends of a WebRTC connection in one process: our peer with a listener that keeps everything, aiortc's client."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import av
 import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -72,7 +73,7 @@ async def running_hub(options: PeerOptions | None = None) -> AsyncIterator[RtcHu
     hub = RtcHub(options or PeerOptions(ice=LOOPBACK))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hub.run)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         try:
             yield hub
         finally:
@@ -139,7 +140,7 @@ class Client:
             await asyncio.wait([self._reader])
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        self._reader = asyncio.ensure_future(self._read(track))
+        self._reader = asyncio.get_running_loop().create_task(self._read(track))
 
     async def _read(self, track: MediaStreamTrack) -> None:
         while True:
