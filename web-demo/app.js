@@ -5,11 +5,12 @@
 
 import { VoiceClient } from './client/voice-client.js';
 import { AccessKey } from './page/access-key.js';
+import { DeviceChoice } from './page/device-choice.js';
 import { byId } from './page/dom.js';
 import { LevelMeter } from './page/meter.js';
 import { Notices } from './page/notices.js';
 import { Preferences } from './page/preferences.js';
-import { showSession } from './page/session-panel.js';
+import { SessionPanel } from './page/session-panel.js';
 import { StatusLine } from './page/status.js';
 import { TalkButton } from './page/talk-button.js';
 import { Transcript } from './page/transcript.js';
@@ -25,11 +26,20 @@ const waterfall = new Waterfall();
 const meter = new LevelMeter();
 const talk = new TalkButton();
 const access = new AccessKey();
+const devices = new DeviceChoice();
+const session = new SessionPanel();
 const mute = byId('mute');
 const stop = byId('stop');
 const prompt = /** @type {HTMLInputElement} */ (byId('prompt'));
+/** What the user speaks into, while anything listens. */
+let microphone = '';
 
-export const client = new VoiceClient({ settings: preferences.settings, apiKey: access.key });
+export const client = new VoiceClient({
+  settings: preferences.settings,
+  apiKey: access.key,
+  transport: preferences.transport,
+  ...devices.chosen,
+});
 access.onkey = (/** @type {string} */ key) => (client.apiKey = key);
 
 // ------------------------------------------------------------------------------------------------------- the controls
@@ -88,10 +98,18 @@ function sendPrompt() {
 preferences.onchange = () => {
   talk.lift();
   client.update(preferences.settings);
+  client.prefer(preferences.transport);
   transcript.announces = preferences.announces;
   showControls();
 };
 transcript.announces = preferences.announces;
+
+devices.onmicrophone = (/** @type {string} */ id) => client.useMicrophone(id);
+devices.onspeaker = (/** @type {string} */ id) => client.useSpeaker(id);
+devices.onrefused = (/** @type {string} */ text) => {
+  notices.show({ key: 'device', kind: 'note', title: 'That did not work', text });
+};
+void client.devices().then((list) => devices.show(list));
 
 // ------------------------------------------------------------------------------------------------------ what is going on
 
@@ -145,14 +163,28 @@ client
   .on('link', ({ state, attempt }) => {
     if (state === 'reconnecting') status.show('reconnecting', `Attempt ${attempt} of ${ATTEMPTS}`);
     if (state === 'open') notices.dismiss('degraded:voice');
+    if (state === 'closed' || state === 'failed') status.carriedBy(null);
     showControls();
   })
+  .on('transport', ({ transport, reason }) => {
+    status.carriedBy(transport);
+    session.carriedBy(transport, reason);
+    notices.dismiss('transport');
+    if (preferences.transport !== 'webrtc' || transport === 'webrtc') return;
+    notices.show({ key: 'transport', kind: 'note', title: 'Over WebSocket', text: reason });
+  })
+  .on('microphone', ({ open, label }) => {
+    if (open && microphone !== '' && label !== microphone) status.remark(`Now listening through ${label}.`);
+    microphone = open ? label : '';
+    showControls();
+  })
+  .on('devices', (list) => devices.show(list))
   .on('level', ({ level }) => {
     meter.draw(level);
     if (client.activity !== 'speaking') talk.level = level;
   })
   .on('session.started', (started) => {
-    showSession(started);
+    session.started(started);
     showControls();
   })
   .on('session.resumed', ({ missed_events }) => {

@@ -65,12 +65,6 @@ async def speaks(call: StubCall, turn_id: str, phrases: tuple[str, ...], stages:
     return at_ms
 
 
-async def heard(call: StubCall, until_ms: int) -> None:
-    """Waits until the page has played this much of the turn."""
-    while (await call.expect("voice.played"))["audio_ms"] < until_ms:
-        pass
-
-
 async def completes(call: StubCall, turn_id: str, text: str, *, interrupted: bool = False, **usage: float) -> None:
     """The turn is over."""
     zero = {"in_tokens": 0, "out_tokens": 0, "tool_calls": 0, "audio_in_s": 0.0, "audio_out_s": 0.0}
@@ -87,19 +81,19 @@ async def conversation(call: StubCall) -> None:
     await call.send("tool.call", turn_id, arguments="{}", **tool)
     await call.send("tool.result", turn_id, output="16:10", error=False, **tool)
     length_ms = await speaks(call, turn_id, HIGH_WATER, STAGES_TYPED)
-    await heard(call, length_ms)
+    await call.heard(turn_id, length_ms)
     await completes(call, turn_id, HIGH_WATER[0], in_tokens=61, out_tokens=12, tool_calls=1, audio_out_s=1.2)
 
     await hears(call, 1, "How long does the moon take to go around us?")
     await call.send("turn.started", "t-1", text="How long does the moon take?", source="speech")
     length_ms = await speaks(call, "t-1", MOON, STAGES_SPOKEN)
-    await heard(call, length_ms)
+    await call.heard("t-1", length_ms)
     await completes(call, "t-1", " ".join(MOON), in_tokens=97, out_tokens=24, audio_in_s=1.8, audio_out_s=2.2)
 
     await hears(call, 2, "And why are there tides?")
     await call.send("turn.started", "t-2", text="And why are there tides?", source="speech")
     await speaks(call, "t-2", TIDES, STAGES_AGAIN)
-    await heard(call, 900)
+    await call.heard("t-2", 900)
     await call.send("voice.interrupted", "t-2", heard_ms=900, heard_text=TIDES[0], resumable=False)
     usage = {"in_tokens": 133, "out_tokens": 31, "audio_in_s": 1.1, "audio_out_s": 0.9}
     await completes(call, "t-2", TIDES[0], interrupted=True, **usage)

@@ -1,13 +1,15 @@
-"""A scripted stand-in for the server, for tests of the browser client: serves the page, plays one side of the socket.
+"""A scripted stand-in for the server, for tests of the browser client: serves the page, plays one side of a call.
 
 It owns no behaviour of its own: a test hands it a script that says what the server sends and when, and reads what the
 page sent. It speaks the vocabulary of ``docs/contracts`` and the same headers the real server sends with the page.
+Over WebRTC it answers only where a test asks for it (``rtc_stub.py``); without, the page finds the socket.
 """
 
 from __future__ import annotations
 
 import json
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ import anyio
 import numpy as np
 import numpy.typing as npt
 import uvicorn
+from anyio.abc import TaskGroup
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -45,11 +48,10 @@ def speechlike(ms: int, rate_hz: int = OUTPUT_HZ, pitch_hz: float = 180.0) -> Pc
     return np.asarray(0.3 * 32767 * buzz * syllables / 2, dtype=np.int16)
 
 
-class StubCall:
+class StubCall(ABC):
     """One connection: what the page said on it, and the means to answer."""
 
-    def __init__(self, websocket: WebSocket, stub: VoiceStub) -> None:
-        self._websocket = websocket
+    def __init__(self, stub: VoiceStub) -> None:
         self.stub = stub
         self._news = anyio.Condition()
         self._expected_from = 0
@@ -57,22 +59,14 @@ class StubCall:
         self.frames: list[bytes] = []
         self.closed = anyio.Event()
 
-    async def read(self) -> None:
-        """Takes in everything until the page hangs up."""
-        try:
-            while True:
-                incoming = await self._websocket.receive()
-                if incoming["type"] == "websocket.disconnect":
-                    break
-                if incoming.get("bytes") is not None:
-                    self.frames.append(incoming["bytes"])
-                else:
-                    self.messages.append(json.loads(incoming["text"]))
-                async with self._news:
-                    self._news.notify_all()
-        except (WebSocketDisconnect, RuntimeError):
-            pass
-        self.closed.set()
+    async def took(self, incoming: str | bytes | None) -> None:
+        """The page sent a message or 20 ms of sound; ``None``: it has gone."""
+        if incoming is None:
+            self.closed.set()
+        elif isinstance(incoming, bytes):
+            self.frames.append(incoming)
+        else:
+            self.messages.append(json.loads(incoming))
         async with self._news:
             self._news.notify_all()
 
@@ -99,7 +93,7 @@ class StubCall:
         return await self._until(look, f"send {kind}")
 
     async def expect_frames(self, count: int) -> None:
-        """Waits until this many more binary frames have come."""
+        """Waits until this many more frames of 20 ms have come."""
         wanted = len(self.frames) + count
         await self._until(lambda: True if len(self.frames) >= wanted else None, f"send {count} frames")
 
@@ -107,7 +101,55 @@ class StubCall:
         """Sends an event; counts it."""
         self.stub.event_id += 1
         message = {"type": kind, "event_id": self.stub.event_id, "request_id": request_id, "timestamp_ms": 0}
-        await self._websocket.send_text(json.dumps(message | fields))
+        await self.send_text(json.dumps(message | fields))
+
+    @abstractmethod
+    async def send_text(self, text: str) -> None:
+        """Sends a message as it is."""
+
+    @abstractmethod
+    async def send_audio(self, turn_id: str, pcm: Pcm, start_ms: int = 0) -> None:
+        """Sends the agent's voice (at ``OUTPUT_HZ``), all at once where the transport buffers it."""
+
+    @abstractmethod
+    async def heard(self, turn_id: str, ms: int) -> None:
+        """Waits until this much of the turn's voice has been played."""
+
+    @abstractmethod
+    async def start(self, **fields: Any) -> Message:
+        """Answers ``voice.start``."""
+
+    async def _started(self, audio: Message, fields: Message) -> Message:
+        asked = await self.expect("voice.start")
+        defaults: Message = {
+            "session_id": "s-1",
+            "agent_id": "guide",
+            "capabilities": {"vad": "silero", "stt": "whisper-tiny.en", "llm": "smollm2-135m", "tts": "piper-joe"},
+        }
+        await self.send("session.started", **(defaults | audio | fields))
+        return asked
+
+    @abstractmethod
+    async def drop(self, code: int = 1011) -> None:
+        """Ends the connection: as a failing server would, unless ``code`` says otherwise."""
+
+
+class SocketCall(StubCall):
+    """A connection over the voice socket."""
+
+    def __init__(self, websocket: WebSocket, stub: VoiceStub) -> None:
+        super().__init__(stub)
+        self._websocket = websocket
+
+    async def read(self) -> None:
+        """Takes in everything until the page hangs up."""
+        with suppress(WebSocketDisconnect, RuntimeError):
+            while (incoming := await self._websocket.receive())["type"] != "websocket.disconnect":
+                await self.took(incoming["text"] if incoming.get("bytes") is None else incoming["bytes"])
+        await self.took(None)
+
+    async def send_text(self, text: str) -> None:
+        await self._websocket.send_text(text)
 
     async def send_audio(self, turn_id: str, pcm: Pcm, start_ms: int = 0) -> None:
         """Sends a header and then binary frames of 40 ms; each frame counts as an event."""
@@ -117,22 +159,19 @@ class StubCall:
             self.stub.event_id += 1
             await self._websocket.send_bytes(pcm[at : at + step].tobytes())
 
+    async def heard(self, turn_id: str, ms: int) -> None:
+        while (played := await self.expect("voice.played"))["audio_ms"] < ms or played["request_id"] != turn_id:
+            pass
+
     async def start(self, **fields: Any) -> Message:
-        """Answers ``voice.start``."""
-        asked = await self.expect("voice.start")
-        defaults: Message = {
-            "session_id": "s-1",
-            "agent_id": "guide",
-            "capabilities": {"vad": "silero", "stt": "whisper-tiny.en", "llm": "smollm2-135m", "tts": "piper-joe"},
+        formats: Message = {
             "input": {"codec": "pcm16", "sample_rate": 16_000},
             "output": {"codec": "pcm16", "sample_rate": OUTPUT_HZ},
             "binary": True,
         }
-        await self.send("session.started", **(defaults | fields))
-        return asked
+        return await self._started(formats, fields)
 
     async def drop(self, code: int = 1011) -> None:
-        """Ends the connection: as a failing server would, unless ``code`` says otherwise."""
         await self._websocket.close(code)
         await self.closed.wait()
 
@@ -142,7 +181,7 @@ Script = Callable[[StubCall], Awaitable[None]]
 
 @dataclass
 class VoiceStub:
-    """The server as a whole. ``script`` runs for each connection; ``refuses`` turns upgrades away."""
+    """The server as a whole. ``script`` runs for each connection; ``refuses`` turns sockets away."""
 
     script: Script
     refuses: bool = False
@@ -160,7 +199,7 @@ class VoiceStub:
             await websocket.close()
             return
         await websocket.accept()
-        call = StubCall(websocket, self)
+        call = SocketCall(websocket, self)
         self.calls.append(call)
         try:
             async with anyio.create_task_group() as group:
@@ -173,6 +212,7 @@ class VoiceStub:
             self.failures.extend(group_error.exceptions)
             with suppress(WebSocketDisconnect):
                 await websocket.close(1011)
+
 
     async def chat(self, request: Request) -> Response:
         question = await request.json()
@@ -203,21 +243,28 @@ class VoiceStub:
         if self.failures:
             raise self.failures[0]
 
+    def rtc_routes(self, tasks: TaskGroup) -> list[Route]:
+        """None: the stand-in speaks over the socket alone."""
+        return []
+
     @asynccontextmanager
     async def _listen(self, listener: socket.socket) -> AsyncGenerator[None]:
         self.url = f"http://localhost:{listener.getsockname()[1]}/"
-        app = Starlette(
-            routes=[
+        async with anyio.create_task_group() as group:
+            routes = [
                 WebSocketRoute("/v1/voice/ws", self.voice),
                 Route("/v1/chat/stream", self.chat, methods=["POST"]),
+                *self.rtc_routes(group),
                 Mount("/", _Page(directory=WEB_DEMO, html=True)),
             ]
-        )
-        config = uvicorn.Config(
-            app, log_level="warning", ws="websockets-sansio", lifespan="off", timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(config)
-        async with anyio.create_task_group() as group:
+            config = uvicorn.Config(
+                Starlette(routes=routes),
+                log_level="warning",
+                ws="websockets-sansio",
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
+            server = uvicorn.Server(config)
             group.start_soon(server.serve, [listener])
             try:
                 yield

@@ -1,6 +1,6 @@
 /**
- * The agent's voice, turn by turn: which turn the next audio belongs to, what is played of it, what was silenced, and
- * what must be reported as heard. Knows nothing of connections. Driven by `voice-client.js`.
+ * The agent's voice where it comes in frames, turn by turn: which turn the next audio belongs to, what is played of it,
+ * what was silenced, and what must be reported as heard. Knows nothing of connections. Driven by `agent-voice.js`.
  *
  * @typedef {import('./types.js').ServerMessage} ServerMessage
  * @typedef {import('./types.js').Playback} Playback
@@ -35,6 +35,11 @@ export class ReplyPlayer {
   /** @param {number} rateHz */
   open(rateHz) {
     return this.#speaker.open(rateHz);
+  }
+
+  /** @param {string} deviceId */
+  useSpeaker(deviceId) {
+    return this.#speaker.useDevice(deviceId);
   }
 
   close() {

@@ -1,7 +1,7 @@
 /**
- * A session's connection: begins it, and when the socket drops, takes it up again where it was. Owns the session id,
- * the last event seen, the waits between attempts, and what is kept back meanwhile. Knows nothing of audio devices.
- * Driven by `voice-client.js`.
+ * A session's connection: begins it, and when the transport drops, takes it up again where it was, over the same kind or
+ * the next best. Owns the session id, the last event seen, the waits between attempts, and what is kept back meanwhile.
+ * Knows nothing of audio devices. Driven by `voice-client.js`.
  *
  * closed -> connecting -> open -> reconnecting -> open | failed. After as many failed attempts in a row as there are
  * waits, or at once when the server says that trying again is useless, the link is `failed`: text only.
@@ -10,12 +10,14 @@
  * @typedef {import('./types.js').ClientMessage} ClientMessage
  * @typedef {import('./types.js').ServerMessage} ServerMessage
  * @typedef {import('./types.js').LinkState} LinkState
+ * @typedef {import('./types.js').TransportKind} TransportKind
  */
 
-const GREETING_LIMIT_MS = 5000;
+/** To connect, and again to answer the greeting. */
+const ANSWER_LIMIT_MS = 5000;
 const KEPT_MESSAGES = 32;
-/** Three seconds of speech survive an outage; older frames make room. */
-const KEPT_FRAMES = 150;
+/** Five seconds of speech survive an outage (and WebRTC that does not connect); older frames make room. */
+const KEPT_FRAMES = 250;
 const NORMAL_CLOSE = 1000;
 
 /** The server refused, and trying again may or may not help. */
@@ -29,11 +31,15 @@ class Refused extends Error {
 }
 
 export class SessionLink {
-  #makeTransport;
+  #transports;
   #startMessage;
   #retryDelaysMs;
   /** @type {Transport | null} */
   #transport = null;
+  /** @type {MediaStreamTrack | null} */
+  #track = null;
+  /** The transport is being mended, and is still the one in use. */
+  #stalled = false;
   /** @type {LinkState} */
   #state = 'closed';
   /** @type {string | null} */
@@ -51,6 +57,8 @@ export class SessionLink {
   onmessage = () => {};
   /** @type {(samples: ArrayBuffer) => void} */
   onaudio = () => {};
+  /** The session is carried by this one from now on. @type {(transport: Transport) => void} */
+  oncarrier = () => {};
   /** `reason` is a sentence for people, where there is one. @type {(state: LinkState, attempt: number, reason: string) => void} */
   onstate = () => {};
   /** Messages that will not be sent any more, because the link failed. @type {(messages: ClientMessage[]) => void} */
@@ -58,18 +66,29 @@ export class SessionLink {
 
   /**
    * @param {object} options
-   * @param {() => Transport} options.makeTransport
-   * @param {() => ClientMessage} options.startMessage the `voice.start` that begins a session
+   * @param {import('./transport-choice.js').TransportChoice} options.transports
+   * @param {(kind: TransportKind) => ClientMessage} options.startMessage the `voice.start` that begins a session
    * @param {readonly number[]} options.retryDelaysMs
    */
-  constructor({ makeTransport, startMessage, retryDelaysMs }) {
-    this.#makeTransport = makeTransport;
+  constructor({ transports, startMessage, retryDelaysMs }) {
+    this.#transports = transports;
     this.#startMessage = startMessage;
     this.#retryDelaysMs = retryDelaysMs;
   }
 
   get state() {
     return this.#state;
+  }
+
+  /** What carries the session; `null` where nothing does. */
+  get carrier() {
+    return this.#state === 'open' ? this.#transport : null;
+  }
+
+  /** The microphone's track, for transports that carry one. @param {MediaStreamTrack | null} track */
+  set track(track) {
+    this.#track = track;
+    this.#transport?.carry(track);
   }
 
   /**
@@ -81,6 +100,14 @@ export class SessionLink {
     if (this.#state === 'connecting' || this.#state === 'reconnecting') return false;
     this.#setState('connecting', 1);
     return this.#tryUntilOpen(true);
+  }
+
+  /** Takes the session to the transport that is now the first choice. */
+  move() {
+    if (this.#state !== 'open') return;
+    this.#transport?.detach();
+    this.#setState('reconnecting', 1);
+    void this.#tryUntilOpen(true);
   }
 
   /** Ends the session and forgets it. */
@@ -127,6 +154,7 @@ export class SessionLink {
    */
   #end(state, reason = '') {
     this.#generation += 1;
+    this.#stalled = false;
     this.#transport?.close();
     this.#transport = null;
     this.#greeted?.(new Error('The link was closed.'));
@@ -177,8 +205,25 @@ export class SessionLink {
   }
 
   async #attempt() {
-    this.#transport?.close();
-    const transport = this.#makeTransport();
+    const generation = this.#generation;
+    const kinds = this.#transports.order;
+    for (const kind of kinds) {
+      try {
+        await this.#greet(kind);
+        this.#transports.succeeded(kind);
+        break;
+      } catch (error) {
+        if (generation !== this.#generation || error instanceof Refused || kind === kinds.at(-1)) throw error;
+        this.#transports.failed(kind, error);
+      }
+    }
+    this.#opened();
+  }
+
+  /** @param {TransportKind} kind */
+  async #greet(kind) {
+    this.#transport?.detach();
+    const transport = this.#transports.make(kind);
     this.#transport = transport;
     transport.onmessage = (message) => this.#receive(message);
     transport.onaudio = (samples) => {
@@ -186,28 +231,46 @@ export class SessionLink {
       this.onaudio(samples);
     };
     transport.onclose = (code, reason) => this.#lost(code, reason);
+    transport.onstall = (stalled) => this.#stall(stalled);
+    transport.carry(this.#track);
     let timer = 0;
     try {
       await new Promise((resolve, reject) => {
-        timer = setTimeout(() => reject(new Error('The server did not answer in time.')), GREETING_LIMIT_MS);
+        const limit = () => {
+          clearTimeout(timer);
+          timer = setTimeout(() => reject(new Error('The server did not answer in time.')), ANSWER_LIMIT_MS);
+        };
         this.#greeted = (refusal) => (refusal === undefined ? resolve(undefined) : reject(refusal));
-        transport.open().then(() => transport.send(this.#greeting()), reject);
+        limit();
+        transport.open().then(() => {
+          limit();
+          transport.send(this.#greeting(kind));
+        }, reject);
       });
     } catch (error) {
-      transport.close();
+      // A session that was begun before may have been taken up by this transport already: it must survive.
+      if (this.#sessionId !== null && !(error instanceof Refused)) transport.detach();
+      else transport.close();
       throw error;
     } finally {
       clearTimeout(timer);
       this.#greeted = null;
     }
-    this.#setState('open');
-    for (const frame of this.#keptFrames.splice(0)) transport.sendAudio(frame);
-    for (const message of this.#keptMessages.splice(0)) transport.send(message);
   }
 
-  /** @returns {ClientMessage} */
-  #greeting() {
-    if (this.#sessionId === null) return this.#startMessage();
+  #opened() {
+    this.#stalled = false;
+    this.#setState('open');
+    for (const frame of this.#keptFrames.splice(0)) this.#transport?.sendAudio(frame);
+    for (const message of this.#keptMessages.splice(0)) this.#transport?.send(message);
+  }
+
+  /**
+   * @param {TransportKind} kind
+   * @returns {ClientMessage}
+   */
+  #greeting(kind) {
+    if (this.#sessionId === null) return this.#startMessage(kind);
     return { type: 'session.resume', session_id: this.#sessionId, last_event_id: this.#lastEventId };
   }
 
@@ -222,7 +285,10 @@ export class SessionLink {
       this.#greeted(new Refused(message));
       return; // the reason is told with the state `failed`, unless the next attempt mends it
     }
-    if (greets) this.#greeted?.();
+    if (greets) {
+      this.#greeted?.();
+      if (this.#transport !== null) this.oncarrier(this.#transport);
+    }
     this.onmessage(message);
   }
 
@@ -235,9 +301,21 @@ export class SessionLink {
       this.#greeted(new Error(reason || `The connection was closed (${code}).`));
     } else if (this.#state === 'open' && code === NORMAL_CLOSE) {
       this.#end('closed', reason);
-    } else if (this.#state === 'open') {
+    } else if (this.#state === 'open' || this.#stalled) {
+      const waited = this.#stalled;
+      this.#stalled = false;
       this.#setState('reconnecting', 1);
-      void this.#tryUntilOpen(false);
+      void this.#tryUntilOpen(waited);
+    }
+  }
+
+  /** @param {boolean} stalled */
+  #stall(stalled) {
+    if (stalled && this.#state === 'open') {
+      this.#stalled = true;
+      this.#setState('reconnecting', 1);
+    } else if (!stalled && this.#stalled) {
+      this.#opened();
     }
   }
 }

@@ -9,9 +9,18 @@
 
 /** Two seconds of 16 kHz audio: older than that, it would only make the agent late. */
 const AUDIO_BACKLOG_BYTES = 64_000;
+/** Ends the session. */
+const NORMAL_CLOSE = 1000;
+/** One of an application's own codes: any but 1000 leaves the session to be resumed. */
+const DETACHED = 3000;
 
 /** @implements {Transport} */
 export class SocketTransport {
+  kind = /** @type {const} */ ('websocket');
+  /** Messages and audio come in the order they were sent. */
+  audioLagMs = 0;
+  /** The voice comes as frames. */
+  voice = null;
   #url;
   #apiKey;
   /** @type {WebSocket | null} */
@@ -22,6 +31,8 @@ export class SocketTransport {
   onaudio = () => {};
   /** @type {(code: number, reason: string) => void} */
   onclose = () => {};
+  /** Never called: a socket is open or closed. @type {(stalled: boolean) => void} */
+  onstall = () => {};
   /** Frames given up because the network did not take them. */
   droppedFrames = 0;
 
@@ -52,20 +63,33 @@ export class SocketTransport {
 
   /** @param {ClientMessage} message */
   send(message) {
-    this.#socket?.send(JSON.stringify({ ...message, timestamp_ms: Date.now() }));
+    if (this.#socket?.readyState !== WebSocket.OPEN) return; // closing: `onclose` follows
+    this.#socket.send(JSON.stringify({ ...message, timestamp_ms: Date.now() }));
   }
 
   /** @param {ArrayBuffer} frame */
   sendAudio(frame) {
-    if (this.#socket === null) return;
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
     if (this.#socket.bufferedAmount > AUDIO_BACKLOG_BYTES) this.droppedFrames += 1;
     else this.#socket.send(frame);
   }
 
+  /** Audio is sent in frames. */
+  carry() {}
+
   close() {
+    this.#leave(NORMAL_CLOSE);
+  }
+
+  detach() {
+    this.#leave(DETACHED);
+  }
+
+  /** @param {number} code */
+  #leave(code) {
     if (this.#socket === null) return;
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket.close(1000);
+    this.#socket.close(code);
     this.#socket = null;
   }
 

@@ -1,6 +1,6 @@
 /**
  * The loudspeaker: plays the agent's audio without gaps, stops within milliseconds, and knows what has been heard.
- * Driven by `voice-client.js`.
+ * Driven by `reply-player.js`.
  */
 
 import { meterLevel, rootMeanSquare } from './pcm.js';
@@ -16,6 +16,9 @@ export class Speaker {
   #analyser = null;
   #waveform = new Float32Array(0);
   #rateHz = 0;
+  #deviceId = '';
+  /** Where a context cannot choose its loudspeaker (Firefox), an element plays what it makes. */
+  #element = new Audio();
   /** Audio that came while the worklet was loading. @type {{ message: object, transfer: ArrayBuffer[] }[]} */
   #early = [];
 
@@ -47,8 +50,19 @@ export class Speaker {
     this.#waveform = new Float32Array(this.#analyser.fftSize);
     node.connect(this.#analyser).connect(context.destination);
     this.#node = node;
+    if (this.#deviceId !== '') await this.#route(context, this.#analyser);
     for (const { message, transfer } of this.#early.splice(0)) node.port.postMessage(message, transfer);
     await context.resume();
+  }
+
+  /**
+   * Rejects where the browser does not let the page use it.
+   * @param {string} deviceId empty for the browser's own choice
+   */
+  async useDevice(deviceId) {
+    if (deviceId === this.#deviceId) return;
+    this.#deviceId = deviceId;
+    if (this.#context !== null && this.#analyser !== null) await this.#route(this.#context, this.#analyser);
   }
 
   /**
@@ -83,8 +97,26 @@ export class Speaker {
     this.#early = [];
     this.#node?.disconnect();
     this.#node = this.#analyser = null;
+    this.#element.srcObject = null;
     void this.#context?.close();
     this.#context = null;
+  }
+
+  /**
+   * @param {AudioContext & { setSinkId?: (deviceId: string) => Promise<void> }} context
+   * @param {AnalyserNode} output
+   */
+  async #route(context, output) {
+    if (context.setSinkId !== undefined) {
+      await context.setSinkId(this.#deviceId);
+    } else if ('setSinkId' in this.#element) {
+      const destination = context.createMediaStreamDestination();
+      output.disconnect();
+      output.connect(destination);
+      this.#element.srcObject = destination.stream;
+      await this.#element.setSinkId(this.#deviceId);
+      await this.#element.play();
+    }
   }
 
   /**

@@ -6,6 +6,8 @@
  * @typedef {import('./types.js').ServerMessage} ServerMessage
  */
 
+import { refusal } from './refusal.js';
+
 const ANSWER_LIMIT_MS = 60_000;
 const KEPT_ENTRIES = 40;
 
@@ -110,13 +112,4 @@ export function parseEvent(block) {
   }
   if (data.length === 0 || data[0] === '[DONE]') return null;
   return { type, ...JSON.parse(data.join('\n')) };
-}
-
-/** @param {Response} response */
-async function refusal(response) {
-  try {
-    return (await response.json()).error.message;
-  } catch {
-    return `The server answered with status ${response.status}.`;
-  }
 }

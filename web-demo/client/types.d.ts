@@ -47,7 +47,7 @@ export interface SessionSettings extends SessionUpdate {
 // ----------------------------------------------------------------------------------------------------- client -> server
 
 export type ClientMessage =
-  | ({ type: 'voice.start'; codec: 'pcm16'; sample_rate: number; binary: true } & SessionSettings)
+  | ({ type: 'voice.start'; codec?: 'pcm16'; sample_rate?: number; binary?: true } & SessionSettings)
   | { type: 'session.resume'; session_id: string; last_event_id: number }
   | ({ type: 'voice.update' } & SessionUpdate)
   | { type: 'voice.commit' }
@@ -253,6 +253,22 @@ export type ServerMessage =
 
 // ------------------------------------------------------------------------------------------------------ client -> page
 
+/** What may carry a session. */
+export type TransportKind = 'webrtc' | 'websocket';
+
+/** `auto`: WebRTC where it can be had, else the WebSocket. `webrtc` falls back too, rather than to be silent. */
+export type TransportPreference = 'auto' | TransportKind;
+
+export interface Device {
+  id: string;
+  label: string;
+}
+
+export interface DeviceList {
+  microphones: Device[];
+  speakers: Device[];
+}
+
 /** Where the connection stands. `failed`: three attempts failed, text only. */
 export type LinkState = 'closed' | 'connecting' | 'open' | 'reconnecting' | 'failed';
 
@@ -286,6 +302,12 @@ export type VoiceClientEvents = { [M in Exclude<ServerMessage, Degraded | Failur
   error: Failure;
   activity: { activity: Activity };
   link: { state: LinkState; attempt: number };
+  /** What carries the session from now on; and why it is not WebRTC, in a sentence, where that was tried. */
+  transport: { transport: TransportKind; reason: string };
+  /** The microphone was opened, closed, or is another one now. */
+  microphone: { open: boolean; label: string };
+  /** The devices there are: when they change, and once they have names. */
+  devices: DeviceList;
   /** How far the agent's voice has been heard: every 50 ms, and when it ends. */
   playback: Playback;
   /** The microphone's level, 0 to 1 on a decibel scale, every 20 ms while it is open. */
@@ -295,6 +317,10 @@ export type VoiceClientEvents = { [M in Exclude<ServerMessage, Degraded | Failur
 export interface VoiceClientOptions {
   /** The voice socket. Default: `/v1/voice/ws` of the page's origin. */
   url?: string | URL;
+  /** Where WebRTC is agreed on. Default: `webrtc` beside the voice socket, such as `/v1/voice/webrtc`. */
+  rtcUrl?: string | URL;
+  /** Default: `auto`. `client.prefer(…)` changes it, also while a session runs. */
+  transport?: TransportPreference;
   /** Where text goes when the socket cannot be had. Default: `/v1/chat/stream` of the page's origin. */
   chatUrl?: string | URL;
   /** The key to a server that asks for one. `client.apiKey = …` changes it for the next connection. */
@@ -302,20 +328,34 @@ export interface VoiceClientOptions {
   settings?: SessionSettings;
   /** The microphone to use, as `navigator.mediaDevices.enumerateDevices()` names it. */
   deviceId?: string;
+  /** The loudspeaker to use, named in the same way. Browsers that cannot choose one use their own. */
+  speakerId?: string;
   /** Waits before the attempts to connect again. As many attempts as waits, then text only. */
   retryDelaysMs?: readonly number[];
 }
 
 /** What carries messages and audio. One per connection; a new one is made for each attempt. */
 export interface Transport {
+  readonly kind: TransportKind;
+  /** The agent's voice as a track; `null` where it comes in frames (`onaudio`). Known once `open` has resolved. */
+  readonly voice: MediaStream | null;
+  /** How much later than a message speech arrives that was sent at the same time. */
+  readonly audioLagMs: number;
   onmessage: (message: ServerMessage) => void;
   onaudio: (samples: ArrayBuffer) => void;
-  /** Called once, unless `close` was called first. */
+  /** The way is blocked and being mended, or free again. */
+  onstall: (stalled: boolean) => void;
+  /** Called once, unless `close` or `detach` was called first. */
   onclose: (code: number, reason: string) => void;
   /** Resolves when messages can be sent; rejects when the connection fails. */
   open(): Promise<void>;
   send(message: ClientMessage): void;
   /** The next frame of the user's audio. Never blocks; drops the frame when the network cannot keep up. */
   sendAudio(frame: ArrayBuffer): void;
+  /** The user's audio as a track, for transports that carry one; `null` for none. */
+  carry(track: MediaStreamTrack | null): void;
+  /** Ends the session. */
   close(): void;
+  /** Leaves the session to be resumed. */
+  detach(): void;
 }

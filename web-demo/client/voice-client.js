@@ -1,82 +1,66 @@
 /**
- * A voice conversation for any page: connects, sends the microphone, plays the agent, keeps the session through drops,
- * and falls back to text. Owns the link, the microphone and the loudspeaker; knows nothing of the page. Whoever embeds
- * it calls the methods and listens to the events of `VoiceClientEvents` (types.d.ts).
+ * A voice conversation for any page: connects by WebRTC or WebSocket, sends the microphone, plays the agent, keeps the
+ * session through drops, and falls back to text. Owns the link, the devices and the agent's voice, and binds them
+ * together; knows nothing of the page. Whoever embeds it calls the methods and listens to the events of
+ * `VoiceClientEvents` (types.d.ts).
  *
  * @typedef {import('./types.js').ServerMessage} ServerMessage
- * @typedef {import('./types.js').ClientMessage} ClientMessage
  * @typedef {import('./types.js').LinkState} LinkState
+ * @typedef {import('./types.js').Transport} Transport
  * @typedef {import('./types.js').SessionUpdate} SessionUpdate
  * @typedef {import('./types.js').VoiceClientEvents} VoiceClientEvents
  */
 
-import { activityOf, AT_REST } from './activity.js';
-import { CAPTURE_HZ, Microphone } from './microphone.js';
-import { ReplyPlayer } from './reply-player.js';
+import { AgentVoice } from './agent-voice.js';
+import { Conversation } from './conversation.js';
+import { Devices } from './devices.js';
+import { Microphone } from './microphone.js';
 import { SessionLink } from './session-link.js';
-import { SocketTransport } from './socket-transport.js';
+import { SessionSettings } from './session-settings.js';
 import { WrittenChat } from './text-chat.js';
+import { transportsFor } from './transports.js';
 
-const PLAYBACK_HZ = 24_000;
-/** Speech that stopped and became no turn within this time was none. */
-const SETTLING_MS = 2000;
 /** The last syllable is still on its way through the machine when the button is let go. */
 const RELEASE_TAIL_MS = 80;
 const RETRY_DELAYS_MS = [300, 1000, 2500];
 
 export class VoiceClient extends EventTarget {
   #settings;
-  #deviceId;
+  #devices;
+  #transports;
   #link;
-  #microphone = new Microphone();
-  #player = new ReplyPlayer();
-  #facts = { ...AT_REST };
-  #activity = activityOf(AT_REST);
-  #turnId = '';
-  #question = '';
-  #settleTimer = 0;
-  /** The user's turn was ended by hand; whether it held any words is not known yet. */
-  #awaitsTurn = false;
-  #releaseTimer = 0;
-  #transmitting;
   #writing;
+  #conversation = new Conversation();
+  #microphone = new Microphone();
+  #voice = new AgentVoice();
+  /** What carries the session. @type {Transport | null} */
+  #carrier = null;
+  #releaseTimer = 0;
+  /** Another transport is wanted as soon as nobody speaks. */
+  #moves = false;
 
   /** @param {import('./types.js').VoiceClientOptions} options */
-  constructor({ url, chatUrl, apiKey = '', settings = {}, deviceId, retryDelaysMs = RETRY_DELAYS_MS } = {}) {
+  constructor(options = {}) {
     super();
-    const socketUrl = new URL(url ?? '/v1/voice/ws', location.href);
-    socketUrl.protocol = socketUrl.protocol.replace('http', 'ws');
-    this.#writing = new WrittenChat(new URL(chatUrl ?? '/v1/chat/stream', location.href), settings.agent_id);
+    const { apiKey = '', settings = {}, retryDelaysMs = RETRY_DELAYS_MS } = options;
+    this.#writing = new WrittenChat(new URL(options.chatUrl ?? '/v1/chat/stream', location.href), settings.agent_id);
     this.#writing.apiKey = apiKey;
-    this.#settings = settings;
-    this.#transmitting = !this.#isPushToTalk();
-    this.#deviceId = deviceId;
+    this.#settings = new SessionSettings(settings);
+    this.#devices = new Devices(this.#microphone, this.#voice, options);
+    this.#transports = transportsFor(options, () => this.#writing.apiKey);
     this.#link = new SessionLink({
-      makeTransport: () => new SocketTransport(socketUrl, this.#writing.apiKey),
-      startMessage: () => this.#startMessage(),
+      transports: this.#transports,
+      startMessage: (kind) => this.#settings.start(kind),
       retryDelaysMs,
     });
-    this.#link.onmessage = (message) => this.#receive(message);
-    this.#link.onaudio = (samples) => this.#player.takeAudio(samples);
-    this.#link.onstate = (state, attempt, reason) => this.#linkChanged(state, attempt, reason);
-    this.#link.onunsent = (messages) => messages.forEach((message) => this.#sendUnsent(message));
-    this.#microphone.onframe = (frame, level) => this.#hear(frame, level);
-    this.#microphone.onended = () => this.#withoutMicrophone('The microphone was disconnected.');
-    this.#player.onplayback = (playback) => {
-      // One change, not two: "thinking" must not flash up between an answer's end and listening again.
-      this.#update({ agentSpeaking: playback.state === 'playing', ...(playback.state === 'drained' && { answering: false }) });
-      this.#emit('playback', playback);
-    };
-    this.#player.onplayed = (turnId, heardMs) => {
-      if (this.#link.state !== 'open') return; // it would be old news by the time the link is back
-      this.#link.send({ type: 'voice.played', request_id: turnId, audio_ms: heardMs });
-    };
-    this.#update({ pushToTalk: this.#isPushToTalk() });
+    this.#bind();
+    this.#microphone.transmitting = !this.#settings.pushToTalk;
+    this.#conversation.update({ pushToTalk: this.#settings.pushToTalk });
   }
 
   /** What is going on, in one word. */
   get activity() {
-    return this.#activity;
+    return this.#conversation.activity;
   }
 
   /** Whether the microphone is part of the conversation. */
@@ -105,7 +89,12 @@ export class VoiceClient extends EventTarget {
 
   /** How loud the agent is right now, 0 to 1 on a decibel scale. */
   get outputLevel() {
-    return this.#player.level;
+    return this.#voice.level;
+  }
+
+  /** What carries the session, or carried it last; `null` before there was one. */
+  get transport() {
+    return this.#carrier?.kind ?? null;
   }
 
   /**
@@ -124,7 +113,7 @@ export class VoiceClient extends EventTarget {
    * @returns {Promise<boolean>} false when only text is left
    */
   async connect() {
-    void this.#openSpeaker(PLAYBACK_HZ);
+    if (this.#link.carrier === null) void this.#sounding(this.#voice.open(this.#transports.order));
     return this.#link.open();
   }
 
@@ -141,7 +130,7 @@ export class VoiceClient extends EventTarget {
   /** Closes the microphone; the session goes on in writing. */
   stopTalking() {
     this.#microphone.close();
-    this.#update({ microphone: false, userSpeaking: false });
+    this.#conversation.update({ microphone: false, userSpeaking: false });
   }
 
   /**
@@ -149,12 +138,12 @@ export class VoiceClient extends EventTarget {
    * @param {boolean} held
    */
   pushToTalk(held) {
-    if (held === this.#transmitting || !this.#isPushToTalk()) return;
+    if (held === this.#microphone.transmitting || !this.#settings.pushToTalk) return;
     clearTimeout(this.#releaseTimer);
     if (held) {
-      this.#transmitting = true;
-      if (this.#facts.agentSpeaking || this.#facts.answering) this.cancel();
-      this.#update({ userSpeaking: true });
+      this.#microphone.transmitting = true;
+      if (this.#conversation.agentIsBusy) this.cancel();
+      this.#conversation.update({ userSpeaking: true });
     } else {
       this.#releaseTimer = setTimeout(() => this.#release(), RELEASE_TAIL_MS);
     }
@@ -163,15 +152,13 @@ export class VoiceClient extends EventTarget {
   /** Ends the user's turn now, where the agent would have waited longer. */
   endTurn() {
     this.#link.send({ type: 'voice.commit' });
-    this.#awaitsTurn = true;
-    this.#update({ userSpeaking: false, answering: true });
-    this.#settle();
+    this.#conversation.userEndedTurn();
   }
 
   /** @param {boolean} muted */
   mute(muted) {
     this.#microphone.muted = muted;
-    this.#update({ muted });
+    this.#conversation.update({ muted });
   }
 
   /**
@@ -182,21 +169,20 @@ export class VoiceClient extends EventTarget {
   sendText(prompt) {
     const requestId = newId();
     if (this.#link.state === 'closed') void this.connect();
-    this.#player.silence(this.#turnId);
+    this.#voice.silence(this.#conversation.turnId);
     if (this.#link.state === 'failed') void this.#askInWriting(prompt, requestId);
     else this.#link.send({ type: 'chat.start', request_id: requestId, prompt });
-    this.#update({ answering: true });
+    this.#conversation.update({ answering: true });
     return requestId;
   }
 
   /** Stops the agent: silence at once, and the server is told. */
   cancel() {
+    const { turnId, agentIsBusy } = this.#conversation;
     this.#writing.stop();
-    this.#player.silence(this.#turnId);
-    if (this.#facts.answering || this.#facts.agentSpeaking) {
-      this.#link.send({ type: 'voice.cancel', ...(this.#turnId && { request_id: this.#turnId }) });
-    }
-    this.#update({ answering: false, held: false });
+    this.#voice.silence(turnId);
+    if (agentIsBusy) this.#link.send({ type: 'voice.cancel', ...(turnId && { request_id: turnId }) });
+    this.#conversation.update({ answering: false, held: false });
   }
 
   /**
@@ -204,41 +190,92 @@ export class VoiceClient extends EventTarget {
    * @param {SessionUpdate} changes
    */
   update(changes) {
-    const { turn_detection, output, accessibility } = this.#settings;
-    this.#settings = {
-      ...this.#settings,
-      turn_detection: { ...turn_detection, ...changes.turn_detection },
-      output: { ...output, ...changes.output },
-      accessibility: { ...accessibility, ...changes.accessibility },
-    };
+    this.#settings.merge(changes);
     if (this.#link.state !== 'closed') this.#link.send({ type: 'voice.update', ...changes });
-    this.#transmitting = !this.#isPushToTalk();
-    this.#update({ pushToTalk: this.#isPushToTalk(), userSpeaking: false });
+    this.#microphone.transmitting = !this.#settings.pushToTalk;
+    this.#conversation.update({ pushToTalk: this.#settings.pushToTalk, userSpeaking: false });
   }
 
   /** Ends the conversation and lets microphone and loudspeaker go. */
   close() {
     this.#writing.stop();
     this.#link.close();
-    this.#player.close();
+    this.#voice.close();
+  }
+
+  // ------------------------------------------------------------------------------------------ transports and devices
+
+  /**
+   * Which transport to use. A session that runs moves over as soon as nobody speaks.
+   * @param {import('./types.js').TransportPreference} transport
+   */
+  prefer(transport) {
+    if (transport === this.#transports.preference) return;
+    this.#transports.preference = transport;
+    this.#moves = true;
+    this.#moveIfQuiet();
+  }
+
+  /** The microphones and loudspeakers there are; `devices` tells when that changes. */
+  devices() {
+    return this.#devices.list();
+  }
+
+  /**
+   * The microphone to use from now on, without ending anything.
+   * @param {string} deviceId empty for the browser's own choice
+   * @returns {Promise<boolean>} false where it could not be opened: the one before stays
+   */
+  useMicrophone(deviceId) {
+    return this.#devices.useMicrophone(deviceId);
+  }
+
+  /**
+   * The loudspeaker to use from now on.
+   * @param {string} deviceId empty for the browser's own choice
+   * @returns {Promise<boolean>} false where the browser does not let the page use it
+   */
+  useSpeaker(deviceId) {
+    return this.#devices.useSpeaker(deviceId);
+  }
+
+  #moveIfQuiet() {
+    if (!this.#moves || !this.#conversation.isQuiet || this.#link.state !== 'open') return;
+    this.#moves = false;
+    if (this.transport !== this.#transports.order[0]) this.#link.move();
   }
 
   // ------------------------------------------------------------------------------------------------------- outwards
 
-  /** @returns {ClientMessage} */
-  #startMessage() {
-    return {
-      type: 'voice.start',
-      ...this.#settings,
-      output: { ...this.#settings.output, ...{ codec: 'pcm16', sample_rate: PLAYBACK_HZ } },
-      codec: 'pcm16',
-      sample_rate: CAPTURE_HZ,
-      binary: true,
+  #bind() {
+    this.#link.onmessage = (message) => this.#receive(message);
+    this.#link.onaudio = (samples) => this.#voice.takeAudio(samples);
+    this.#link.onstate = (state, attempt, reason) => this.#linkChanged(state, attempt, reason);
+    this.#link.onunsent = (messages) => {
+      for (const message of messages) {
+        if (message.type === 'chat.start') void this.#askInWriting(message.prompt, message.request_id);
+      }
     };
-  }
-
-  #isPushToTalk() {
-    return this.#settings.turn_detection?.type === 'push_to_talk';
+    this.#link.oncarrier = (transport) => this.#carriedBy(transport);
+    this.#microphone.ontrack = (track) => {
+      this.#link.track = track;
+      this.#emit('microphone', { open: track !== null, label: this.#microphone.label });
+    };
+    this.#microphone.onframe = (frame, level) => this.#hear(frame, level);
+    this.#devices.onchange = (list) => this.#emit('devices', list);
+    this.#devices.onlost = (reason) => this.#withoutMicrophone(reason);
+    this.#voice.onplayback = (playback) => {
+      this.#conversation.heard(playback);
+      this.#emit('playback', playback);
+    };
+    this.#voice.onplayed = (turnId, heardMs) => {
+      if (this.#link.state !== 'open') return; // it would be old news by the time the link is back
+      this.#link.send({ type: 'voice.played', request_id: turnId, audio_ms: heardMs });
+    };
+    this.#conversation.onactivity = (activity) => {
+      this.#emit('activity', { activity });
+      this.#moveIfQuiet();
+    };
   }
 
   /**
@@ -247,45 +284,39 @@ export class VoiceClient extends EventTarget {
    */
   #hear(frame, level) {
     this.#emit('level', { level });
-    if (this.#transmitting) this.#link.sendAudio(frame);
+    if (this.#microphone.transmitting) this.#link.sendAudio(frame);
   }
 
   #release() {
-    this.#transmitting = false;
-    this.endTurn();
+    this.#microphone.transmitting = false;
+    const audioLagMs = this.#link.carrier?.audioLagMs ?? 0;
+    if (audioLagMs === 0) this.endTurn();
+    else this.#releaseTimer = setTimeout(() => this.endTurn(), audioLagMs);
   }
 
   async #openMicrophone() {
-    try {
-      await this.#microphone.open(this.#deviceId);
-    } catch (error) {
-      this.#withoutMicrophone(microphoneReason(error));
-      return false;
-    }
-    this.#transmitting = !this.#isPushToTalk();
-    this.#update({ microphone: true });
+    if (this.talking) return true;
+    if (!(await this.#devices.openMicrophone())) return false;
+    this.#microphone.transmitting = !this.#settings.pushToTalk;
+    this.#conversation.update({ microphone: true });
     return true;
   }
 
   /** @param {string} reason */
   #withoutMicrophone(reason) {
-    this.#update({ microphone: false, userSpeaking: false });
+    this.#conversation.update({ microphone: false, userSpeaking: false });
     this.#emit('degraded', { type: 'degraded', from: 'microphone', to: 'typing', reason });
   }
 
-  /** @param {number} rateHz */
-  async #openSpeaker(rateHz) {
+  /** @param {Promise<void>} opening */
+  async #sounding(opening) {
     try {
-      await this.#player.open(rateHz);
+      await opening;
+      await this.#devices.refreshSpeaker();
     } catch {
       const reason = 'This browser gives the page no sound.';
       this.#emit('degraded', { type: 'degraded', from: 'loudspeaker', to: 'captions', reason });
     }
-  }
-
-  /** @param {ClientMessage} message */
-  #sendUnsent(message) {
-    if (message.type === 'chat.start') void this.#askInWriting(message.prompt, message.request_id);
   }
 
   /**
@@ -293,9 +324,7 @@ export class VoiceClient extends EventTarget {
    * @param {string} requestId
    */
   async #askInWriting(prompt, requestId) {
-    this.#turnId = requestId;
-    this.#question = prompt;
-    this.#update({ answering: true });
+    this.#conversation.ask(requestId, prompt);
     try {
       const answered = await this.#writing.ask(prompt, requestId, (message) => this.#receive(message));
       if (!answered) return;
@@ -303,48 +332,29 @@ export class VoiceClient extends EventTarget {
       const message = error instanceof Error ? error.message : String(error);
       this.#emit('error', { type: 'error', code: 'internal', message, retryable: true, request_id: requestId });
     }
-    this.#update({ answering: false });
+    this.#conversation.update({ answering: false });
   }
 
   // -------------------------------------------------------------------------------------------------------- inwards
 
   /** @param {ServerMessage} message */
   #receive(message) {
-    this.#player.take(message);
-    switch (message.type) {
-      case 'session.started':
-        if (message.output) void this.#openSpeaker(message.output.sample_rate);
-        break;
-      case 'vad.speech_started':
-        clearTimeout(this.#settleTimer);
-        this.#update({ userSpeaking: true });
-        break;
-      case 'vad.speech_stopped':
-        this.#settle();
-        break;
-      case 'turn.started':
-        clearTimeout(this.#settleTimer);
-        this.#awaitsTurn = false;
-        this.#turnId = message.request_id;
-        this.#question = message.text;
-        this.#update({ userSpeaking: false, held: false, answering: true });
-        break;
-      case 'voice.interrupted':
-        this.#update({ held: message.resumable });
-        break;
-      case 'voice.resumed':
-        this.#update({ held: false, userSpeaking: false });
-        break;
-      case 'chat.complete':
-        this.#writing.remember('user', this.#question);
-        this.#writing.remember('assistant', message.text);
-        this.#update({ answering: false, held: false });
-        break;
-      case 'error':
-        this.#update({ answering: false, held: false });
-        break;
+    this.#voice.take(message);
+    this.#conversation.take(message);
+    if (message.type === 'session.started' && message.output) {
+      void this.#sounding(this.#voice.comesAt(message.output.sample_rate));
+    } else if (message.type === 'chat.complete') {
+      this.#writing.remember('user', this.#conversation.question);
+      this.#writing.remember('assistant', message.text);
     }
     this.#emit(message.type, message);
+  }
+
+  /** @param {Transport} transport */
+  #carriedBy(transport) {
+    this.#carrier = transport;
+    void this.#sounding(this.#voice.comesBy(transport.voice));
+    this.#emit('transport', { transport: transport.kind, reason: this.#transports.reason });
   }
 
   /**
@@ -353,33 +363,15 @@ export class VoiceClient extends EventTarget {
    * @param {string} reason
    */
   #linkChanged(state, attempt, reason) {
-    this.#update({ link: state });
+    this.#conversation.update({ link: state });
     this.#emit('link', { state, attempt });
     if (state !== 'closed' && state !== 'failed') return;
-    clearTimeout(this.#settleTimer);
     clearTimeout(this.#releaseTimer);
+    this.#moves = false;
     this.#microphone.close();
-    this.#player.silence(this.#turnId);
-    this.#update({ ...AT_REST, link: state, muted: this.#facts.muted, pushToTalk: this.#isPushToTalk() });
+    this.#voice.silence(this.#conversation.turnId);
+    this.#conversation.end(state);
     if (state === 'failed') this.#emit('degraded', { type: 'degraded', from: 'voice', to: 'text', reason });
-  }
-
-  /** Speech that stopped, or a turn ended by hand, is forgotten if no turn starts. */
-  #settle() {
-    clearTimeout(this.#settleTimer);
-    this.#settleTimer = setTimeout(
-      () => this.#update({ userSpeaking: false, ...(this.#awaitsTurn && { answering: false }) }),
-      SETTLING_MS,
-    );
-  }
-
-  /** @param {Partial<import('./activity.js').Facts>} changes */
-  #update(changes) {
-    Object.assign(this.#facts, changes);
-    const activity = activityOf(this.#facts);
-    if (activity === this.#activity) return;
-    this.#activity = activity;
-    this.#emit('activity', { activity });
   }
 
   /**
@@ -394,13 +386,4 @@ export class VoiceClient extends EventTarget {
 
 function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-/** @param {unknown} error */
-function microphoneReason(error) {
-  const name = error instanceof DOMException ? error.name : '';
-  if (name === 'NotAllowedError') return 'The browser was not allowed to use the microphone. Allow it in the address bar.';
-  if (name === 'NotFoundError') return 'No microphone was found.';
-  if (name === 'NotReadableError') return 'The microphone is in use by another program.';
-  return error instanceof Error ? error.message : 'The microphone could not be opened.';
 }

@@ -32,6 +32,11 @@ export class Preferences {
     return this.#switch('announce').checked;
   }
 
+  /** How the conversation is to travel. @returns {import('../client/types.js').TransportPreference} */
+  get transport() {
+    return /** @type {import('../client/types.js').TransportPreference} */ (this.#select('transport').value);
+  }
+
   get spoken() {
     return this.#switch('spoken').checked;
   }
@@ -71,6 +76,7 @@ export class Preferences {
       pushToTalk: this.pushToTalk,
       patience: this.#select('patience').value,
       rate: this.#select('rate').value,
+      transport: this.transport,
       spoken: this.spoken,
       simple: this.#switch('simple').checked,
       announce: this.announces,

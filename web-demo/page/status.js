@@ -1,11 +1,13 @@
 /**
- * What is going on, in words: at once for the eye, and at a pace a screen reader can follow for the ear. Driven by
- * `app.js`.
+ * What is going on and over which transport, in words: at once for the eye, and at a pace a screen reader can follow for
+ * the ear. Driven by `app.js`.
  *
  * @typedef {import('../client/types.js').Activity} Activity
+ * @typedef {import('../client/types.js').TransportKind} TransportKind
  */
 
 import { byId } from './dom.js';
+import { TRANSPORTS } from './session-panel.js';
 
 /** Between two announcements; what changed back meanwhile is not announced. */
 const ANNOUNCE_EVERY_MS = 1500;
@@ -30,6 +32,12 @@ export class StatusLine {
   #line = byId('state');
   #words = byId('state-words');
   #live = byId('state-live');
+  #carrier = byId('carrier');
+  /** @type {TransportKind | null} */
+  #transport = null;
+  #sentence = '';
+  /** Said once, before the next announcement. */
+  #remark = '';
   #timer = 0;
   #announcedAt = -ANNOUNCE_EVERY_MS;
 
@@ -38,18 +46,41 @@ export class StatusLine {
    * @param {string} [detail] said after the words
    */
   show(activity, detail = '') {
-    const sentence = detail ? `${WORDS[activity]} ${detail}` : WORDS[activity];
+    this.#sentence = detail ? `${WORDS[activity]} ${detail}` : WORDS[activity];
     this.#line.dataset.activity = activity;
-    this.#words.textContent = sentence;
-    clearTimeout(this.#timer);
-    const wait = Math.max(0, this.#announcedAt + ANNOUNCE_EVERY_MS - performance.now());
-    this.#timer = setTimeout(() => this.#announce(sentence), wait);
+    this.#words.textContent = this.#sentence;
+    this.#schedule();
   }
 
-  /** @param {string} sentence */
-  #announce(sentence) {
-    if (this.#live.textContent === sentence) return;
+  /** @param {TransportKind | null} transport `null` while there is no session */
+  carriedBy(transport) {
+    if (this.#transport !== null && transport !== null && transport !== this.#transport) {
+      this.remark(`Now over ${TRANSPORTS[transport]}.`);
+    }
+    this.#transport = transport;
+    this.#carrier.textContent = transport === null ? '' : `over ${TRANSPORTS[transport]}`;
+  }
+
+  /**
+   * Something for the ear alone, since the eye sees it elsewhere.
+   * @param {string} sentence
+   */
+  remark(sentence) {
+    this.#remark = sentence;
+    this.#schedule();
+  }
+
+  #schedule() {
+    clearTimeout(this.#timer);
+    const wait = Math.max(0, this.#announcedAt + ANNOUNCE_EVERY_MS - performance.now());
+    this.#timer = setTimeout(() => this.#announce(), wait);
+  }
+
+  #announce() {
+    const words = this.#remark ? `${this.#remark} ${this.#sentence}` : this.#sentence;
+    this.#remark = '';
+    if (this.#live.textContent === words) return;
     this.#announcedAt = performance.now();
-    this.#live.textContent = sentence;
+    this.#live.textContent = words;
   }
 }

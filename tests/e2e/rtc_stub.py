@@ -1,0 +1,233 @@
+"""The stand-in's WebRTC side: answers a page's offer, plays one side of the data channel and of both tracks.
+
+The same ``StubCall`` as over the socket, so a script need not know which of the two it drives. Made of aiortc, which
+cannot restart ICE: a page that tries is told that there is no such peer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+import numpy as np
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame
+from av.audio.resampler import AudioResampler
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from voice_stub import OUTPUT_HZ, Message, Pcm, StubCall, VoiceStub
+
+if TYPE_CHECKING:
+    from aiortc import RTCDataChannel
+    from anyio.abc import TaskGroup
+
+TRACK_HZ = 48_000
+HEARING_HZ = 16_000
+FRAME_MS = 20
+PATH = "/v1/voice/webrtc"
+OPEN_LIMIT_S = 8.0
+
+
+class VoiceTrack(MediaStreamTrack):
+    """The agent's voice in real time: what was said to it, silence when there is nothing left."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[tuple[str, int, Pcm]] = []
+        self._frames = 0
+        self._began_at: float | None = None
+        self._moved = anyio.Condition()
+        self.turn_id = ""
+        self.played_ms = 0
+
+    def say(self, turn_id: str, pcm: Pcm, start_ms: int) -> None:
+        """Adds voice at ``OUTPUT_HZ``."""
+        spread = np.repeat(pcm, TRACK_HZ // OUTPUT_HZ)
+        step = TRACK_HZ * FRAME_MS // 1000
+        for at in range(0, len(spread), step):
+            piece = np.zeros(step, np.int16)
+            piece[: len(spread) - at] = spread[at : at + step]
+            self._waiting.append((turn_id, start_ms + at * 1000 // TRACK_HZ + FRAME_MS, piece))
+
+    def hush(self) -> None:
+        """Drops what was not played."""
+        self._waiting.clear()
+
+    async def until(self, turn_id: str, ms: int) -> None:
+        """Waits until this much of the turn has been played."""
+        async with self._moved:
+            while self.turn_id != turn_id or self.played_ms < ms:
+                await self._moved.wait()
+
+    async def recv(self) -> AudioFrame:
+        """The next 20 ms, when they are due."""
+        now = anyio.current_time()
+        self._began_at = self._began_at or now
+        await anyio.sleep(max(0.0, self._began_at + self._frames * FRAME_MS / 1000 - now))
+        samples = np.zeros(TRACK_HZ * FRAME_MS // 1000, np.int16)
+        if self._waiting:
+            self.turn_id, self.played_ms, samples = self._waiting.pop(0)
+            async with self._moved:
+                self._moved.notify_all()
+        frame = AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = TRACK_HZ
+        frame.time_base = Fraction(1, TRACK_HZ)
+        frame.pts = self._frames * len(samples)
+        self._frames += 1
+        return frame
+
+
+class RtcCall(StubCall):
+    """A connection over WebRTC."""
+
+    def __init__(self, stub: VoiceStub, number: int) -> None:
+        super().__init__(stub)
+        self.path = f"{PATH}/peer-{number}"
+        self.voice = VoiceTrack()
+        self.restarts = 0
+        self.opened = anyio.Event()
+        self._peer = RTCPeerConnection()
+        self._channel: RTCDataChannel | None = None
+        self._microphone: MediaStreamTrack | None = None
+        self._peer.on("datachannel", self._on_channel)
+        self._peer.on("track", self._on_track)
+        self._peer.on("connectionstatechange", self._on_state)
+
+    async def answer(self, offer: str, *, reachable: bool) -> str:
+        """The answer; with no candidates in it where the peer is not to be reached."""
+        await self._peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        self._peer.addTrack(self.voice)
+        await self._peer.setLocalDescription(await self._peer.createAnswer())
+        lines = self._peer.localDescription.sdp.splitlines(keepends=True)
+        return "".join(line for line in lines if reachable or not line.startswith("a=candidate"))
+
+    async def hear(self) -> None:
+        """Takes the microphone in until the call is over, as frames of 20 ms at 16 kHz."""
+        resampler = AudioResampler(format="s16", layout="mono", rate=HEARING_HZ)
+        step = 2 * HEARING_HZ * FRAME_MS // 1000
+        heard = b""
+        while not self.closed.is_set() and self._microphone is not None:
+            try:
+                frame = await self._microphone.recv()
+            except MediaStreamError:
+                return
+            heard += b"".join(part.to_ndarray().tobytes() for part in resampler.resample(frame))
+            while len(heard) >= step:
+                await self.took(heard[:step])
+                heard = heard[step:]
+
+    async def send_text(self, text: str) -> None:
+        if self._channel is not None and self._channel.readyState == "open":
+            self._channel.send(text)
+
+    async def send(self, kind: str, request_id: str = "session", **fields: Any) -> None:
+        if kind == "voice.interrupted":
+            self.voice.hush()
+        await super().send(kind, request_id, **fields)
+
+    async def send_audio(self, turn_id: str, pcm: Pcm, start_ms: int = 0) -> None:
+        self.voice.say(turn_id, pcm, start_ms)
+
+    async def heard(self, turn_id: str, ms: int) -> None:
+        await self.voice.until(turn_id, ms)
+
+    async def start(self, **fields: Any) -> Message:
+        opus = {"codec": "opus", "sample_rate": TRACK_HZ}
+        return await self._started({"input": opus, "output": opus}, fields)
+
+    async def drop(self, code: int = 1011) -> None:
+        await self._peer.close()
+        await self.took(None)
+
+    async def vanish(self) -> None:
+        """Nothing comes any more and nothing is said about it: the network is gone."""
+        for transport in self._peer._RTCPeerConnection__iceTransports:
+            await transport._connection.close()
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        self._channel = channel
+        channel.on("message", self.took)
+        self.opened.set()
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        self._microphone = track
+
+    async def _on_state(self) -> None:
+        if self._peer.connectionState in {"failed", "closed"} and not self.closed.is_set():
+            await self.took(None)
+
+
+@dataclass
+class RtcStub(VoiceStub):
+    """The server with WebRTC. ``webrtc``: offers are answered, or refused, or answered with nowhere to go."""
+
+    webrtc: Literal["on", "off", "unreachable"] = "on"
+    offers: list[str] = field(default_factory=list[str])
+    patches: list[str] = field(default_factory=list[str])
+    ended: list[str] = field(default_factory=list[str])
+    ice_servers: list[Message] = field(default_factory=list[Message])
+
+    def rtc_routes(self, tasks: TaskGroup) -> list[Route]:
+        async def ice_servers(_request: Request) -> Response:
+            if self.webrtc == "off":
+                return _refusal("WebRTC is switched off.")
+            return JSONResponse({"request_id": "r", "ice_servers": self.ice_servers, "ttl_s": 600})
+
+        async def offer(request: Request) -> Response:
+            offered = (await request.body()).decode()
+            self.offers.append(offered)
+            if self.webrtc == "off":
+                return _refusal("WebRTC is switched off.")
+            call = RtcCall(self, len(self.offers))
+            answer = await call.answer(offered, reachable=self.webrtc == "on")
+            tasks.start_soon(self._converse, call)
+            headers = {"Location": call.path, "ETag": '"1"', "Content-Type": "application/sdp"}
+            return Response(answer, status_code=201, headers=headers)
+
+        async def change(request: Request) -> Response:
+            body = (await request.body()).decode()
+            if request.headers["content-type"] == "application/sdp":
+                return _refusal("There is no such peer.")
+            self.patches.append(body)
+            return Response(status_code=204)
+
+        async def end(request: Request) -> Response:
+            self.ended.append(request.url.path)
+            for call in self.calls:
+                if isinstance(call, RtcCall) and call.path == request.url.path:
+                    await call.drop()
+            return Response(status_code=204)
+
+        return [
+            Route(f"{PATH}/ice-servers", ice_servers),
+            Route(PATH, offer, methods=["POST"]),
+            Route(f"{PATH}/{{peer}}", change, methods=["PATCH"]),
+            Route(f"{PATH}/{{peer}}", end, methods=["DELETE"]),
+        ]
+
+    async def _converse(self, call: RtcCall) -> None:
+        with anyio.move_on_after(OPEN_LIMIT_S):
+            await call.opened.wait()
+        if not call.opened.is_set():
+            await call.drop()
+            return
+        self.calls.append(call)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(call.hear)
+                await self.script(call)
+                await call.closed.wait()
+        except* Exception as group_error:  # noqa: BLE001 - told to the test when it ends
+            self.failures.extend(group_error.exceptions)
+        await call.drop()
+
+
+def _refusal(message: str) -> Response:
+    error = {"code": "request.invalid", "message": message, "retryable": False}
+    return JSONResponse({"request_id": "r", "error": error}, status_code=404)
