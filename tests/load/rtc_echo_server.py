@@ -1,7 +1,7 @@
 """The process under test of ``bench_webrtc_media``: WebRTC peers that echo what they hear, ours or stock aiortc's.
 
-One JSON object a line over a loopback socket: ``{"offer": sdp}`` is answered with ``{"answer": sdp}``, ``{"read": true}``
-with the process's CPU time so far, its threads, and how long peers took from offer to first audio.
+One JSON object a line over a loopback socket: ``{"offer": sdp}`` is answered with ``{"answer": sdp}``,
+``{"read": true}`` with the CPU time so far, the threads, and how long peers took from offer to first audio.
 """
 
 from __future__ import annotations
