@@ -23,8 +23,8 @@ SHORT_ANSWER = "Thank you for telling me. I will think about it."
 LONG_ANSWER = (
     "That is a card with a long story. A long time ago, in a small town near the sea, there lived an old man who "
     "played cards every evening. He sat by the window, and he watched the ships come home. His friends came when the "
-    "sun went down. They brought bread and cheese, and they told stories until midnight. One of them had been a sailor. "
-    "Another had been a teacher. The youngest of them painted pictures of the harbor, and he never sold a single one."
+    "sun went down. They brought bread and cheese, and they told stories until midnight. One of them had been a "
+    "sailor. Another had been a teacher. The youngest of them painted pictures of the harbor, and he never sold one."
 )
 
 

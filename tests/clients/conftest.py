@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from clients.chat_endpoint import ChatEndpoint, chat_endpoint
-from clients.harness import KEY, Listener, write_clips
+from clients.harness import HERE, KEY, Listener, node, write_clips
+from clients.page_server import page_server
 from e2e.real_server import RealServer, embedded_server, require_engines
 
 from audio.stt.whisper_model import WhisperModel, packaged_model
@@ -21,7 +22,22 @@ def chat() -> Iterator[ChatEndpoint]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, chat: ChatEndpoint) -> Iterator[RealServer]:
+def page_origin() -> Iterator[str]:
+    """Where a browser client's page comes from."""
+    sdk = HERE / "node" / "node_modules" / "@openai" / "agents-realtime" / "dist" / "bundle"
+    with page_server({"page": HERE / "browser", "sdk": sdk}) as origin:
+        yield origin
+
+
+@pytest.fixture
+def pages(page_origin: str) -> str:
+    """The same, where the SDK that the page uses is installed."""
+    node()
+    return page_origin
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, chat: ChatEndpoint, page_origin: str) -> Iterator[RealServer]:
     """``convergio-voice serve``: embedded ears and voice, and an access key."""
     settings = {
         "model__engine": "openai",
@@ -30,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, chat: ChatEndpoint) -> Iter
         "model__model": "always-the-same",
         "agent__max_output_tokens": 400,
         "api_keys": f'["{KEY}"]',
-        "allowed_origins": '["http://localhost:*"]',
+        "allowed_origins": f'["{page_origin}"]',
     }
     with embedded_server(tmp_path_factory.mktemp("clients"), **settings) as running:
         yield running
