@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import av
 import numpy as np
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
 from server.transports.rtc.hub import RtcHub
@@ -108,8 +108,9 @@ class SamplesTrack(MediaStreamTrack):
 class Client:
     """An aiortc client: sends samples, keeps what it hears (48 kHz mono), opens data channels."""
 
-    def __init__(self, samples: np.ndarray | None = None) -> None:
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    def __init__(self, samples: np.ndarray | None = None, *, bundle: RTCBundlePolicy | None = None) -> None:
+        policy = bundle or RTCBundlePolicy.BALANCED
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=policy))
         self.heard: list[np.ndarray] = []
         self.arrived_ms: list[float] = []
         self._reader: asyncio.Task | None = None
