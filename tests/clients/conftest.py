@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from clients.chat_endpoint import ChatEndpoint, chat_endpoint
-from clients.harness import HERE, KEY, Listener, node, write_clips
+from clients.harness import AT_ONCE, HERE, KEY, LIMIT_S, Client, Listener, missing, run, write_clips
 from clients.page_server import page_server
+from clients.tls_front import certificate, tls_front
 from e2e.real_server import RealServer, embedded_server, require_engines
 
 from audio.stt.whisper_model import WhisperModel, packaged_model
@@ -32,7 +37,8 @@ def page_origin() -> Iterator[str]:
 @pytest.fixture
 def pages(page_origin: str) -> str:
     """The same, where the SDK that the page uses is installed."""
-    node()
+    if reason := missing("node"):
+        pytest.skip(reason)
     return page_origin
 
 
@@ -63,3 +69,34 @@ def listener() -> Listener:
     """Who listens to the answers."""
     require_engines()
     return Listener(WhisperModel(packaged_model(), workers=1))
+
+
+@pytest.fixture(scope="session")
+def conversations(
+    request: pytest.FixtureRequest, server: RealServer, clips: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Client, Future[dict[str, Any]]]]:
+    """The conversations of all selected tests, a few at a time, in the order of the tests."""
+    parameters = [getattr(item, "callspec", None) for item in request.session.items]
+    wanted: list[Any] = [one.params["conversation"] for one in parameters if one and "conversation" in one.params]
+    room = tmp_path_factory.mktemp("conversations")
+    authority, trusted = certificate(room), room / "trusted.pem"
+    already = os.environ.get("NODE_EXTRA_CA_CERTS")
+    trusted.write_text((Path(already).read_text() if already else "") + authority.read_text())
+    with tls_front(urlsplit(server.url).port or 0, authority) as front, ThreadPoolExecutor(AT_ONCE) as pool:
+        secure = f"https://127.0.0.1:{front}"
+        commands = {
+            client: client.command(secure if client.secure else server.url, clips, room / str(client))
+            for client in dict.fromkeys(wanted)
+            if client.missing() is None
+        }
+        yield {client: pool.submit(run, command, trusted) for client, command in commands.items()}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture
+def conversation(request: pytest.FixtureRequest, conversations: dict[Client, Future[dict[str, Any]]]) -> dict[str, Any]:
+    """What a client reported; skips, saying why, where the client is not installed."""
+    client: Client = request.param
+    if reason := client.missing():
+        pytest.skip(reason)
+    return conversations[client].result(LIMIT_S * len(conversations))

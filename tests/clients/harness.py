@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from clients import chat_endpoint
 from e2e.real_server import ROOT
 from e2e.spoken import clip, match, transcript
@@ -26,31 +25,46 @@ HERE = Path(__file__).parent
 ROOM = ROOT / ".venv-clients"
 KEY = "a-secret-of-a-test-0123456789"
 CLIPS = {"errand": "goforward", "question": "cards_003", "interruption": "librivox_0930"}
+AT_ONCE = 3
+"""Conversations that are held at the same time: each is mostly waiting for speech to be over."""
 PCM24 = AudioFormat(Encoding.PCM16, 24_000)
 LIMIT_S = 110.0
 UNDERSTOOD = 0.6
 INTELLIGIBLE = 0.75
 
 
-def environment_python(name: str) -> str:
-    """The Python of a client's own environment; skips, saying why, where there is none."""
-    python = ROOM / name / "bin" / "python"
-    _require(name, python)
-    return str(python)
+def missing(environment: str) -> str | None:
+    """Why a client's environment is not there; None where it is."""
+    if (ROOM / f"{environment}.made").is_file():
+        return None
+    told = ROOM / f"{environment}.missing"
+    reason = told.read_text().strip() if told.is_file() else "scripts/client_envs.sh has not been run"
+    return f"the {environment} clients are not installed: {reason}"
 
 
-def node() -> str:
-    """The Node.js for the JavaScript clients; skips, saying why, where it or they are missing."""
-    path = ROOM / "node.path"
-    _require("node", path)
-    return path.read_text().strip()
+@dataclass(frozen=True)
+class Client:
+    """A client program: its name, its variant, the environment it lives in ("" for ours), whether it wants TLS."""
 
+    program: str
+    variant: str = ""
+    environment: str = ""
+    secure: bool = False
 
-def _require(name: str, path: Path) -> None:
-    if not (ROOM / f"{name}.made").is_file() or not path.exists():
-        missing = ROOM / f"{name}.missing"
-        reason = missing.read_text().strip() if missing.is_file() else "scripts/client_envs.sh has not been run"
-        pytest.skip(f"the {name} clients are not installed: {reason}")
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.program, self.variant) if part)
+
+    def missing(self) -> str | None:
+        return missing(self.environment) if self.environment else None
+
+    def command(self, url: str, clips: Path, output: Path) -> list[str]:
+        """What runs it, to be waited for."""
+        given = ["--url", url, "--key", KEY, "--clips", str(clips), "--output", str(output)]
+        given += ["--variant", self.variant] if self.variant else []
+        if self.environment == "node":
+            return [(ROOM / "node.path").read_text().strip(), str(HERE / "node" / f"{self.program}.mjs"), *given]
+        python = str(ROOM / self.environment / "bin" / "python") if self.environment else sys.executable
+        return [python, str(HERE / f"{self.program}.py"), *given]
 
 
 def write_clips(directory: Path) -> Path:
@@ -65,16 +79,11 @@ def write_clips(directory: Path) -> Path:
     return directory
 
 
-def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A client program to its end; the report it prints."""
+def run(command: Sequence[str], trusted: Path) -> dict[str, Any]:
+    """A client program to its end; the report it prints. ``trusted`` are certificates for Node."""
+    environment = os.environ | {"NODE_EXTRA_CA_CERTS": str(trusted)}
     done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     assert lines, f"no report (exit code {done.returncode}):\n{done.stdout[-2_000:]}\n{done.stderr[-4_000:]}"
@@ -146,15 +155,3 @@ def check_usage(usages: list[dict[str, Any]], told: str) -> None:
     for usage in usages:
         assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"], told
     assert any(usage["output_tokens"] > 0 for usage in usages), told
-
-
-def program(name: str, url: str, clips: Path, output: Path, *more: str, python: str = sys.executable) -> list[str]:
-    """The command of a client program in Python."""
-    given = ["--url", url, "--key", KEY, "--clips", str(clips), "--output", str(output)]
-    return [python, str(HERE / f"{name}.py"), *given, *more]
-
-
-def node_program(name: str, url: str, clips: Path, output: Path, *more: str) -> list[str]:
-    """The command of a client program under Node."""
-    given = ["--url", url, "--key", KEY, "--clips", str(clips), "--output", str(output)]
-    return [node(), str(HERE / "node" / f"{name}.mjs"), *given, *more]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from clients.chat_endpoint import FUNCTION_ARGUMENTS, SHORT_ANSWER
-from clients.harness import UNDERSTOOD, Listener, check_whole_conversation, node_program, run
-from e2e.real_server import RealServer
+from clients.harness import UNDERSTOOD, Client, Listener, check_whole_conversation
 from e2e.spoken import match, transcript
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
 
 
-def test_the_agents_sdk_holds_a_whole_conversation(
-    server: RealServer, clips: Path, listener: Listener, tmp_path: Path
-) -> None:
-    report = run(node_program("agents_node", server.url, clips, tmp_path))
-    check_whole_conversation(report, listener)
-    sdk = report["sdk"]
+@pytest.mark.parametrize("conversation", [Client("agents_node", "", "node")], indirect=True, ids=str)
+def test_the_agents_sdk_holds_a_whole_conversation(conversation: dict[str, Any], listener: Listener) -> None:
+    check_whole_conversation(conversation, listener)
+    sdk = conversation["sdk"]
     assert sdk["sdkErrors"] == []
     assert sdk["calls"] == [FUNCTION_ARGUMENTS]
     assert sdk["interrupted"] >= 1

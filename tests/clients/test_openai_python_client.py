@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
-from clients.harness import Listener, check_whole_conversation, program, run
-from e2e.real_server import RealServer
+from clients.harness import Client, Listener, check_whole_conversation
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
+
+CLIENTS = [Client("openai_python", variant) for variant in ("async", "sync", "azure-async", "azure-sync", "azure-v1")]
 
 
-@pytest.mark.parametrize("variant", ["async", "sync", "azure-async", "azure-sync", "azure-v1"])
-def test_the_openai_sdk_holds_a_whole_conversation(
-    server: RealServer, clips: Path, listener: Listener, tmp_path: Path, variant: str
-) -> None:
-    report = run(program("openai_python", server.url, clips, tmp_path, "--variant", variant))
-    check_whole_conversation(report, listener)
+@pytest.mark.parametrize("conversation", CLIENTS, indirect=True, ids=str)
+def test_the_openai_sdk_holds_a_whole_conversation(conversation: dict[str, Any], listener: Listener) -> None:
+    check_whole_conversation(conversation, listener)

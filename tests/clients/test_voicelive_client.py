@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
-from clients.harness import Listener, check_whole_conversation, environment_python, program, run
-from e2e.real_server import RealServer
+from clients.harness import Client, Listener, check_whole_conversation
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
+
+CLIENTS = [Client("voicelive_client", variant, "voicelive") for variant in ("semantic-vad", "server-vad")]
 
 
-@pytest.mark.parametrize("variant", ["semantic-vad", "server-vad"])
-def test_the_voice_live_client_holds_a_whole_conversation(
-    server: RealServer, clips: Path, listener: Listener, tmp_path: Path, variant: str
-) -> None:
-    python = environment_python("voicelive")
-    report = run(program("voicelive_client", server.url, clips, tmp_path, "--variant", variant, python=python))
-    check_whole_conversation(report, listener)
+@pytest.mark.parametrize("conversation", CLIENTS, indirect=True, ids=str)
+def test_the_voice_live_client_holds_a_whole_conversation(conversation: dict[str, Any], listener: Listener) -> None:
+    check_whole_conversation(conversation, listener)
