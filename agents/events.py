@@ -234,11 +234,11 @@ class TurnUsage:
     """What a turn consumed, as the client is told it. Milliseconds come from sample counts."""
 
     input_tokens: int = 0
-    cached_input_tokens: int = 0
     output_tokens: int = 0
     tool_calls: int = 0
     audio_ms_in: int = 0
     audio_ms_out: int = 0
+    cached_input_tokens: int = 0
 
 
 TurnEnd = Literal["finished", "tools", "interrupted", "cancelled", "length", "filtered", "failed"]
@@ -285,15 +285,14 @@ class ProtocolReply:
     body: Mapping[str, Any]
 
 
+DirectedEvent = SpeechDropped | InputCommitted | InputFailed | LongSilence | ClientToolCalled | ProtocolReply
+"""What only clients that direct the conversation themselves have a word for."""
+
 ServerEvent = (
     SessionStarted
     | SessionDraining
     | SpeechStartedHeard
     | SpeechStoppedHeard
-    | SpeechDropped
-    | InputCommitted
-    | InputFailed
-    | LongSilence
     | TranscriptUpdated
     | TurnStarted
     | ReplyText
@@ -303,12 +302,11 @@ ServerEvent = (
     | Interrupted
     | Resumed
     | ToolCalled
-    | ClientToolCalled
     | ToolReturned
     | TurnLatency
     | Degraded
     | TurnCompleted
     | AudioQuality
-    | ProtocolReply
     | Failed
+    | DirectedEvent
 )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Final
 
+import anyio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -22,8 +24,17 @@ from server.routes.chat import chat_routes
 from server.routes.failures import EXCEPTION_HANDLERS
 from server.routes.health import health_routes
 from server.routes.page import page_routes
+from server.routes.realtime import realtime_routes
+from server.routes.webrtc import webrtc_routes
 from server.settings import Settings
+from server.transports.calls import Calls
 from server.transports.conversation_socket import ConversationSocket
+from server.transports.ice_offer import IceOffer
+from server.transports.realtime_socket import RealtimeSocket
+from server.transports.rtc.hub import RtcHub
+from server.transports.rtc_options import peer_options
+
+REALTIME_PATHS: Final = ("/v1/realtime", "/openai/realtime", "/openai/v1/realtime")
 
 
 class Application:
@@ -35,13 +46,16 @@ class Application:
         self.settings = settings
         self.metrics = Metrics()
         self.host = Host(settings, engines or EngineSet(settings, on_report), self.metrics)
+        self._calls = Calls(RtcHub(peer_options(settings)), settings.limits.max_sessions)
         self.asgi = self._assemble()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Ledger, sessions and engines, while the body runs."""
-        async with self.host.running():
+        async with self.host.running(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._calls.run)
             yield
+            tasks.cancel_scope.cancel()
 
     async def wait_ready(self) -> None:
         """Return once the engines are loaded or given up."""
@@ -63,11 +77,15 @@ class Application:
             *chat_routes(host),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
+            *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),
         ]
+        if self.settings.webrtc.enabled:
+            routes += webrtc_routes(host, self._calls, IceOffer(self.settings.webrtc))
+            routes += realtime_routes(host, self._calls)
         known = frozenset(route.path for route in routes if isinstance(route, Route))
         routes.extend(page_routes(known))
         middleware = [
-            Middleware(Edge, settings=self.settings, metrics=self.metrics, routes=known),
+            Middleware(Edge, settings=self.settings, metrics=self.metrics, routes=known, secrets=host.secrets),
             *_cors(self.settings),
         ]
         return Starlette(routes=routes, middleware=middleware, exception_handlers=EXCEPTION_HANDLERS)
@@ -80,8 +98,8 @@ def _cors(settings: Settings) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["x-request-id", "retry-after"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["authorization", "api-key", "content-type", "x-request-id", "x-openai-agents-sdk"],
+            expose_headers=["x-request-id", "retry-after", "location", "link", "etag"],
         )
     ]

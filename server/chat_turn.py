@@ -29,7 +29,16 @@ from agents.events import (
     TurnLatency,
     TurnStarted,
 )
-from agents.loop.agent import Agent, ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolEnded, ToolStarted
+from agents.loop.agent import (
+    Agent,
+    ReplyDelta,
+    ReplyFinished,
+    ReplyLimits,
+    ReplyPart,
+    ToolEnded,
+    ToolHandedOver,
+    ToolStarted,
+)
 from agents.loop.history import History
 from agents.models.port import Message, TokenUsage
 from agents.models.tokens import estimate_usage
@@ -145,6 +154,8 @@ class ChatTurn:
             case ToolEnded(request=request, outcome=outcome):
                 self._account.tool_calls += 1
                 return ToolReturned(turn_id, request.call_id, request.name, outcome.output, outcome.error)
+            case ToolHandedOver():
+                return None  # a chat has no tools of its client's
             case ReplyFinished():
                 self._tokens = part.usage
                 return None

@@ -18,15 +18,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.contracts.errors import ErrorCode, error_body
 from server.errors import Failure, describe
-from server.guard import check_host, check_origin, header, identify
+from server.guard import check_host, check_origin, header, identify, presented_keys
 from server.observability.metrics import Metrics
+from server.secrets import PREFIX, ClientSecrets
 from server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_KEYED_PREFIXES: Final = ("/v1/", "/metrics")
+_KEYED_PREFIXES: Final = ("/v1/", "/metrics", "/openai/", "/voice-live/")
+_SECRETS_OPEN: Final = ("/v1/realtime", "/v1/realtime/calls", "/v1/voice/ws", "/v1/voice/webrtc")
+"""What a client secret opens: a connection of one's own, nothing else."""
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -48,8 +51,11 @@ class Edge:
     ``request_id_is_clients`` beside them tells whether the client made the id, and may use it again.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, routes: frozenset[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, routes: frozenset[str], secrets: ClientSecrets
+    ) -> None:
         self._app = app
+        self._secrets = secrets
         self._settings = settings
         self._metrics = metrics
         self._routes = routes
@@ -102,7 +108,17 @@ class Edge:
         if scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS:
             check_origin(self._settings, header(headers, b"origin"), host)
         if scope["path"].startswith(_KEYED_PREFIXES) and scope.get("method") != "OPTIONS":
-            scope["state"]["identity"] = identify(self._settings, headers, scope.get("subprotocols", ()))
+            self._identify(scope, presented_keys(headers, scope.get("subprotocols", ())))
+
+    def _identify(self, scope: Scope, presented: list[str]) -> None:
+        state = scope["state"]
+        secret = next((key for key in presented if key.startswith(PREFIX)), None)
+        if secret is not None and scope["path"] in _SECRETS_OPEN and scope.get("method", "POST") == "POST":
+            grant = self._secrets.redeem(secret)
+            if grant is not None:
+                state["identity"], state["grant"] = grant.identity, grant
+                return
+        state["identity"] = identify(self._settings, presented)
 
     def _told(self, error: Exception, request_id: str, path: str) -> Failure:
         failure = describe(error)

@@ -18,8 +18,8 @@ from server.settings import Settings
 
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 PROTOCOL: Final = "convergio.v1"
-KEY_PROTOCOL_PREFIX: Final = "convergio.key."
-"""Browsers cannot set headers on a WebSocket; they may offer their key as a subprotocol beside ``convergio.v1``."""
+KEY_PROTOCOL_PREFIXES: Final = ("convergio.key.", "openai-insecure-api-key.")
+"""Browsers cannot set headers on a WebSocket; they may offer their key as a subprotocol: ours, or OpenAI's SDKs'."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -68,22 +68,28 @@ def check_origin(settings: Settings, origin: str | None, host_header: str | None
     )
 
 
-def identify(settings: Settings, headers: Headers, subprotocols: Iterable[str] = ()) -> Identity:
-    """The caller's identity from ``Authorization: Bearer``, or from an offered subprotocol.
+def presented_keys(headers: Headers, subprotocols: Iterable[str] = ()) -> list[str]:
+    """The keys a request presents: ``Authorization: Bearer``, Azure's ``api-key``, or an offered subprotocol."""
+    pairs = list(headers)
+    presented: list[str] = []
+    scheme, _, credentials = (header(pairs, b"authorization") or "").partition(" ")
+    if scheme.lower() == "bearer":
+        presented.append(credentials.strip())
+    if (key := header(pairs, b"api-key")) is not None:
+        presented.append(key.strip())
+    offered = [(protocol, prefix) for protocol in subprotocols for prefix in KEY_PROTOCOL_PREFIXES]
+    presented += [protocol.removeprefix(prefix) for protocol, prefix in offered if protocol.startswith(prefix)]
+    return presented
+
+
+def identify(settings: Settings, presented: Iterable[str]) -> Identity:
+    """The caller's identity from the keys presented.
 
     Raises:
         Refused: keys are configured and none of them was presented.
     """
     if not settings.api_keys:
         return LOCAL_USER
-    presented = [
-        protocol.removeprefix(KEY_PROTOCOL_PREFIX)
-        for protocol in subprotocols
-        if protocol.startswith(KEY_PROTOCOL_PREFIX)
-    ]
-    scheme, _, credentials = (header(headers, b"authorization") or "").partition(" ")
-    if scheme.lower() == "bearer":
-        presented.insert(0, credentials.strip())
     for key in presented:
         if (owner := settings.key_owner(key)) is not None:
             return Identity("default", owner)

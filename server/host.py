@@ -29,7 +29,8 @@ from server.engines import StageReport
 from server.errors import EdgeError, Refused
 from server.guard import Identity
 from server.observability.metrics import Metrics
-from server.sessions.delivery import Delivery
+from server.secrets import ClientSecrets
+from server.sessions.delivery import Delivery, VoiceDelivery
 from server.sessions.live import LiveSession
 from server.sessions.registry import SessionRegistry
 from server.sessions.voice_options import chat_options, session_options
@@ -70,6 +71,7 @@ class Host:
         self.settings = settings
         self.engines = engines
         self.metrics = metrics
+        self.secrets = ClientSecrets(time.monotonic)
         self._ready = anyio.Event()
         self._chats = 0
         self._registry: SessionRegistry | None = None
@@ -166,7 +168,7 @@ class Host:
 
     # --- sessions ---
 
-    async def open_voice(self, settings: VoiceSettings, delivery: Delivery, caller: Identity) -> LiveSession:
+    async def open_voice(self, settings: VoiceSettings, delivery: VoiceDelivery, caller: Identity) -> LiveSession:
         """Begin a conversation by voice. Raises Refused."""
         await self.agent(settings.agent_id)
         options = session_options(settings, self.identity(caller, new_id("ses")))
@@ -182,11 +184,22 @@ class Host:
         options = chat_options(self.identity(caller, new_id("ses")))
         return self._open(options, self.engines.for_sessions(), delivery, caller)
 
+    async def open_realtime(
+        self, agent_id: str | None, options: SessionOptions, delivery: Delivery, caller: Identity
+    ) -> LiveSession:
+        """Begin a conversation that its client directs; a name that is no agent's means the default one.
+
+        Raises Refused.
+        """
+        known = self.engines.for_sessions().agent.spec.agent_id
+        await self.agent(agent_id if agent_id == known else None)
+        return self._open(options, self.engines.for_sessions(), delivery, caller)
+
     def _open(self, options: SessionOptions, engines: Engines, delivery: Delivery, caller: Identity) -> LiveSession:
         session = Session(options, engines, self.recorder, self.epoch_ms)
         live = LiveSession(options.identity, caller, session, delivery, self.metrics)
         self.registry.host(live)
-        self.metrics.sessions.labels("voice" if options.speak or options.partials else "chat").inc()
+        self.metrics.sessions.labels("voice" if options.listen else "chat").inc()
         return live
 
     # --- tasks ---

@@ -48,7 +48,8 @@ class SessionOptions:
 
     ``listen`` false means a conversation in writing: nothing is heard or recognised. ``speak`` false means text only;
     ``output_rate_hz`` is the rate of the audio the client gets; ``voice`` and ``rate`` are the speaker's (``None`` for
-    the agent's own). ``answers`` false means that speech is only written down. ``brief`` is what the client asks of the agent beyond that.
+    the agent's own). ``phrases`` are names and terms worth recognising. ``answers`` false means that speech is only
+    written down. ``brief`` is what the client asks of the agent beyond that.
 
     ``hands_free`` false means that no voice activity is looked for: all audio belongs to one utterance until the
     client commits or clears it. ``client_clears`` false is for clients that cannot be told to drop the audio they
@@ -66,6 +67,7 @@ class SessionOptions:
     voice: str | None = None
     rate: float = 1.0
     partials: bool = True
+    phrases: tuple[str, ...] = ()
     answers: bool = True
     greet: bool = True
     brief: Brief = NO_BRIEF

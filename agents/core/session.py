@@ -21,6 +21,7 @@ from agents.core.accounts import TurnAccount
 from agents.core.hearing import Hearing, HearingPorts
 from agents.core.input_desk import InputDesk, InputPorts
 from agents.core.item_ids import spoken_item_id
+from agents.core.item_speech import ItemSpeech
 from agents.core.machine import step
 from agents.core.moves import live_turn
 from agents.core.options import Engines, ReplyRequest, SessionOptions
@@ -92,6 +93,7 @@ class Session:
         self._stall: asyncio.TimerHandle | None = None
         self._stepping = False
         self._tasks: asyncio.TaskGroup | None = None
+        self._stream: SttStream | None = None
         self._closing = asyncio.Event()
         self._timers = AudioTimers(lambda timer, now_ms: self._post(TimerFired(timer, now_ms)))
         self._quality = QualityWatch()
@@ -101,21 +103,21 @@ class Session:
         self._history = History(self._history_limits())
         self._desk = self._make_desk(loop.time)
         self._input = self._make_input()
+        self._recordings = ItemSpeech(engines.stt, self._on_recording)
         self._awaited: tuple[str, ReplyRequest] | None = None
 
     # --- life ---
 
     async def run(self) -> None:
         """Hold the conversation until ``close``; every task of it ends before this returns."""
-        stream: SttStream | None = None
         try:
             # asyncio's own task group: turns also begin from plain callbacks (timers, recognition); anyio's cannot.
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 try:
                     writing = tasks.create_task(self._writer.run(), name="writer")
-                    stream, lost = await self._open_recognition()
-                    self._hearing.attach(stream)
+                    self._stream, lost = await self._open_recognition()
+                    self._hearing.attach(self._stream)
                     self._announce(lost)
                     await self._closing.wait()
                     self._post(CloseRequested())
@@ -131,8 +133,8 @@ class Session:
                 self._stall.cancel()
             with anyio.CancelScope(shield=True):
                 await self._close_accounts()
-                if stream is not None:
-                    await stream.aclose()
+                if self._stream is not None:
+                    await self._stream.aclose()
             self.outbox.close()
 
     def close(self) -> None:
@@ -204,6 +206,16 @@ class Session:
         """The client played no more than this of a reply: what was said by then, ``None`` where none is known."""
         return self._desk.truncate(item_id, audio_ms)
 
+    def transcribe_item(self, item_id: str, samples: Samples) -> None:
+        """An item of the conversation is this speech (16 kHz); its words are found, and replies wait for them."""
+        if self._tasks is not None:
+            recognising = self._recordings.recognise(item_id, samples, _recognition(self._options))
+            self._tasks.create_task(recognising, name="recording")
+
+    def _on_recording(self, item_id: str, text: str) -> None:
+        self._history.say(item_id, text)
+        self._answer_awaited()
+
     @property
     def history(self) -> History:
         """What is remembered of the conversation, for a client that keeps it itself."""
@@ -227,8 +239,11 @@ class Session:
         if options.hands_free != self._options.hands_free:
             self.clear()
         self._hearing.update(options.vad, hands_free=options.hands_free)
+        reopens = _recognition(options) != _recognition(self._options)
         policy = options.policy if self._hearing.can_tell_speech else replace(options.policy, auto_end=False)
         self._options = replace(options, identity=self._options.identity, policy=policy)
+        if reopens and self._tasks is not None and self._stream is not None:
+            self._tasks.create_task(self._reopen_recognition(), name="recognition")
 
     # --- the owner ---
 
@@ -253,7 +268,9 @@ class Session:
 
     def _answer_awaited(self) -> None:
         """Begin the reply the client asked for, once nobody speaks and all that was said is understood."""
-        if self._awaited is None or self._input.busy or not isinstance(self._state.phase, Listening):
+        if self._awaited is None or self._input.busy or self._recordings.busy:
+            return
+        if not isinstance(self._state.phase, Listening):
             return
         (turn_id, request), self._awaited = self._awaited, None
         self._desk.expect_request(turn_id, request)
@@ -313,13 +330,25 @@ class Session:
             return None, None
         if stt is None:
             return None, Degraded("speech", "text", "Speech cannot be recognised here; please type.")
-        wanted = SttOptions(options.locale, partials=options.partials)
+        wanted = _recognition(options)
         try:
             with anyio.fail_after(options.limits.stt_open_s):
                 return await stt.open(wanted, self._hearing.on_transcript, self._hearing.on_stt_failure), None
         except (EngineError, TimeoutError) as error:
             log.warning("speech recognition could not be opened", extra={"reason": str(error)})
             return None, Degraded("speech", "text", f"Speech cannot be recognised now ({error}); please type.")
+
+    async def _reopen_recognition(self) -> None:
+        """Recognise with other options from now on; with the old ones where that fails."""
+        stream, lost = await self._open_recognition()
+        if stream is None:
+            if lost is not None:
+                self.outbox.emit(lost)
+            return
+        before, self._stream = self._stream, stream
+        self._hearing.attach(stream)
+        if before is not None:
+            await before.aclose()
 
     async def _ask_hint(self, flushed: FlushTranscript, samples: Samples) -> None:
         assert self._engines.end_of_turn is not None
@@ -397,6 +426,10 @@ class Session:
         if account is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
                 await self._recorder.record(account.event(identity, self._epoch_ms(), ()))
+
+
+def _recognition(options: SessionOptions) -> SttOptions:
+    return SttOptions(options.locale, options.phrases, partials=options.partials)
 
 
 def _name(engine: SttProfile | TtsProfile | ModelProfile) -> str:

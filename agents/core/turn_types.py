@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Source = Literal["speech", "text", "announcement", "request", "idle"]
-"""What a turn answers: speech, typed text, nothing (it is only said), the conversation as it stands, or long silence."""
+"""What a turn answers: speech, text, nothing (it is only said), the conversation as it stands, or a long silence."""
 Purpose = Literal["endpoint", "transcript", "interrupt", "confirm", "verdict", "filler", "idle"]
 AbandonReason = Literal["went_on", "changed", "interrupted", "cancelled", "superseded", "closed"]
 

@@ -110,8 +110,8 @@ class ToolHandedOver:
 
 @dataclass(frozen=True, slots=True)
 class ReplyFinished:
-    """The reply is whole. ``reason`` is the last round's; ``tools`` where the rounds ran out, or the client's tools have
-    the next word."""
+    """The reply is whole. ``reason`` is the last round's; ``tools`` where the rounds ran out, or the client's tools
+    have the next word."""
 
     usage: TokenUsage
     tool_calls: int

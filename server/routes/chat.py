@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from agents.events import AudioOut, Failed, ServerEvent, TurnCompleted
+from agents.events import AudioOut, DirectedEvent, Failed, ServerEvent, TurnCompleted
 from agents.loop.history import History
 from server.chat_turn import ChatTurn, Question
 from server.contracts.chat import ChatRequest, ChatResponse
@@ -88,7 +88,7 @@ async def _lines(
     async with aclosing(events):
         event: ServerEvent | None = first
         while event is not None:
-            assert not isinstance(event, AudioOut), "a chat turn has no voice"
+            assert not isinstance(event, AudioOut | DirectedEvent), "a chat turn has no voice, and nobody directs it"
             host.metrics.observe(event)
             number += 1
             data = codec.encode(event, number, host.epoch_ms())

@@ -1,45 +1,88 @@
-"""A session's events as numbered frames: what goes out, in which order, under which id.
+"""A session's events as frames: the port, and what it is for the voice and chat sockets.
 
-Owns the codec's outbound side, the speech encoder, the event ids and the replay buffer of one session. I/O-free: the
-caller sends the frames. What a client did not ask for (captions, tokens) is left out here, so it takes no id.
+``VoiceDelivery`` owns the codec's outbound side, the speech encoder, the event ids and the replay buffer of one
+session. I/O-free: the caller sends the frames. What a client did not ask for (captions, tokens) is left out here, so
+it takes no id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from agents.events import AudioOut, AudioOutEnded, Caption, Interrupted, ReplyText, ServerEvent
+from agents.events import (
+    AudioOut,
+    AudioOutEnded,
+    Caption,
+    DirectedEvent,
+    Interrupted,
+    ReplyText,
+    ServerEvent,
+)
 from audio.formats import AudioFormat
+from server.sessions.media import VoiceSink
 from server.sessions.replay import Frame, ReplayBuffer
 from server.sessions.speech_out import SpeechEncoder
 from server.wire.voice_json import EncodedAudio, VoiceCodec
 from server.wire.voice_messages import JsonEvent
 
 
-class Delivery:
-    """Everything one client is told. ``epoch_ms`` dates the frames."""
+class Delivery(Protocol):
+    """Everything one client is told."""
+
+    @property
+    def resumption(self) -> VoiceDelivery | None:
+        """What a client that comes back is sent; ``None`` where the protocol knows no coming back, and the session ends
+        with its connection."""
+        ...
+
+    @property
+    def frames_lost(self) -> int:
+        """Frames that were to be kept for a client that comes back, and could not."""
+        ...
+
+    def frames(self, event: ServerEvent) -> list[Frame]:
+        """The frames that tell the client; none for what it did not ask for."""
+        ...
+
+
+class VoiceDelivery:
+    """``Delivery`` for ``/v1/voice/ws``, ``/v1/ws`` and our own WebRTC. ``epoch_ms`` dates the frames."""
 
     def __init__(self, codec: VoiceCodec, replay: ReplayBuffer, epoch_ms: Callable[[], int]) -> None:
         self.codec = codec
         self.replay = replay
         self._epoch_ms = epoch_ms
         self._speech: SpeechEncoder | None = None
+        self._sink: VoiceSink | None = None
+
+    @property
+    def resumption(self) -> VoiceDelivery:
+        return self
+
+    @property
+    def frames_lost(self) -> int:
+        return self.replay.dropped
 
     def open_audio(self, output: AudioFormat, rate_hz: int) -> None:
         """From now on ``AudioOut`` events come in ``rate_hz`` and leave as ``output``."""
         self._speech = SpeechEncoder(output, rate_hz)
 
+    def carry_audio(self, sink: VoiceSink | None) -> None:
+        """From now on the agent's audio goes to ``sink`` (``None``: into frames)."""
+        self._sink = sink
+
     def frames(self, event: ServerEvent) -> list[Frame]:
-        """The frames that tell the client, kept for replay; none for what it did not ask for."""
+        """The frames that tell the client, kept for replay."""
+        if isinstance(event, DirectedEvent):
+            return []  # other protocols have a word for it
         match event:
             case AudioOut():
-                return self._audio([] if self._speech is None else self._speech.encode(event))
+                return self._audio_out(event)
             case AudioOutEnded():
-                tail = self._audio([] if self._speech is None else self._speech.finish())
-                return [*tail, self._json(event)]
+                return [*self._audio_tail(), self._json(event)]
             case Interrupted():
-                if self._speech is not None:
-                    self._speech.drop()
+                self._stop_audio()
                 return [self._json(event)]
             case _:
                 return [self._json(event)] if self._wanted(event) else []
@@ -48,6 +91,10 @@ class Delivery:
         """``session.resumed``, to be sent before the kept frames after ``last_event_id``."""
         missed = self.replay.missed(last_event_id)
         return self.codec.encode_resumed(session_id, missed, last_event_id + missed, self._epoch_ms())
+
+    def after(self, event_id: int) -> list[tuple[int, Frame]]:
+        """The kept frames after ``event_id``."""
+        return self.replay.after(event_id)
 
     def _wanted(self, event: JsonEvent) -> bool:
         settings = self.codec.settings
@@ -66,6 +113,26 @@ class Delivery:
         frame = self.codec.encode(event, event_id, self._epoch_ms())
         self.replay.append(event_id, frame)
         return frame
+
+    # --- audio ---
+
+    def _audio_out(self, event: AudioOut) -> list[Frame]:
+        if self._sink is not None:
+            self._sink.play(event.samples, event.sample_rate_hz)
+            return []
+        return self._audio([] if self._speech is None else self._speech.encode(event))
+
+    def _audio_tail(self) -> list[Frame]:
+        if self._sink is not None:
+            self._sink.finish()
+            return []
+        return self._audio([] if self._speech is None else self._speech.finish())
+
+    def _stop_audio(self) -> None:
+        if self._sink is not None:
+            self._sink.clear()
+        if self._speech is not None:
+            self._speech.drop()
 
     def _audio(self, stretches: list[EncodedAudio]) -> list[Frame]:
         frames: list[Frame] = []

@@ -30,7 +30,7 @@ from server.contracts.errors import ERRORS, ErrorCode
 from server.guard import Identity
 from server.observability.metrics import Metrics
 from server.sessions.delivery import Delivery
-from server.transports.connection import Connection, Disconnected, Frame
+from server.transports.connection import Disconnected, Frame, Link
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class LiveSession:
         """When the client last said anything but audio, spoke, or was answered (monotonic)."""
         self.detached_at_s: float | None = self.born_at_s
         self._metrics = metrics
-        self._connection: Connection | None = None
+        self._connection: Link | None = None
         self._ending: Ending | None = None
         self._draining = False
         self._open_turns: set[str] = set()
@@ -118,7 +118,7 @@ class LiveSession:
             self.session.close()
 
     @property
-    def connection(self) -> Connection | None:
+    def connection(self) -> Link | None:
         """The socket that is attached."""
         return self._connection
 
@@ -128,22 +128,24 @@ class LiveSession:
 
     # --- connections ---
 
-    def adopt(self, connection: Connection) -> None:
+    def adopt(self, connection: Link) -> None:
         """Send to this connection, which has seen every frame so far (it began the session)."""
         self._connection = connection
         self.detached_at_s = None
 
-    async def attach(self, connection: Connection, last_event_id: int) -> None:
+    async def attach(self, connection: Link, last_event_id: int) -> None:
         """Go on over a new connection: ``session.resumed``, what it missed, then what comes. Raises Disconnected."""
+        resumption = self.delivery.resumption
+        assert resumption is not None, "sessions that cannot be resumed are never found"
         previous, self._connection = self._connection, None
         if previous is not None:
             self.detached_at_s = time.monotonic()
             previous.cut(GOING_AWAY, "resumed on another connection")
         self.touch()
-        await connection.send(self.delivery.resumed(self.session_id, last_event_id))
+        await connection.send(resumption.resumed(self.session_id, last_event_id))
         sent = last_event_id
         # Frames made meanwhile are only kept: this connection is not the one they would be sent to yet.
-        while missed := self.delivery.replay.after(sent):
+        while missed := resumption.after(sent):
             for event_id, frame in missed:
                 await connection.send(frame)
                 sent = event_id
@@ -151,11 +153,18 @@ class LiveSession:
         if self.ended.is_set():
             await self._farewell(connection)
 
-    def detach(self, connection: Connection) -> None:
+    @property
+    def resumable(self) -> bool:
+        """Whether a client may come back after its connection was lost."""
+        return self.delivery.resumption is not None
+
+    def detach(self, connection: Link) -> None:
         """The connection is gone; wait for another. Nothing happens where another has taken over already."""
         if self._connection is connection:
             self._connection = None
             self.detached_at_s = time.monotonic()
+            if not self.resumable:
+                self.end()
 
     # --- events ---
 
@@ -210,7 +219,7 @@ class LiveSession:
         if self._draining and not busy:
             self.leave()
 
-    async def _farewell(self, connection: Connection) -> None:
+    async def _farewell(self, connection: Link) -> None:
         ending = self._ending or Ending()
         await connection.close(ending.close_code, ending.reason)
 

@@ -70,13 +70,20 @@ class SessionRegistry:
     def host(self, live: LiveSession) -> None:
         """Run a session until it ends. Raises Refused where there is no room."""
         self.require_room()
+        self._require_share(live.owner)
         self._live[live.session_id] = live
         self._tasks.start_soon(self._run, live)
+
+    def _require_share(self, owner: Identity) -> None:
+        most = self._limits.max_sessions_per_key
+        if most is not None and sum(live.owner == owner for live in self._live.values()) >= most:
+            sentence = f"At most {most} conversations at once are allowed with this key."
+            raise Refused(ErrorCode.RATE_LIMITED, sentence, retry_after_s=RETRY_AFTER_S)
 
     def find(self, session_id: str, owner: Identity) -> LiveSession:
         """The session a client comes back to. Raises Refused where it has ended or never was (for this owner)."""
         live = self._live.get(session_id)
-        if live is not None and live.owner == owner and not live.ended.is_set():
+        if live is not None and live.owner == owner and live.resumable and not live.ended.is_set():
             self._metrics.resumes.labels("resumed").inc()
             return live
         if self._ended.get(session_id) == owner:
@@ -121,7 +128,7 @@ class SessionRegistry:
             self._ended[live.session_id] = live.owner
             if len(self._ended) > REMEMBERED_ENDS:
                 self._ended.popitem(last=False)
-            self._metrics.replay_dropped.inc(live.delivery.replay.dropped)
+            self._metrics.replay_dropped.inc(live.delivery.frames_lost)
             seconds = round(time.monotonic() - live.born_at_s, 1)
             logger.info("session ended", extra={"session_id": live.session_id, "seconds": seconds})
 
@@ -135,7 +142,7 @@ class SessionRegistry:
                 connection.cut(ERRORS[ErrorCode.RATE_LIMITED].close_code, "The client reads too slowly.")
                 live.detach(connection)
         elif connection is None and live.detached_at_s is not None:
-            if now_s - live.detached_at_s > limits.resume_window_s:
+            if now_s - live.detached_at_s > (limits.resume_window_s if live.resumable else 0):
                 live.end(ErrorCode.SESSION_EXPIRED)
         elif now_s - live.active_at_s > limits.idle_timeout_s:
             live.end(ErrorCode.SESSION_EXPIRED, "Nothing happened for a long time.")

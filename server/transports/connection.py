@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from starlette.types import Receive, Scope, Send
 
@@ -26,6 +26,40 @@ class Disconnected(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(f"disconnected ({code})")
         self.code = code
+
+
+class Link(Protocol):
+    """What a session sends to: a socket, or a data channel."""
+
+    @property
+    def open(self) -> bool:
+        """Whether frames may still be sent."""
+        ...
+
+    @property
+    def sending_since_s(self) -> float | None:
+        """When the send now under way began (monotonic), or None."""
+        ...
+
+    async def send(self, frame: Frame) -> None:
+        """Send one message; waits while the client reads too slowly. Raises Disconnected."""
+        ...
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """End the connection, as the protocol has it; harmless when already closed."""
+        ...
+
+    def cut(self, code: int, reason: str = "") -> None:
+        """End the connection without waiting for the client."""
+        ...
+
+
+class Duplex(Link, Protocol):
+    """What a conversation is held over."""
+
+    async def receive(self) -> Frame:
+        """The next message. Raises Disconnected."""
+        ...
 
 
 class Connection:
@@ -46,13 +80,13 @@ class Connection:
         """Whether frames may still be sent."""
         return self._open
 
-    async def accept(self) -> None:
-        """Finish the handshake. Raises Disconnected."""
+    async def accept(self, protocol: str = PROTOCOL) -> None:
+        """Finish the handshake, with ``protocol`` where the client offers it. Raises Disconnected."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
             raise Disconnected(1006)
         offered = cast("list[str]", self._scope.get("subprotocols", []))
-        subprotocol = PROTOCOL if PROTOCOL in offered else None
+        subprotocol = protocol if protocol in offered else None
         try:
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
         except OSError as error:

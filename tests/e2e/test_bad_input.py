@@ -291,7 +291,7 @@ async def reading(client: Client, **until: Any) -> AsyncGenerator[None]:
 async def test_a_monologue_of_ten_minutes_is_one_turn_where_only_the_speaker_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.transports.conversation_socket.MAX_SPEED", 10_000)
+    monkeypatch.setattr("server.sessions.intake.MAX_SPEED", 10_000)
     detection = {"type": "push_to_talk"}
     async with resilient(tmp_path) as server, begun(server, binary=True, turn_detection=detection) as client:
         before = psutil.Process().memory_info().rss
@@ -308,7 +308,7 @@ async def test_a_monologue_of_ten_minutes_is_one_turn_where_only_the_speaker_end
 async def test_a_monologue_of_ten_minutes_is_answered_at_its_pauses_and_every_turn_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.transports.conversation_socket.MAX_SPEED", 10_000)
+    monkeypatch.setattr("server.sessions.intake.MAX_SPEED", 10_000)
     async with (
         resilient(tmp_path) as server,
         begun(server, binary=True) as client,

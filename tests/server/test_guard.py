@@ -6,7 +6,7 @@ import pytest
 
 from server.contracts.errors import ErrorCode
 from server.errors import Refused
-from server.guard import LOCAL_USER, check_host, check_origin, identify
+from server.guard import LOCAL_USER, check_host, check_origin, identify, presented_keys
 from server.settings import load_settings
 
 KEY = "a-long-random-secret"
@@ -50,13 +50,13 @@ def test_without_keys_everybody_is_the_local_user() -> None:
 
 
 def test_a_key_is_taken_from_the_header_or_from_a_subprotocol() -> None:
-    by_header = identify(KEYED, [(b"authorization", f"Bearer {KEY}".encode())])
-    by_subprotocol = identify(KEYED, [], ["convergio.v1", f"convergio.key.{KEY}"])
+    by_header = identify(KEYED, presented_keys([(b"authorization", f"Bearer {KEY}".encode())]))
+    by_subprotocol = identify(KEYED, presented_keys([], ["convergio.v1", f"convergio.key.{KEY}"]))
     assert by_header == by_subprotocol
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer wrong-wrong-wrong", f"Basic {KEY}"])
 def test_a_missing_or_wrong_key_is_refused(value: str) -> None:
     with pytest.raises(Refused) as caught:
-        identify(KEYED, [(b"authorization", value.encode())])
+        identify(KEYED, presented_keys([(b"authorization", value.encode())]))
     assert caught.value.code is ErrorCode.AUTH_INVALID

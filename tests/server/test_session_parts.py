@@ -11,7 +11,7 @@ from agents.core.options import Identity
 from agents.events import AudioOut, AudioOutEnded, Interrupted, ReplyText
 from audio.formats import AudioFormat, Encoding
 from server.contracts.session import Output, TurnDetection, VoiceSettings
-from server.sessions.delivery import Delivery
+from server.sessions.delivery import VoiceDelivery
 from server.sessions.replay import ReplayBuffer
 from server.sessions.speech_out import SpeechEncoder, session_rate_hz
 from server.sessions.voice_options import WAITS, session_options, turn_policy
@@ -70,10 +70,10 @@ def test_an_interruption_drops_what_the_codec_held() -> None:
     assert encoder.finish() == []
 
 
-def delivery(**output: object) -> Delivery:
+def delivery(**output: object) -> VoiceDelivery:
     codec = VoiceCodec("req_1")
     codec.feed('{"type": "voice.start", "binary": true, "output": {"modalities": ["audio"], "captions": false}}')
-    made = Delivery(codec, ReplayBuffer(100_000), lambda: 1)
+    made = VoiceDelivery(codec, ReplayBuffer(100_000), lambda: 1)
     made.open_audio(AudioFormat(Encoding.PCM16, 24_000), 24_000)
     return made
 

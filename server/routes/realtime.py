@@ -1,0 +1,121 @@
+"""The HTTP side of OpenAI's realtime protocol: client secrets, WebRTC calls, hanging up; Azure's paths for the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from server.contracts.errors import ErrorCode
+from server.edge import new_id
+from server.errors import Refused
+from server.guard import Identity
+from server.host import Host
+from server.routes.bodies import caller, media_type, read_form, read_json, read_text
+from server.routes.webrtc import SDP
+from server.secrets import MAX_LIFE_S, Grant
+from server.transports.calls import Calls, Conversation
+from server.transports.connection import Duplex
+from server.transports.media_port import MediaPort
+from server.transports.realtime_conversation import RealtimeConversation, RealtimeOpening, fault_body
+from server.transports.realtime_socket import ga_opening, query_of
+from server.transports.rtc.port import MAX_DESCRIPTION_BYTES
+from server.wire.realtime.faults import RealtimeFault
+
+CHANNEL: Final = "oai-events"
+PREFIXES: Final = ("/v1/realtime", "/openai/v1/realtime")
+MAX_FORM_BYTES: Final = 256 * 1024
+
+
+def realtime_routes(host: Host, calls: Calls) -> list[BaseRoute]:
+    """The routes, bound to this server."""
+
+    async def client_secrets(request: Request) -> Response:
+        body = await read_json(request, host.settings.limits.max_body_bytes)
+        session = _object(body, "session")
+        life_s = _life_s(body)
+        try:
+            opening = ga_opening({}, Grant(caller(request), session, 0.0))
+            expires_at = host.epoch_ms() // 1_000 + life_s
+            config = opening.config(
+                new_id("sess"), host.epoch_ms() // 1_000 + host.settings.limits.session_minutes * 60
+            )
+        except RealtimeFault as fault:
+            return JSONResponse(fault_body(fault), 400)
+        value = host.secrets.mint(caller(request), session, life_s)
+        answer = {"value": value, "expires_at": expires_at, "session": config.rendered()}
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+    async def begin_call(request: Request) -> Response:
+        offer, session = await _offer(request)
+        grant: Grant | None = request.scope["state"].get("grant")
+        owner = caller(request)
+        preset = (dict(grant.session) if grant is not None else {}) | session
+        try:
+            opening = ga_opening(query_of(request.scope), Grant(owner, preset, 0.0) if preset else None)
+            opening.config(new_id("sess"), 0)
+        except RealtimeFault as fault:
+            return JSONResponse(fault_body(fault), 400)
+        host.registry.require_room()
+        call, sdp = await calls.begin(offer, owner, CHANNEL, _conversation(host, owner, opening))
+        path = request.url.path.rstrip("/")
+        return Response(sdp, 201, {"Location": f"{path}/{call.call_id}"}, SDP)
+
+    async def hang_up(request: Request) -> Response:
+        calls.find(request.path_params["call_id"], caller(request)).hang_up()
+        return Response(status_code=200)
+
+    routes: list[BaseRoute] = []
+    for prefix in PREFIXES:
+        routes += [
+            Route(f"{prefix}/client_secrets", client_secrets, methods=["POST"]),
+            Route(f"{prefix}/calls", begin_call, methods=["POST"]),
+            Route(prefix + "/calls/{call_id}/hangup", hang_up, methods=["POST"]),
+        ]
+    return routes
+
+
+async def _offer(request: Request) -> tuple[str, dict[str, Any]]:
+    """The offer and the session's configuration, however they were sent."""
+    if media_type(request) == SDP:
+        return await read_text(request, MAX_DESCRIPTION_BYTES), {}
+    if media_type(request) != "multipart/form-data":
+        raise Refused(ErrorCode.REQUEST_INVALID, f"The body must be {SDP} or multipart/form-data.", http_status=415)
+    form = await read_form(request, MAX_FORM_BYTES)
+    if "sdp" not in form:
+        raise Refused(ErrorCode.REQUEST_INVALID, "The form has no part 'sdp'.")
+    try:
+        session: Any = json.loads(form.get("session") or "{}")
+    except ValueError as error:
+        raise Refused(ErrorCode.REQUEST_INVALID, "The form's part 'session' is not JSON.") from error
+    if not isinstance(session, dict):
+        raise Refused(ErrorCode.REQUEST_INVALID, "The form's part 'session' is not an object.")
+    return form["sdp"], session  # pyright: ignore[reportUnknownVariableType]
+
+
+def _conversation(host: Host, owner: Identity, opening: RealtimeOpening) -> Conversation:
+    async def hold(media: MediaPort, link: Duplex) -> None:
+        conversation = RealtimeConversation(host, opening, owner, media)
+        await conversation.open()
+        await conversation.run(link)
+
+    return hold
+
+
+def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
+    value = body.get(name) or {"type": "realtime"}
+    if not isinstance(value, dict):
+        raise Refused(ErrorCode.REQUEST_INVALID, f"{name} must be an object.")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _life_s(body: dict[str, Any]) -> int:
+    """How long a secret lives: as asked for, up to our own limit."""
+    after: Any = body.get("expires_after") or {}
+    seconds = after.get("seconds", MAX_LIFE_S) if isinstance(after, dict) else None  # pyright: ignore
+    if not isinstance(seconds, int) or seconds < 10:
+        raise Refused(ErrorCode.REQUEST_INVALID, "expires_after.seconds must be a whole number from 10 on.")
+    return min(seconds, MAX_LIFE_S)

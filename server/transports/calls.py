@@ -1,0 +1,175 @@
+"""WebRTC connections by id: each a peer with its audio, its data channel and the conversation held over it.
+
+A call is made of an offer, begins when its data channel opens, and ends with its peer. Owns the calls and their task
+group; knows no HTTP and no protocol, which come with ``Conversation``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from audio.formats import Samples
+from server.contracts.errors import ErrorCode
+from server.edge import new_id
+from server.errors import Refused
+from server.guard import Identity
+from server.transports.channel_link import ChannelLink
+from server.transports.connection import Duplex
+from server.transports.media_port import MediaPort
+from server.transports.rtc.hub import RtcHub
+from server.transports.rtc.port import BadOffer, Channel, CloseReason, IceUnavailable, PeerClosed, PeerState
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S: Final = 2.0
+LAST_WORDS_S: Final = 0.5
+"""What the last message gets to reach the client before the peer is closed."""
+
+Conversation = Callable[[MediaPort, Duplex], Awaitable[None]]
+"""Holds a conversation over a connection until that is gone."""
+
+
+class Call:
+    """One WebRTC connection: a peer's listener, and its audio as a conversation sees it."""
+
+    def __init__(self, hub: RtcHub, call_id: str, owner: Identity, label: str) -> None:
+        """``label`` is that of the data channel which carries the conversation; empty for any."""
+        self.call_id = call_id
+        self.owner = owner
+        self.ear: Callable[[Samples], None] | None = None
+        self.peer = hub.peer(self)
+        self.ended = anyio.Event()
+        self.link: ChannelLink | None = None
+        self.hung_up = False
+        """Whether the client said that it will not come back."""
+        self._label = label
+        self._opened = anyio.Event()
+
+    # --- what the peer tells ---
+
+    def on_audio(self, samples: Samples) -> None:
+        """What was heard next."""
+        if self.ear is not None:
+            self.ear(samples)
+
+    def on_channel(self, channel: Channel) -> None:
+        """The first channel of the right name carries the conversation; others are closed."""
+        if self.link is not None or self._label not in {"", channel.label}:
+            channel.close()
+            return
+        self.link = ChannelLink(channel, self.ended.set)
+        self._opened.set()
+
+    def on_state(self, state: PeerState, reason: CloseReason | None) -> None:
+        """The peer is gone for good."""
+        if state is not PeerState.CLOSED:
+            return
+        logger.info("call ended", extra={"call_id": self.call_id, "reason": reason})
+        if self.link is not None:
+            self.link.cut(0)
+        self.ended.set()
+        self._opened.set()
+
+    # --- the agent's voice ---
+
+    def play(self, samples: Samples, rate_hz: int) -> None:
+        """More of the agent's voice."""
+        self.peer.play(samples, rate_hz)
+
+    def finish(self) -> None:
+        """The turn's audio is complete."""
+
+    def clear(self) -> None:
+        """Silence now."""
+        self.peer.clear()
+
+    def hang_up(self) -> None:
+        """End the call and its conversation."""
+        self.hung_up = True
+        if self.link is not None:
+            self.link.cut(0)
+        self.ended.set()
+        self._opened.set()
+
+    async def opened(self) -> ChannelLink | None:
+        """The connection, once there is one; ``None`` where the peer was gone before."""
+        await self._opened.wait()
+        return self.link
+
+
+class Calls:
+    """The WebRTC connections of one server process."""
+
+    def __init__(self, hub: RtcHub, max_calls: int) -> None:
+        self._hub = hub
+        self._max_calls = max_calls
+        self._calls: dict[str, Call] = {}
+        self._tasks: TaskGroup | None = None
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    async def run(self) -> None:
+        """Until cancelled; every call has ended before this returns."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            try:
+                await self._hub.run()
+            finally:
+                self._tasks = None
+                tasks.cancel_scope.cancel()
+
+    async def begin(self, offer: str, owner: Identity, label: str, conversation: Conversation) -> tuple[Call, str]:
+        """Answer an offer. ``conversation`` is held once the data channel opens.
+
+        Raises:
+            Refused: an offer that cannot be answered, no room, or no address left.
+        """
+        if self._tasks is None or len(self._calls) >= self._max_calls:
+            raise Refused(ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S)
+        call = Call(self._hub, new_id("rtc"), owner, label)
+        self._calls[call.call_id] = call
+        try:
+            answer = await described(call.peer.answer(offer))
+        except BaseException:
+            del self._calls[call.call_id]
+            raise
+        self._tasks.start_soon(self._hold, call, conversation)
+        return call, answer
+
+    def find(self, call_id: str, owner: Identity) -> Call:
+        """A call of this owner's. Raises Refused."""
+        call = self._calls.get(call_id)
+        if call is None or call.owner != owner:
+            raise Refused(ErrorCode.SESSION_NOT_FOUND, "There is no such call.")
+        return call
+
+    async def _hold(self, call: Call, conversation: Conversation) -> None:
+        try:
+            link = await call.opened()
+            if link is not None:
+                await conversation(call, link)
+                await anyio.sleep(LAST_WORDS_S)
+        except Exception:
+            logger.exception("call failed", extra={"call_id": call.call_id})
+        finally:
+            with anyio.CancelScope(shield=True):
+                await call.peer.close()
+            self._calls.pop(call.call_id, None)
+
+
+async def described(answering: Awaitable[str]) -> str:
+    """A peer's answer, its refusals in the contract's words. Raises Refused."""
+    try:
+        return await answering
+    except BadOffer as error:
+        raise Refused(ErrorCode.REQUEST_INVALID, str(error)) from error
+    except IceUnavailable as error:
+        raise Refused(ErrorCode.SERVER_OVERLOADED, str(error), retry_after_s=RETRY_AFTER_S) from error
+    except PeerClosed as error:
+        raise Refused(ErrorCode.SESSION_EXPIRED, "The call has ended.") from error

@@ -1,0 +1,124 @@
+"""One connection that speaks a realtime protocol (OpenAI's or Voice Live's): from its beginning to its end.
+
+The session begins with the connection and ends with it. One reader per connection; the one writer is the session's own
+(``server.sessions.live``). Whether the connection is a socket or a data channel makes no difference, but for where
+the audio is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from agents.core.options import Identity as SessionIdentity
+from server.contracts.errors import ErrorCode
+from server.edge import new_id
+from server.guard import Identity
+from server.host import Host
+from server.sessions.allowance import ResponseWindow
+from server.sessions.live import LiveSession
+from server.sessions.realtime_conduct import RealtimeConduct
+from server.sessions.realtime_delivery import RealtimeDelivery
+from server.sessions.realtime_options import Surroundings, realtime_options
+from server.transports.connection import Disconnected, Duplex
+from server.transports.media_port import MediaPort
+from server.wire.realtime.codec import EXTRAS, RealtimeCodec
+from server.wire.realtime.dialect import Dialect, SessionConfig
+from server.wire.realtime.faults import RealtimeFault
+from server.wire.realtime.state import RealtimeState
+
+EXPIRED: Final = "session_expired"
+OpenConfig = Callable[[str, int], SessionConfig]
+"""A session's first configuration, from its id and when it expires (Unix seconds). Raises RealtimeFault."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealtimeOpening:
+    """How a realtime session begins: its dialect, what it is before the client says anything, and what else to tell."""
+
+    dialect: Dialect
+    config: OpenConfig
+    agent_id: str | None = None
+    extras: frozenset[str] = field(default_factory=frozenset[str])
+
+
+def wanted_extras(named: str | None) -> frozenset[str]:
+    """The extras a client asked for by name, separated by commas; names nobody knows mean nothing."""
+    return frozenset(name.strip() for name in (named or "").split(",")) & EXTRAS.keys()
+
+
+class RealtimeConversation:
+    """One connection's conversation. ``live`` is its session, once ``open`` has returned."""
+
+    def __init__(
+        self, host: Host, opening: RealtimeOpening, identity: Identity, media: MediaPort | None = None
+    ) -> None:
+        self._host = host
+        self._opening = opening
+        self._owner = identity
+        self._media = media
+        self._conduct: RealtimeConduct | None = None
+        self._delivery: RealtimeDelivery | None = None
+        self._live: LiveSession | None = None
+
+    @property
+    def live(self) -> LiveSession:
+        """The session, once it is open."""
+        assert self._live is not None, "the conversation is not open"
+        return self._live
+
+    async def open(self) -> LiveSession:
+        """Begin the session. Raises Refused, RealtimeFault."""
+        host, opening = self._host, self._opening
+        session_id = new_id("sess")
+        expires_at = host.epoch_ms() // 1_000 + host.settings.limits.session_minutes * 60
+        state = RealtimeState(
+            session_id, opening.config(session_id, expires_at), opening.dialect, new_id, media=self._media is not None
+        )
+        limits = host.settings.limits
+        window = ResponseWindow(limits.responses_per_minute, time.monotonic)
+        codec = RealtimeCodec(state, window, extras=opening.extras, max_faults=limits.max_bad_messages)
+        delivery = RealtimeDelivery(codec, self._media)
+        around = self._surroundings(host.identity(self._owner, session_id))
+        settings = state.config.settings.for_media() if self._media is not None else state.config.settings
+        options = realtime_options(settings, around)
+        delivery.open_audio(settings.output_format, options.output_rate_hz)
+        self._live = live = await host.open_realtime(opening.agent_id, options, delivery, self._owner)
+        self._delivery = delivery
+        self._conduct = RealtimeConduct(live, delivery, around, window)
+        if self._media is not None:
+            self._media.ear = live.session.hear
+        return live
+
+    async def run(self, connection: Duplex) -> None:
+        """Hold the conversation over this connection until it is gone."""
+        live, conduct, delivery = self.live, self._conduct, self._delivery
+        assert conduct is not None and delivery is not None, "the conversation is not open"  # noqa: PT018
+        live.adopt(connection)
+        try:
+            while True:
+                frame = await connection.receive()
+                try:
+                    acts = delivery.codec.feed(frame)
+                except RealtimeFault as fault:
+                    live.end(ErrorCode.REQUEST_INVALID, fault.message)
+                    continue
+                await conduct.carry_out(acts)
+        except Disconnected:
+            live.detach(connection)
+        finally:
+            if self._media is not None:
+                self._media.ear = None
+
+    def _surroundings(self, identity: SessionIdentity) -> Surroundings:
+        tts = self._host.engines.for_sessions().tts
+        return Surroundings(identity, () if tts is None else tts.profile.voices, media=self._media is not None)
+
+
+def fault_body(fault: RealtimeFault) -> dict[str, Any]:
+    """A fault before there is a session, as an HTTP body."""
+    return {
+        "error": {"message": fault.message, "type": fault.kind, "code": fault.code, "param": fault.param},
+    }

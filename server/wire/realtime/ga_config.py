@@ -1,0 +1,370 @@
+"""A session's configuration in OpenAI's GA dialect: nested ``audio``, as ``session.update`` brings it.
+
+Owns the JSON a client reads and writes. Each update is merged into what was, judged as a whole, and yields the
+neutral settings. Reference: OpenAI "Realtime client events", ``session.update``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from audio.formats import AudioFormat, Encoding
+from server.wire.realtime.config_parts import (
+    Instructions,
+    MaxOutputTokens,
+    Part,
+    ToolChoiceField,
+    Tools,
+    choice_of,
+    merged,
+    specs_of,
+    tokens_of,
+    without_absent,
+)
+from server.wire.realtime.faults import RealtimeFault, from_validation
+from server.wire.realtime.settings import Detection, RealtimeSettings, ReplySettings
+
+Modalities = Annotated[tuple[Literal["audio", "text"], ...], Field(min_length=1, max_length=1, strict=False)]
+_SESSION_KINDS = ("realtime", "transcription")
+
+
+class Pcm(Part):
+    """Little-endian 16-bit PCM."""
+
+    type: Literal["audio/pcm"]
+    rate: Literal[24_000] = 24_000
+
+
+class Ulaw(Part):
+    """G.711 mu-law."""
+
+    type: Literal["audio/pcmu"]
+
+
+class Alaw(Part):
+    """G.711 A-law."""
+
+    type: Literal["audio/pcma"]
+
+
+Format = Annotated[Pcm | Ulaw | Alaw, Field(discriminator="type")]
+
+
+class ServerVad(Part):
+    """The end of a turn by silence."""
+
+    type: Literal["server_vad"]
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    prefix_padding_ms: Annotated[int, Field(ge=0, le=5_000)] | None = None
+    silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    idle_timeout_ms: Annotated[int, Field(ge=5_000, le=30_000)] | None = None
+    create_response: bool | None = None
+    interrupt_response: bool | None = None
+
+
+class SemanticVad(Part):
+    """The end of a turn by what was said, too."""
+
+    type: Literal["semantic_vad"]
+    eagerness: Literal["low", "medium", "high", "auto"] | None = None
+    create_response: bool | None = None
+    interrupt_response: bool | None = None
+
+
+class NoiseReduction(Part):
+    """Accepted; no noise reduction is done before recognition."""
+
+    type: Literal["near_field", "far_field"]
+    strength: float | None = None
+
+
+class Transcription(Part):
+    """Whether and how the user's words are told. The engine is the server's; its name is taken as given."""
+
+    model: Annotated[str, Field(max_length=128)] | None = None
+    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")] | None = None
+    languages: Annotated[tuple[str, ...], Field(strict=False, max_length=16)] | None = None
+    prompt: Annotated[str, Field(max_length=8_000)] | None = None
+    keywords: Annotated[tuple[str, ...], Field(strict=False, max_length=500)] | None = None
+    delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
+
+
+class Input(Part):
+    """What is heard."""
+
+    format: Format | None = None
+    noise_reduction: NoiseReduction | None = None
+    transcription: Transcription | None = None
+    turn_detection: Annotated[ServerVad | SemanticVad, Field(discriminator="type")] | None = None
+
+
+class VoiceId(Part):
+    """A voice by its id."""
+
+    id: str
+
+
+class OutputAudio(Part):
+    """What is said."""
+
+    format: Format | None = None
+    voice: Annotated[str, Field(min_length=1, max_length=128)] | VoiceId | None = None
+    speed: Annotated[float, Field(ge=0.25, le=1.5)] | None = None
+
+
+class Audio(Part):
+    """Both directions."""
+
+    input: Input | None = None
+    output: OutputAudio | None = None
+
+
+class Session(Part):
+    """A conversation, or a transcription session (which takes ``audio.input`` and ``include`` only)."""
+
+    type: Literal["realtime", "transcription"]
+    id: str | None = None
+    object: str | None = None
+    expires_at: int | None = None
+    model: Annotated[str, Field(max_length=128)] | None = None
+    instructions: Instructions | None = None
+    output_modalities: Modalities | None = None
+    audio: Audio | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoiceField | None = None
+    max_output_tokens: MaxOutputTokens | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    truncation: Any = None
+    tracing: Any = None
+    prompt: Any = None
+    include: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: Any = None
+
+
+class ReplyParams(Part):
+    """One reply's own way: ``response.create``."""
+
+    conversation: str | None = None
+    input: Annotated[tuple[dict[str, Any], ...], Field(strict=False, max_length=500)] | None = None
+    instructions: Instructions | None = None
+    output_modalities: Modalities | None = None
+    audio: Audio | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoiceField | None = None
+    max_output_tokens: MaxOutputTokens | None = None
+    metadata: dict[str, Annotated[str, Field(max_length=512)]] | None = None
+    prompt: Any = None
+    parallel_tool_calls: bool | None = None
+    reasoning: Any = None
+
+
+_OURS = frozenset({"id", "object", "expires_at", "model"})
+"""Fields of a session that only the server decides; a client that echoes them back means nothing by it."""
+
+
+class GaConfig:
+    """The configuration of one session. Immutable: ``updated`` makes the next one."""
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        """``raw`` is a whole session object. Raises RealtimeFault."""
+        self._raw = raw
+        try:
+            self._session = Session.model_validate(raw)
+        except ValidationError as error:
+            raise from_validation(error, "session") from error
+        self.settings = _settings(self._session)
+
+    @classmethod
+    def opened(cls, model: str, session_id: str, expires_at: int, *, transcription: bool = False) -> GaConfig:
+        """What a session is before the client says anything."""
+        detection = _DEFAULT_DETECTION
+        heard: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": 24_000}, "turn_detection": detection}
+        raw: dict[str, Any] = {
+            "type": "transcription" if transcription else "realtime",
+            "object": "realtime.transcription_session" if transcription else "realtime.session",
+            "id": session_id,
+            "expires_at": expires_at,
+            "audio": {"input": heard},
+        }
+        if transcription:
+            heard["transcription"] = {"model": model}
+            return cls(raw)
+        raw["audio"]["output"] = {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "default", "speed": 1.0}
+        raw |= {
+            "model": model,
+            "output_modalities": ["audio"],
+            "tools": [],
+            "tool_choice": "auto",
+            "max_output_tokens": "inf",
+        }
+        return cls(raw)
+
+    def updated(self, patch: dict[str, Any]) -> GaConfig:
+        """The configuration after ``session.update``. Raises RealtimeFault; nothing has changed then."""
+        kind = patch.get("type", self._raw["type"])
+        if kind not in _SESSION_KINDS:
+            raise RealtimeFault("Invalid 'session.type': expected 'realtime' or 'transcription'.", param="session.type")
+        if kind != self._raw["type"]:
+            raise RealtimeFault("The type of a session cannot change.", param="session.type")
+        given = {key: value for key, value in patch.items() if key not in _OURS}
+        try:
+            Session.model_validate({"type": kind, **given})  # a fault is the client's, not of what was before
+        except ValidationError as error:
+            raise from_validation(error, "session") from error
+        if kind == "transcription":
+            _require_hearing_only(given)
+        return GaConfig(_completed(merged(self._raw, given)))
+
+    def rendered(self) -> dict[str, Any]:
+        """The session object as clients read it."""
+        return without_absent(self._raw)
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """GA clients have no word for it: what is accepted but not available is in the documentation."""
+        return []
+
+    def response_fields(self, reply: ReplySettings) -> dict[str, Any]:
+        """How one response is made, as ``response.created`` tells it."""
+        fields: dict[str, Any] = {
+            "output_modalities": ["audio" if reply.audible else "text"],
+            "max_output_tokens": reply.max_output_tokens or "inf",
+        }
+        if reply.audible:
+            output = self._raw.get("audio", {}).get("output", {})
+            fields["audio"] = {"output": without_absent({"format": output.get("format"), "voice": reply.voice})}
+        return fields
+
+    def parse_reply(self, raw: dict[str, Any]) -> tuple[ReplyParams, ReplySettings]:
+        """What ``response.create`` asks for, and the session's way of replying with it. Raises RealtimeFault."""
+        try:
+            params = ReplyParams.model_validate(raw)
+        except ValidationError as error:
+            raise from_validation(error, "response") from error
+        return params, self._reply_settings(params)
+
+    def _reply_settings(self, params: ReplyParams) -> ReplySettings:
+        base = self.settings.reply
+        output = params.audio.output if params.audio else None
+        audible = base.audible if params.output_modalities is None else params.output_modalities == ("audio",)
+        return ReplySettings(
+            instructions=base.instructions if params.instructions is None else params.instructions,
+            audible=audible,
+            voice=_voice(output) or base.voice,
+            speed=base.speed if output is None or output.speed is None else output.speed,
+            tools=base.tools if params.tools is None else specs_of(params.tools),
+            tool_choice=base.tool_choice if params.tool_choice is None else choice_of(params.tool_choice),
+            max_output_tokens=base.max_output_tokens
+            if params.max_output_tokens is None
+            else tokens_of(params.max_output_tokens),
+            temperature=base.temperature,
+            filler_after_ms=base.filler_after_ms,
+        )
+
+
+_DEFAULT_DETECTION: dict[str, Any] = {
+    "type": "server_vad",
+    "threshold": 0.5,
+    "prefix_padding_ms": 300,
+    "create_response": True,
+    "interrupt_response": True,
+}
+
+
+def _completed(raw: dict[str, Any]) -> dict[str, Any]:
+    """Turn detection with its flags spelled out: clients read an absent one as false."""
+    heard: dict[str, Any] = raw.get("audio", {}).get("input", {})
+    detection: dict[str, Any] | None = heard.get("turn_detection")
+    if detection:
+        flags = {"create_response": True, "interrupt_response": True}
+        given = {key: value for key, value in detection.items() if value is not None}
+        heard["turn_detection"] = {**flags, **given}
+    return raw
+
+
+def _require_hearing_only(patch: dict[str, Any]) -> None:
+    for name in patch:
+        if name not in {"type", "audio", "include"}:
+            raise RealtimeFault(
+                f"A transcription session takes no '{name}'.", code="unknown_parameter", param=f"session.{name}"
+            )
+    audio: dict[str, Any] = patch.get("audio") or {}
+    if audio.get("output") is not None:
+        raise RealtimeFault(
+            "A transcription session says nothing.", code="unknown_parameter", param="session.audio.output"
+        )
+
+
+def _settings(session: Session) -> RealtimeSettings:
+    heard = (session.audio.input if session.audio else None) or Input()
+    said = (session.audio.output if session.audio else None) or OutputAudio()
+    spoken = session.output_modalities != ("text",)
+    transcription = heard.transcription
+    return RealtimeSettings(
+        model=session.model or "",
+        reply=ReplySettings(
+            instructions=session.instructions or None,
+            audible=spoken,
+            voice=_voice(said),
+            speed=max(0.5, said.speed or 1.0),
+            tools=specs_of(session.tools),
+            tool_choice=choice_of(session.tool_choice),
+            max_output_tokens=tokens_of(session.max_output_tokens),
+            temperature=session.temperature,
+        ),
+        detection=_detection(heard.turn_detection),
+        input_format=_format(heard.format),
+        output_format=_format(said.format),
+        language=None if transcription is None else transcription.language,
+        phrases=() if transcription is None else transcription.keywords or (),
+        transcribes=transcription is not None,
+        writes_only=session.type == "transcription",
+    )
+
+
+def _voice(output: OutputAudio | None) -> str | None:
+    voice = None if output is None else output.voice
+    return voice.id if isinstance(voice, VoiceId) else voice
+
+
+def _format(given: Pcm | Ulaw | Alaw | None) -> AudioFormat:
+    match given:
+        case None | Pcm():
+            return AudioFormat(Encoding.PCM16, 24_000)
+        case Ulaw():
+            return AudioFormat(Encoding.G711_ULAW, 8_000)
+        case Alaw():
+            return AudioFormat(Encoding.G711_ALAW, 8_000)
+
+
+_EAGERNESS: dict[str | None, Literal["low", "auto", "high"]] = {
+    None: "auto",
+    "auto": "auto",
+    "medium": "auto",
+    "low": "low",
+    "high": "high",
+}
+
+
+def _detection(given: ServerVad | SemanticVad | None) -> Detection | None:
+    match given:
+        case None:
+            return None
+        case ServerVad():
+            return Detection(
+                threshold=given.threshold,
+                prefix_padding_ms=given.prefix_padding_ms,
+                silence_ms=given.silence_duration_ms,
+                replies=given.create_response is not False,
+                interrupts=given.interrupt_response is not False,
+                idle_ms=given.idle_timeout_ms,
+            )
+        case SemanticVad():
+            return Detection(
+                kind="semantic",
+                eagerness=_EAGERNESS[given.eagerness],
+                replies=given.create_response is not False,
+                interrupts=given.interrupt_response is not False,
+            )
