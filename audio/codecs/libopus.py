@@ -114,6 +114,10 @@ class LibopusEncoder:
             raise ValueError(f"{count} samples are no Opus frame at {self.sample_rate_hz} Hz")
         return ctypes.string_at(self._packet, taken)
 
+    def set_dtx(self, enabled: bool) -> None:
+        """Switch DTX within a stream. What it takes for background is dulled, and a steady tone is taken for that."""
+        self._library.check(self._library.opus_encoder_ctl(self._state, _SET_DTX, ctypes.c_int(enabled)))
+
     def reset(self) -> None:
         """Forget the stream so far; options stay."""
         self._library.check(self._library.opus_encoder_ctl(self._state, _RESET_STATE))

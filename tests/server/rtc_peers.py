@@ -134,6 +134,12 @@ class Client:
     def samples(self) -> np.ndarray:
         return np.concatenate(self.heard) if self.heard else np.zeros(0, np.int16)
 
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
         await self.connection.close()
         if self._reader is not None:

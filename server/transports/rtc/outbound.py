@@ -111,8 +111,12 @@ class Outbound:
         assert self._due_ms is not None
         frame = self.queue.frame()
         if frame is not None:
-            self._trailing = 0
+            if self._trailing:
+                self._trailing = 0
+                self._encoder.set_dtx(self._options.dtx)
         else:
+            if not self._trailing:
+                self._encoder.set_dtx(True)
             self._trailing += 1
             if self._trailing > _TRAILING_FRAMES:
                 self._due_ms = None

@@ -105,7 +105,7 @@ class PeerOptions:
     """
 
     ice: IceOptions = field(default_factory=IceOptions)
-    opus: EncoderOptions = field(default_factory=lambda: EncoderOptions(dtx=True))
+    opus: EncoderOptions = field(default_factory=EncoderOptions)
     ask_for_dtx: bool = False
     max_queued_ms: int = 10_000
     connect_limit_s: float = 15.0
