@@ -156,7 +156,7 @@ def _split(lines: Sequence[str]) -> tuple[_Lines, list[_Media]]:
     if len(starts) > _MAX_SECTIONS:
         raise BadOffer(f"The offer has more than {_MAX_SECTIONS} media sections.")
     media: list[_Media] = []
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=False):
         match = _MEDIA_LINE.fullmatch(lines[start].strip())
         if match is None:
             raise BadOffer("A media line of the offer cannot be read.")
