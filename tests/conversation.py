@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -82,6 +82,8 @@ class Script:
     detector: Callable[[VadOptions], Any] | None = LevelDetector
     tts: bool = True
     model: type[ScriptedModel] = ScriptedModel
+    options: dict[str, Any] = field(default_factory=dict)
+    """What else is different from a session's defaults."""
 
 
 class Talk:
@@ -172,7 +174,7 @@ async def conversation(script: Script | None = None) -> AsyncIterator[Talk]:
         script.detector,
     )
     recorder = MemoryRecorder()
-    options = SessionOptions(Identity("session-1"), policy=script.policy, speak=script.speak)
+    options = replace(SessionOptions(Identity("session-1"), policy=script.policy, speak=script.speak), **script.options)
     loop = asyncio.get_running_loop()
     session = Session(options, engines, recorder, lambda: 1_700_000_000_000 + round(loop.time() * 1_000))
     talk = Talk(session, options, model, recorder)

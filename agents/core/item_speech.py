@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import anyio
 
@@ -39,9 +39,12 @@ class ItemSpeech:
         """Whether a recording's words are still missing."""
         return self._waiting > 0
 
-    async def recognise(self, item_id: str, samples: Samples, options: SttOptions) -> None:
-        """Find the words of 16 kHz ``samples``."""
+    def recognise(self, item_id: str, samples: Samples, options: SttOptions) -> Coroutine[Any, Any, None]:
+        """Find the words of 16 kHz ``samples``: run what is returned. The item is waited for from now on."""
         self._waiting += 1
+        return self._recognise(item_id, samples, options)
+
+    async def _recognise(self, item_id: str, samples: Samples, options: SttOptions) -> None:
         text = ""
         try:
             if self._stt is not None:

@@ -27,6 +27,8 @@ from server.transports.rtc.port import BadOffer, Channel, CloseReason, IceUnavai
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = 2.0
+NORMAL_CLOSURE: Final = 1000
+LOST: Final = 1006
 LAST_WORDS_S: Final = 0.5
 """What the last message gets to reach the client before the peer is closed."""
 
@@ -43,10 +45,7 @@ class Call:
         self.owner = owner
         self.ear: Callable[[Samples], None] | None = None
         self.peer = hub.peer(self)
-        self.ended = anyio.Event()
         self.link: ChannelLink | None = None
-        self.hung_up = False
-        """Whether the client said that it will not come back."""
         self._label = label
         self._opened = anyio.Event()
 
@@ -62,7 +61,7 @@ class Call:
         if self.link is not None or self._label not in {"", channel.label}:
             channel.close()
             return
-        self.link = ChannelLink(channel, self.ended.set)
+        self.link = ChannelLink(channel)
         self._opened.set()
 
     def on_state(self, state: PeerState, reason: CloseReason | None) -> None:
@@ -71,8 +70,7 @@ class Call:
             return
         logger.info("call ended", extra={"call_id": self.call_id, "reason": reason})
         if self.link is not None:
-            self.link.cut(0)
-        self.ended.set()
+            self.link.cut(LOST)
         self._opened.set()
 
     # --- the agent's voice ---
@@ -90,10 +88,8 @@ class Call:
 
     def hang_up(self) -> None:
         """End the call and its conversation."""
-        self.hung_up = True
         if self.link is not None:
-            self.link.cut(0)
-        self.ended.set()
+            self.link.cut(NORMAL_CLOSURE)
         self._opened.set()
 
     async def opened(self) -> ChannelLink | None:

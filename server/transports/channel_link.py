@@ -6,7 +6,6 @@ Bounded both ways. A data channel knows no close codes: why a conversation ends 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -17,22 +16,21 @@ from server.transports.rtc.port import Channel, ChannelClosed
 
 MAX_WAITING: Final = 512
 """Messages that came and were not read yet; a client that sends more is cut off."""
-LAST_WORDS_S: Final = 1.0
 GONE: Final = 1006
 
 
 class ChannelLink:
-    """``server.transports.connection.Duplex`` over a data channel. ``on_end`` is called once, when it is over."""
+    """``server.transports.connection.Duplex`` over a data channel."""
 
-    def __init__(self, channel: Channel, on_end: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._on_end = on_end
         self._open = True
+        self._code = GONE
         send, self._receive = anyio.create_memory_object_stream[Frame](MAX_WAITING)
         self._send: MemoryObjectSendStream[Frame] = send
         self.sending_since_s: float | None = None
         channel.on_message = self._on_message
-        channel.on_close = self._lost
+        channel.on_close = lambda: self.cut(GONE)
 
     @property
     def open(self) -> bool:
@@ -44,7 +42,7 @@ class ChannelLink:
         try:
             return await self._receive.receive()
         except anyio.EndOfStream as error:
-            raise Disconnected(GONE) from error
+            raise Disconnected(self._code) from error
 
     async def send(self, frame: Frame) -> None:
         """Send one message; waits while the client takes none. Raises Disconnected."""
@@ -56,30 +54,25 @@ class ChannelLink:
         try:
             await self._channel.send(frame)
         except (ChannelClosed, ValueError) as error:
-            self._lost()
+            self.cut(GONE)
             raise Disconnected(GONE) from error
         finally:
             self.sending_since_s = None
 
     async def close(self, code: int, reason: str = "") -> None:
-        """End the connection once what was said has left; harmless when closed."""
-        del code, reason
-        if self._open:
-            self._lost()
+        """End the connection; the call lets what was said leave first. Harmless when closed."""
+        self.cut(code, reason)
 
     def cut(self, code: int, reason: str = "") -> None:
-        """End the connection at once."""
-        del code, reason
-        self._lost()
+        """End the connection: the reader ends with ``code``."""
+        del reason
+        if self._open:
+            self._open = False
+            self._code = code
+            self._send.close()
 
     def _on_message(self, message: Frame) -> None:
         try:
             self._send.send_nowait(message)
         except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self._lost()
-
-    def _lost(self) -> None:
-        if self._open:
-            self._open = False
-            self._send.close()
-            self._on_end()
+            self.cut(GONE)

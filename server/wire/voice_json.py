@@ -281,7 +281,7 @@ class VoiceCodec:
         try:
             return msgspec.json.encode(body, enc_hook=_plain).decode()
         except UnicodeEncodeError:
-            return msgspec.json.encode(_without_surrogates(body), enc_hook=_plain).decode()
+            return msgspec.json.encode(without_surrogates(body), enc_hook=_plain).decode()
 
 
 _PlainMessage = (
@@ -329,13 +329,13 @@ def _plain(value: object) -> object:
     return dict(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else str(value)
 
 
-def _without_surrogates(value: object) -> object:
+def without_surrogates(value: object) -> object:
     """Text as JSON can carry it: half of a split surrogate pair (a model's stream may hold one) becomes U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):
         items = cast("Mapping[str, object]", value).items()
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in items}
+        return {without_surrogates(key): without_surrogates(item) for key, item in items}
     if isinstance(value, list | tuple):
-        return [_without_surrogates(item) for item in cast("list[object]", value)]
+        return [without_surrogates(item) for item in cast("list[object]", value)]
     return value

@@ -27,7 +27,7 @@ from server.wire.realtime.acts import Act
 from server.wire.realtime.inbound import Inbound
 from server.wire.realtime.outbound import Allowance, Outbound
 from server.wire.realtime.state import RealtimeState
-from server.wire.voice_json import EncodedAudio
+from server.wire.voice_json import EncodedAudio, without_surrogates
 from server.wire.voice_messages import message_of
 
 EXTRAS: Final[Mapping[str, tuple[type[Any], ...]]] = {
@@ -105,4 +105,7 @@ class RealtimeCodec:
 
 
 def _text(frame: dict[str, Any]) -> str:
-    return _ENCODER.encode(frame).decode()
+    try:
+        return _ENCODER.encode(frame).decode()
+    except UnicodeEncodeError:
+        return _ENCODER.encode(without_surrogates(frame)).decode()

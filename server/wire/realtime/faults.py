@@ -76,7 +76,7 @@ def _param(prefix: str, location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path = f"{path}[{part}]"
-        elif not part.startswith(("function-", "tagged-")) and part not in _BRANCHES:
+        elif not part.startswith(("function-", "tagged-", "constrained-")) and part not in _BRANCHES:
             path = f"{path}.{part}" if path else part
     return path
 

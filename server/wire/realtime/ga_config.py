@@ -180,7 +180,7 @@ class GaConfig:
     @classmethod
     def opened(cls, model: str, session_id: str, expires_at: int, *, transcription: bool = False) -> GaConfig:
         """What a session is before the client says anything."""
-        detection = _DEFAULT_DETECTION
+        detection = _DEFAULT_DETECTION if transcription else _DEFAULT_DETECTION | _FLAGS
         heard: dict[str, Any] = {"format": {"type": "audio/pcm", "rate": 24_000}, "turn_detection": detection}
         raw: dict[str, Any] = {
             "type": "transcription" if transcription else "realtime",
@@ -264,23 +264,17 @@ class GaConfig:
         )
 
 
-_DEFAULT_DETECTION: dict[str, Any] = {
-    "type": "server_vad",
-    "threshold": 0.5,
-    "prefix_padding_ms": 300,
-    "create_response": True,
-    "interrupt_response": True,
-}
+_DEFAULT_DETECTION: dict[str, Any] = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300}
+_FLAGS: dict[str, Any] = {"create_response": True, "interrupt_response": True}
 
 
 def _completed(raw: dict[str, Any]) -> dict[str, Any]:
     """Turn detection with its flags spelled out: clients read an absent one as false."""
     heard: dict[str, Any] = raw.get("audio", {}).get("input", {})
     detection: dict[str, Any] | None = heard.get("turn_detection")
-    if detection:
-        flags = {"create_response": True, "interrupt_response": True}
+    if detection and raw["type"] == "realtime":
         given = {key: value for key, value in detection.items() if value is not None}
-        heard["turn_detection"] = {**flags, **given}
+        heard["turn_detection"] = _FLAGS | given
     return raw
 
 

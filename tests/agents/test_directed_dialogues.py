@@ -1,0 +1,405 @@
+"""Conversations their client directs: replies on request, tools of its own, commits by hand, truncation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from conversation import Script, Talk, conversation
+from virtual_time import run_virtual
+
+from agents.core.item_ids import reply_item_id, spoken_item_id, typed_item_id
+from agents.core.options import ReplyRequest
+from agents.core.policy import TurnPolicy
+from agents.events import (
+    AudioOut,
+    ClientToolCalled,
+    Failed,
+    InputCommitted,
+    InputFailed,
+    Interrupted,
+    LongSilence,
+    Resumed,
+    SpeechDropped,
+    TranscriptUpdated,
+    TurnCompleted,
+    TurnStarted,
+)
+from agents.loop.brief import Brief
+from agents.models.port import Message, ToolRequest, ToolSpec
+from agents.models.scripted import ScriptedReply
+from audio.errors import EngineUnavailable
+
+LOOKUP = ToolSpec("lookup", "Look a word up.", {"type": "object", "properties": {"word": {"type": "string"}}})
+WANTS_LOOKUP = ScriptedReply("Let me look.", (ToolRequest("call_1", "lookup", '{"word": "cat"}'),))
+LONG = "This is a rather long answer that goes on and on, so that it can be interrupted well before its end."
+PATIENT = TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900)
+SILENT = replace(PATIENT, auto_reply=False)
+BY_HAND: dict[str, Any] = {"hands_free": False}
+
+
+def dialogue(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run the test's conversation in virtual time."""
+
+    @wraps(test)
+    def run() -> None:
+        run_virtual(test())
+
+    del run.__wrapped__  # else pytest runs the coroutine itself
+    return run
+
+
+async def finals(talk: Talk) -> list[str]:
+    return [event.text for event in talk.all(TranscriptUpdated) if event.final]
+
+
+def by_hand(**changes: Any) -> Script:
+    return Script(policy=replace(SILENT, auto_end=False), options=BY_HAND, **changes)
+
+
+@dialogue
+async def test_a_turn_becomes_part_of_the_conversation_and_nobody_answers_unless_asked() -> None:
+    async with conversation(Script(policy=SILENT)) as talk:
+        await talk.speak(800)
+        await talk.quiet(2_000)
+        assert await finals(talk) == ["What time is it?"]
+        assert not talk.all(TurnStarted)
+        talk.session.respond("resp_1")
+        await talk.until(TurnCompleted)
+        assert talk.one(TurnStarted).source == "request"
+        assert [message.text for message in talk.model.requests[0].messages][1:] == ["What time is it?"]
+
+
+@dialogue
+async def test_a_reply_asked_for_while_the_user_speaks_waits_for_what_they_say() -> None:
+    async with conversation(Script(policy=SILENT)) as talk:
+        await talk.speak(400)
+        talk.session.respond("resp_1")
+        await talk.speak(400)
+        await talk.until(TurnCompleted)
+        assert talk.one(TurnStarted).turn_id == "resp_1"
+        assert talk.model.requests[0].messages[-1].text == "What time is it?"
+
+
+@dialogue
+async def test_a_reply_asked_for_while_a_turn_answers_itself_is_that_answer() -> None:
+    async with conversation(Script(policy=PATIENT)) as talk:
+        await talk.speak(600)
+        talk.session.respond("resp_1")
+        await talk.until(TurnCompleted)
+        await talk.quiet(3_000)
+        assert len(talk.all(TurnStarted)) == 1
+
+
+@dialogue
+async def test_a_second_reply_at_once_is_refused_with_its_id() -> None:
+    async with conversation(Script(replies=[LONG], policy=SILENT)) as talk:
+        talk.session.respond("resp_1")
+        await talk.until(AudioOut)
+        talk.session.respond("resp_2")
+        await talk.until(Failed)
+        refused = talk.one(Failed)
+        assert (refused.turn_id, refused.details) == ("resp_2", {"reason": "reply_active"})
+
+
+@dialogue
+async def test_a_tool_of_the_clients_ends_the_turn_and_its_result_is_read_by_the_next() -> None:
+    script = Script(
+        replies=[WANTS_LOOKUP, "A cat is an animal."], policy=PATIENT, options={"brief": Brief(tools=(LOOKUP,))}
+    )
+    async with conversation(script) as talk:
+        await talk.speak(600)
+        await talk.until(ClientToolCalled)
+        called = talk.one(ClientToolCalled)
+        assert (called.name, called.arguments) == ("lookup", '{"word": "cat"}')
+        talk.session.history.add(Message("tool", '{"kind": "animal"}', tool_call_id=called.call_id))
+        talk.session.respond("resp_2")  # "Let me look." is still being spoken: it waits
+        await talk.until(TurnCompleted, count=2)
+        first, second = talk.all(TurnCompleted)
+        assert (first.end, second.end, second.turn_id) == ("tools", "finished", "resp_2")
+        roles = [message.role for message in talk.model.requests[1].messages]
+        assert roles == ["system", "user", "assistant", "assistant", "tool"]
+        assert not talk.all(Failed)
+
+
+@dialogue
+async def test_an_interrupted_reply_keeps_the_tool_it_asked_for() -> None:
+    script = Script(replies=[WANTS_LOOKUP, "Well."], policy=PATIENT, options={"brief": Brief(tools=(LOOKUP,))})
+    async with conversation(script) as talk:
+        await talk.speak(600)
+        await talk.until(AudioOut)
+        await talk.speak(1_200)
+        await talk.until(TurnCompleted, count=2)
+        talk.session.history.add(Message("tool", "{}", tool_call_id="call_1"))
+        requests = [m for m in talk.session.history.messages() if m.tool_requests]
+        assert [request.tool_requests[0].call_id for request in requests] == ["call_1"]
+
+
+@dialogue
+async def test_instructions_and_limits_of_the_client_reach_the_model() -> None:
+    brief = Brief("Speak like a pirate.", tool_choice="none", max_output_tokens=33, temperature=0.1)
+    async with conversation(Script(options={"brief": brief})) as talk:
+        talk.session.prompt("Hello")
+        await talk.until(TurnCompleted)
+        [request] = talk.model.requests
+        assert request.messages[0].text == "Speak like a pirate."
+        assert (request.max_output_tokens, request.temperature, request.tools) == (33, 0.1, ())
+
+
+@dialogue
+async def test_a_reply_in_writing_beside_the_conversation_leaves_no_trace_and_stops_nothing() -> None:
+    async with conversation(Script(replies=[LONG, "Sorted: billing."])) as talk:
+        await talk.speak(600)
+        await talk.until(AudioOut)
+        aside = ReplyRequest(replace(talk.options, speak=False), (Message("user", "Classify this."),), remembered=False)
+        talk.session.respond("resp_aside", aside)
+        await talk.until(TurnCompleted)
+        assert talk.one(TurnCompleted).turn_id == "resp_aside"
+        await talk.until(TurnCompleted, count=2)
+        texts = [message.text for message in talk.session.history.messages()]
+        assert "Sorted: billing." not in texts
+        assert talk.all(TurnCompleted)[1].end == "finished"
+
+
+@dialogue
+async def test_a_reply_beside_the_conversation_can_be_cancelled_by_its_id() -> None:
+    async with conversation(Script(replies=[LONG], before_event=lambda _: asyncio.sleep(1))) as talk:
+        aside = ReplyRequest(replace(talk.options, speak=False), remembered=False)
+        talk.session.respond("resp_aside", aside)
+        await talk.quiet(200)
+        talk.session.cancel("resp_aside")
+        await talk.until(TurnCompleted)
+        assert talk.one(TurnCompleted).end == "cancelled"
+
+
+@dialogue
+async def test_speech_is_committed_by_hand_and_answered_when_asked() -> None:
+    async with conversation(by_hand()) as talk:
+        await talk.speak(800)
+        talk.session.commit()
+        talk.session.respond("resp_1")
+        await talk.until(TurnCompleted)
+        committed = talk.one(InputCommitted)
+        assert committed.end_ms == 800
+        assert await finals(talk) == ["What time is it?"]
+        names = talk.kinds()
+        assert names.index("InputCommitted") < names.index("TurnStarted")
+        assert talk.model.requests[0].messages[-1].text == "What time is it?"
+
+
+@dialogue
+async def test_the_user_may_speak_over_a_reply_when_only_the_client_ends_turns() -> None:
+    async with conversation(by_hand(hears=["One.", "Two."], replies=[LONG])) as talk:
+        await talk.speak(600)
+        talk.session.commit()
+        talk.session.respond("resp_1")
+        await talk.until(AudioOut)
+        await talk.speak(1_000)
+        talk.session.commit()
+        await talk.until(TurnCompleted)
+        assert talk.one(TurnCompleted).end == "finished"
+        assert not talk.all(Interrupted)
+        assert await finals(talk) == ["One.", "Two."]
+
+
+@dialogue
+async def test_what_is_said_while_a_commit_is_recognised_belongs_to_the_next() -> None:
+    async with conversation(by_hand(hears=["One.", "Two."])) as talk:
+        await talk.speak(600)
+        talk.session.commit()
+        await talk.speak(600)
+        talk.session.commit()
+        await talk.quiet(500)
+        assert await finals(talk) == ["One.", "Two."]
+        first, second = talk.all(InputCommitted)
+        assert (first.start_ms, first.end_ms, second.start_ms, second.end_ms) == (0, 600, 600, 1_200)
+
+
+@dialogue
+async def test_committing_nothing_is_refused() -> None:
+    async with conversation(by_hand()) as talk:
+        talk.session.commit()
+        await talk.until(Failed)
+        assert talk.one(Failed).details == {"reason": "input_empty"}
+
+
+@dialogue
+async def test_committed_silence_is_an_item_without_words_and_recognition_is_not_asked() -> None:
+    async with conversation(by_hand()) as talk:
+        await talk.quiet(800)
+        talk.session.commit()
+        await talk.quiet(200)
+        assert await finals(talk) == [""]
+        assert talk.session.history.messages() == ()
+
+
+@dialogue
+async def test_cleared_audio_is_forgotten() -> None:
+    async with conversation(by_hand(hears=["Kept."])) as talk:
+        await talk.speak(600)
+        talk.session.clear()
+        await talk.speak(400)
+        talk.session.commit()
+        await talk.quiet(300)
+        assert talk.one(InputCommitted).start_ms == 600
+        assert await finals(talk) == ["Kept."]
+
+
+@dialogue
+async def test_clearing_takes_back_what_voice_activity_had_begun_to_hear() -> None:
+    async with conversation(Script(policy=PATIENT)) as talk:
+        await talk.speak(600)
+        talk.session.clear()
+        await talk.quiet(2_000)
+        assert talk.all(SpeechDropped)
+        assert not talk.all(TurnStarted)
+
+
+@dialogue
+async def test_recognition_that_fails_says_so_and_the_conversation_goes_on() -> None:
+    script = by_hand(hears=[EngineUnavailable("gone", stage="stt", provider="scripted"), "Again."])
+    async with conversation(script) as talk:
+        await talk.speak(600)
+        talk.session.commit()
+        await talk.until(InputFailed)
+        await talk.speak(600)
+        talk.session.commit()
+        await talk.quiet(300)
+        assert (await finals(talk))[-1] == "Again."
+
+
+@dialogue
+async def test_truncation_shortens_what_the_model_will_read() -> None:
+    async with conversation(Script(replies=[LONG, "Yes."])) as talk:
+        await talk.speak(600)
+        await talk.until(TurnCompleted)
+        item_id = reply_item_id(talk.one(TurnCompleted).turn_id)
+        heard = talk.session.truncate(item_id, 1_500)
+        assert heard is not None and LONG.startswith(heard) and len(heard) < len(LONG)  # noqa: PT018
+        assert talk.session.history.messages()[-1].text == f"{heard.rstrip('. ')}…"
+
+
+@dialogue
+async def test_truncation_to_nothing_takes_the_reply_out() -> None:
+    async with conversation(Script()) as talk:
+        await talk.speak(600)
+        await talk.until(TurnCompleted)
+        assert talk.session.truncate(reply_item_id(talk.one(TurnCompleted).turn_id), 0) == ""
+        assert [message.role for message in talk.session.history.messages()] == ["user"]
+
+
+@dialogue
+async def test_truncating_what_is_still_being_said_counts_when_it_ends() -> None:
+    async with conversation(Script(replies=[LONG], options={"client_clears": False})) as talk:
+        await talk.speak(600)
+        await talk.until(AudioOut, count=20)
+        turn_id = talk.one(TurnStarted).turn_id
+        heard = talk.session.truncate(reply_item_id(turn_id), 400)
+        talk.session.cancel()
+        await talk.until(TurnCompleted)
+        assert heard is not None
+        last = talk.session.history.messages()[-1]
+        assert last.role == "user" or last.text.rstrip("…") in heard + "…"
+        assert talk.one(TurnCompleted).usage.audio_ms_out <= 400
+
+
+@dialogue
+async def test_an_unknown_item_cannot_be_truncated() -> None:
+    async with conversation(Script()) as talk:
+        assert talk.session.truncate("item_nobody_knows", 100) is None
+
+
+@dialogue
+async def test_items_are_found_by_ids_both_sides_can_compute() -> None:
+    async with conversation(Script(replies=["Fine."])) as talk:
+        talk.session.prompt("How are you?", "turn_7")
+        await talk.until(TurnCompleted)
+        talk.session.history.remove(typed_item_id("turn_7"))
+        assert [message.text for message in talk.session.history.messages()] == ["Fine."]
+        await talk.speak(600)
+        await talk.until(TurnCompleted, count=2)
+        talk.session.history.remove(spoken_item_id("session-1", 1))
+        assert "What time is it?" not in [message.text for message in talk.session.history.messages()]
+
+
+@dialogue
+async def test_a_client_that_cannot_drop_audio_goes_on_where_sending_stopped() -> None:
+    script = Script(replies=[LONG], hears=["First.", ""], options={"client_clears": False})
+    async with conversation(script) as talk:
+        await talk.speak(600)
+        await talk.until(AudioOut, count=10)
+        await talk.speak(400)  # a sound without words: held, then resumed
+        await talk.until(TurnCompleted)
+        assert talk.all(Resumed)
+        turn_id = talk.one(TurnCompleted).turn_id
+        starts = [(event.start_ms, len(event.samples)) for event in talk.all(AudioOut) if event.turn_id == turn_id]
+        expected = 0
+        for start_ms, samples in starts:
+            assert abs(start_ms - expected) <= 1
+            expected = start_ms + samples * 1_000 // 24_000
+        assert talk.one(TurnCompleted).text == LONG
+
+
+@dialogue
+async def test_what_is_said_over_a_reply_that_may_not_be_interrupted_is_the_next_turn() -> None:
+    policy = replace(PATIENT, interruptible=False, keep_overlap=True)
+    async with conversation(Script(hears=["First.", "Second."], replies=[LONG, "Right."], policy=policy)) as talk:
+        await talk.speak(600)
+        await talk.until(AudioOut)
+        await talk.speak(600)
+        await talk.until(TurnCompleted, count=2)
+        assert [event.text for event in talk.all(TurnStarted)] == ["First.", "Second."]
+        assert [event.end for event in talk.all(TurnCompleted)] == ["finished", "finished"]
+
+
+@dialogue
+async def test_after_a_long_silence_the_agent_asks_whether_anybody_is_there() -> None:
+    policy = replace(PATIENT, idle_ms=5_000)
+    async with conversation(Script(replies=["It is noon.", "Are you still there?"], policy=policy)) as talk:
+        await talk.speak(600)
+        await talk.until(TurnCompleted)
+        await talk.until(TurnCompleted, count=2)
+        silence = talk.one(LongSilence)
+        assert silence.until_ms - silence.from_ms == 5_000
+        assert talk.all(TurnStarted)[1].source == "idle"
+        assert talk.model.requests[1].messages[-1].role == "system"
+
+
+@dialogue
+async def test_whoever_speaks_is_not_asked_whether_they_are_there() -> None:
+    policy = replace(PATIENT, idle_ms=5_000)
+    async with conversation(Script(policy=policy)) as talk:
+        await talk.speak(600)
+        await talk.until(TurnCompleted)
+        await talk.quiet(3_000)
+        await talk.speak(600)
+        await talk.quiet(3_000)
+        assert not talk.all(LongSilence)
+
+
+@dialogue
+async def test_a_recording_put_into_the_conversation_is_answered_by_its_words() -> None:
+    async with conversation(Script(hears=["What is in the box?"], policy=SILENT)) as talk:
+        talk.session.history.add(Message("user", ""), "item_1")
+        talk.session.transcribe_item("item_1", np.full(16_000, 5_000, np.int16))
+        talk.session.respond("resp_1")
+        await talk.until(TurnCompleted)
+        assert talk.model.requests[0].messages[-1].text == "What is in the box?"
+
+
+@dialogue
+async def test_switching_to_push_to_talk_mid_session_drops_what_was_half_heard() -> None:
+    async with conversation(Script(policy=PATIENT, hears=["Later."])) as talk:
+        await talk.speak(400)
+        policy = replace(SILENT, auto_end=False)
+        talk.session.update(replace(talk.options, policy=policy, hands_free=False))
+        await talk.speak(600)
+        await talk.quiet(1_500)
+        assert not talk.all(TurnStarted)
+        talk.session.commit()
+        await talk.quiet(300)
+        assert await finals(talk) == ["Later."]
