@@ -1,8 +1,8 @@
 """A language model for tests: Chat Completions over HTTP on the loopback interface, and always the same answers.
 
 Decides by the last message: a function's output is told; words about moving are a call of the client's function, if it
-is on offer; words about clubs get an answer long enough to be interrupted; anything else a short one. Standard library
-only, in a thread of its own. What the server asked is kept, for tests to look at.
+is on offer; words about the superlative get an answer long enough to be interrupted; anything else a short one.
+Standard library only, in a thread of its own. What the server asked is kept, for tests to look at.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FUNCTION_ANSWER = "All right, the robot is at {} now."
 GREETING = "Good morning. The robot is ready."
 SHORT_ANSWER = "Thank you for telling me. I will think about it."
 LONG_ANSWER = (
-    "That is a card with a long story. A long time ago, in a small town near the sea, there lived an old man who "
+    "That is a long story. A long time ago, in a small town near the sea, there lived an old man who "
     "played cards every evening. He sat by the window, and he watched the ships come home. His friends came when the "
     "sun went down. They brought bread and cheese, and they told stories until midnight. One of them had been a "
     "sailor. Another had been a teacher. The youngest of them painted pictures of the harbor, and he never sold one."
@@ -39,7 +39,7 @@ def answer_to(messages: list[dict[str, Any]], tools: list[str]) -> str | None:
         return GREETING
     if re.search(r"\b(forward|meters?)\b", text, re.IGNORECASE) and FUNCTION_NAME in tools:
         return None
-    return LONG_ANSWER if re.search(r"\bclubs?\b", text, re.IGNORECASE) else SHORT_ANSWER
+    return LONG_ANSWER if re.search(r"superlative|degree", text, re.IGNORECASE) else SHORT_ANSWER
 
 
 def _text(message: dict[str, Any]) -> str:
@@ -76,12 +76,6 @@ class ChatEndpoint:
     def __init__(self, port: int) -> None:
         self.base_url = f"http://127.0.0.1:{port}/v1"
         self.requests: list[dict[str, Any]] = []
-
-    def prompts(self) -> list[str]:
-        """The system messages that came, each once."""
-        return list(
-            dict.fromkeys(_text(one) for body in self.requests for one in body["messages"] if one["role"] == "system")
-        )
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from audio.stt.whisper_model import WhisperModel
 HERE = Path(__file__).parent
 ROOM = ROOT / ".venv-clients"
 KEY = "a-secret-of-a-test-0123456789"
-CLIPS = {"errand": "goforward", "question": "cards_003", "interruption": "librivox_0930"}
+CLIPS = {"errand": "goforward", "question": "arctic_a0007", "interruption": "librivox_0930"}
 AT_ONCE = 3
 """Conversations that are held at the same time: each is mostly waiting for speech to be over."""
 PCM24 = AudioFormat(Encoding.PCM16, 24_000)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from clients.chat_endpoint import FUNCTION_NAME, LONG_ANSWER, ChatEndpoint
+from clients.dialogue import INSTRUCTIONS
 from clients.harness import Client, Listener, check_whole_conversation
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
@@ -15,3 +17,19 @@ CLIENTS = [Client("openai_python", variant) for variant in ("async", "sync", "az
 @pytest.mark.parametrize("conversation", CLIENTS, indirect=True, ids=str)
 def test_the_openai_sdk_holds_a_whole_conversation(conversation: dict[str, Any], listener: Listener) -> None:
     check_whole_conversation(conversation, listener)
+
+
+@pytest.mark.parametrize("conversation", CLIENTS[:1], indirect=True, ids=str)
+def test_the_model_is_told_what_the_client_configured_and_what_the_user_heard(
+    conversation: dict[str, Any], chat: ChatEndpoint
+) -> None:
+    assert conversation["finished"]
+    calls = [body for body in chat.requests if f'"{conversation["call"]["call_id"]}"' in str(body).replace("'", '"')]
+    last = calls[-1]
+    roles = [message["role"] for message in last["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "user", "assistant", "user"]
+    assert last["messages"][0]["content"] == INSTRUCTIONS
+    assert FUNCTION_NAME in [tool["function"]["name"] for tool in last["tools"]]
+    heard = last["messages"][6]["content"].rstrip("… ")
+    assert 0 < len(heard) < len(LONG_ANSWER) / 2
+    assert LONG_ANSWER.startswith(heard)
