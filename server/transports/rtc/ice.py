@@ -13,6 +13,7 @@ import copy
 import errno
 import ipaddress
 import logging
+import math
 import random
 import socket
 from collections.abc import Iterable
@@ -90,15 +91,10 @@ class IceConnection(Connection):
         hosts = [await self._bind(component, address) for address in _addresses(self._options)]
         protocols = [protocol for protocol in hosts if protocol is not None]
         candidates = [protocol.local_candidate for protocol in protocols]
-        try:
-            async with asyncio.timeout(self._options.gather_limit_s):
-                found = await asyncio.gather(
-                    super().get_component_candidates(component, [], timeout=int(self._options.gather_limit_s) + 1),
-                    self._reflexive(protocols),
-                )
-        except TimeoutError:
-            _log.warning("STUN or TURN server did not answer in time")
-            return candidates
+        found = await asyncio.gather(
+            super().get_component_candidates(component, [], timeout=math.ceil(self._options.gather_limit_s)),
+            self._reflexive(protocols),
+        )
         return [*candidates, *found[0], *found[1]]
 
     def data_received(self, data: bytes, component: int) -> None:
@@ -146,13 +142,14 @@ class IceConnection(Connection):
         if server is None:
             return []
         loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(*server, family=socket.AF_INET, type=socket.SOCK_DGRAM)
-        except OSError:
-            _log.warning("STUN server has no address", extra={"host": server[0]})
-            return []
         asked = [protocol for protocol in protocols if _version(protocol.local_candidate.host) == 4]
-        answers = await asyncio.gather(*(_ask_stun(protocol, found[0][4][:2]) for protocol in asked))
+        try:
+            async with asyncio.timeout(self._options.gather_limit_s):
+                found = await loop.getaddrinfo(*server, family=socket.AF_INET, type=socket.SOCK_DGRAM)
+                answers = await asyncio.gather(*(_ask_stun(protocol, found[0][4][:2]) for protocol in asked))
+        except OSError as error:  # no such host, or no answer in time
+            _log.warning("STUN server does not help", extra={"host": server[0], "error": repr(error)})
+            return []
         return [candidate for candidate in answers if candidate is not None]
 
 
