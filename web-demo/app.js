@@ -99,6 +99,7 @@ preferences.onchange = () => {
   talk.lift();
   client.update(preferences.settings);
   client.prefer(preferences.transport);
+  if (preferences.transport !== 'webrtc') notices.dismiss('transport');
   transcript.announces = preferences.announces;
   showControls();
 };

@@ -90,8 +90,7 @@ class RtcCall(StubCall):
         super().__init__(stub)
         self.path = f"{PATH}/peer-{number}"
         self.voice = VoiceTrack()
-        self.restarts = 0
-        self.opened = anyio.Event()
+        self._opened = anyio.Event()
         self._peer = RTCPeerConnection()
         self._channel: RTCDataChannel | None = None
         self._microphone: MediaStreamTrack | None = None
@@ -99,13 +98,20 @@ class RtcCall(StubCall):
         self._peer.on("track", self._on_track)
         self._peer.on("connectionstatechange", self._on_state)
 
-    async def answer(self, offer: str, *, reachable: bool) -> str:
-        """The answer; with no candidates in it where the peer is not to be reached."""
+    async def answer(self, offer: str) -> str:
+        """The answer to an offer."""
         await self._peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         self._peer.addTrack(self.voice)
         await self._peer.setLocalDescription(await self._peer.createAnswer())
-        lines = self._peer.localDescription.sdp.splitlines(keepends=True)
-        return "".join(line for line in lines if reachable or not line.startswith("a=candidate"))
+        return self._peer.localDescription.sdp
+
+    async def opens(self) -> bool:
+        """Whether the page reaches this peer; one that is not reached is dropped."""
+        with anyio.move_on_after(OPEN_LIMIT_S):
+            await self._opened.wait()
+            return not self.closed.is_set()
+        await self.drop()
+        return False
 
     async def hear(self) -> None:
         """Takes the microphone in until the call is over, as frames of 20 ms at 16 kHz."""
@@ -142,8 +148,9 @@ class RtcCall(StubCall):
         return await self._started({"input": opus, "output": opus}, fields)
 
     async def drop(self, code: int = 1011) -> None:
-        await self._peer.close()
+        self._opened.set()
         await self.took(None)
+        await self._peer.close()
 
     async def vanish(self) -> None:
         """Nothing comes any more and nothing is said about it: the network is gone."""
@@ -153,7 +160,7 @@ class RtcCall(StubCall):
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._channel = channel
         channel.on("message", self.took)
-        self.opened.set()
+        self._opened.set()
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         self._microphone = track
@@ -165,57 +172,69 @@ class RtcCall(StubCall):
 
 @dataclass
 class RtcStub(VoiceStub):
-    """The server with WebRTC. ``webrtc``: offers are answered, or refused, or answered with nowhere to go."""
+    """The server with WebRTC. ``webrtc``: offers are answered, or refused, or answered by nobody who is there."""
 
     webrtc: Literal["on", "off", "unreachable"] = "on"
+    peers: list[RtcCall] = field(default_factory=list[RtcCall])
     offers: list[str] = field(default_factory=list[str])
     patches: list[str] = field(default_factory=list[str])
+    trickled: anyio.Event = field(default_factory=anyio.Event)
+    restarts: int = 0
     ended: list[str] = field(default_factory=list[str])
     ice_servers: list[Message] = field(default_factory=list[Message])
 
     def rtc_routes(self, tasks: TaskGroup) -> list[Route]:
-        async def ice_servers(_request: Request) -> Response:
-            if self.webrtc == "off":
-                return _refusal("WebRTC is switched off.")
-            return JSONResponse({"request_id": "r", "ice_servers": self.ice_servers, "ttl_s": 600})
-
-        async def offer(request: Request) -> Response:
-            offered = (await request.body()).decode()
-            self.offers.append(offered)
-            if self.webrtc == "off":
-                return _refusal("WebRTC is switched off.")
-            call = RtcCall(self, len(self.offers))
-            answer = await call.answer(offered, reachable=self.webrtc == "on")
-            tasks.start_soon(self._converse, call)
-            headers = {"Location": call.path, "ETag": '"1"', "Content-Type": "application/sdp"}
-            return Response(answer, status_code=201, headers=headers)
-
-        async def change(request: Request) -> Response:
-            body = (await request.body()).decode()
-            if request.headers["content-type"] == "application/sdp":
-                return _refusal("There is no such peer.")
-            self.patches.append(body)
-            return Response(status_code=204)
-
-        async def end(request: Request) -> Response:
-            self.ended.append(request.url.path)
-            for call in self.calls:
-                if isinstance(call, RtcCall) and call.path == request.url.path:
-                    await call.drop()
-            return Response(status_code=204)
-
+        self._tasks = tasks
         return [
-            Route(f"{PATH}/ice-servers", ice_servers),
-            Route(PATH, offer, methods=["POST"]),
-            Route(f"{PATH}/{{peer}}", change, methods=["PATCH"]),
-            Route(f"{PATH}/{{peer}}", end, methods=["DELETE"]),
+            Route(f"{PATH}/ice-servers", self._ice_servers),
+            Route(PATH, self._offer, methods=["POST"]),
+            Route(f"{PATH}/{{peer}}", self._change, methods=["PATCH"]),
+            Route(f"{PATH}/{{peer}}", self._end, methods=["DELETE"]),
         ]
 
-    async def _converse(self, call: RtcCall) -> None:
-        with anyio.move_on_after(OPEN_LIMIT_S):
-            await call.opened.wait()
-        if not call.opened.is_set():
+    async def _ice_servers(self, _request: Request) -> Response:
+        if self.webrtc == "off":
+            return _refusal("WebRTC is switched off.")
+        return JSONResponse({"request_id": "r", "ice_servers": self.ice_servers, "ttl_s": 600})
+
+    async def _offer(self, request: Request) -> Response:
+        offered = (await request.body()).decode()
+        self.offers.append(offered)
+        if self.webrtc == "off":
+            return _refusal("WebRTC is switched off.")
+        call = RtcCall(self, len(self.offers))
+        self.peers.append(call)
+        answer = await call.answer(offered)
+        if self.webrtc == "unreachable":
             await call.drop()
+        else:
+            self._tasks.start_soon(self._converse, call)
+        headers = {"Location": call.path, "ETag": '"1"', "Content-Type": "application/sdp"}
+        return Response(answer, status_code=201, headers=headers)
+
+    async def _change(self, request: Request) -> Response:
+        if request.headers["content-type"] == "application/sdp":
+            self.restarts += 1
+            return _refusal("There is no such peer.")
+        fragment = (await request.body()).decode()
+        self.patches.append(fragment)
+        if "a=end-of-candidates" in fragment:
+            self.trickled.set()
+        return Response(status_code=204)
+
+    async def _end(self, request: Request) -> Response:
+        self.ended.append(request.url.path)
+        for call in self.peers:
+            if call.path == request.url.path:
+                await call.drop()
+        return Response(status_code=204)
+
+    async def hang_up(self) -> None:
+        for call in self.peers:
+            await call.drop()
+
+    async def _converse(self, call: RtcCall) -> None:
+        if not await call.opens():
             return
         self.calls.append(call)
         try:

@@ -213,7 +213,6 @@ class VoiceStub:
             with suppress(WebSocketDisconnect):
                 await websocket.close(1011)
 
-
     async def chat(self, request: Request) -> Response:
         question = await request.json()
         self.asked.append(question)
@@ -247,6 +246,9 @@ class VoiceStub:
         """None: the stand-in speaks over the socket alone."""
         return []
 
+    async def hang_up(self) -> None:
+        """Ends every connection the page has left without a word; sockets end with the server."""
+
     @asynccontextmanager
     async def _listen(self, listener: socket.socket) -> AsyncGenerator[None]:
         self.url = f"http://localhost:{listener.getsockname()[1]}/"
@@ -270,6 +272,7 @@ class VoiceStub:
                 yield
             finally:
                 server.should_exit = True
+                await self.hang_up()
 
 
 class _Page(StaticFiles):

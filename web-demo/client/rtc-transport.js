@@ -21,7 +21,15 @@ const DISCONNECTED_LIMIT_MS = 300;
 const RESTART_LIMIT_MS = 4000;
 const ABNORMAL_CLOSE = 1006;
 /** The server's jitter buffer, and the encoder's: about what speech is behind a message sent with it. */
-const AUDIO_LAG_MS = 150;
+const AUDIO_LAG_MS = 250;
+
+/** Not in every browser, and not in every library of types. */
+const network = /** @type {{ connection?: EventTarget & { type?: string } }} */ (globalThis.navigator).connection;
+
+/** `wifi`, `cellular`, …, where the browser says so. */
+function networkType() {
+  return network?.type ?? '';
+}
 
 /** @implements {Transport} */
 export class RtcTransport {
@@ -43,6 +51,7 @@ export class RtcTransport {
   #trickling = false;
   #open = false;
   #mending = false;
+  #network = networkType();
   #timer = 0;
   #over = new AbortController();
   /** @type {MediaStream | null} */
@@ -101,6 +110,7 @@ export class RtcTransport {
   detach() {
     clearTimeout(this.#timer);
     removeEventListener('online', this.#networkChanged);
+    network?.removeEventListener('change', this.#networkChanged);
     const connection = this.#connection;
     this.#connection = this.#channel = this.#sender = null;
     this.voice = null;
@@ -142,6 +152,7 @@ export class RtcTransport {
     this.#peer = peer;
     await this.#answered(answer);
     addEventListener('online', this.#networkChanged);
+    network?.addEventListener('change', this.#networkChanged);
   }
 
   /**
@@ -195,10 +206,10 @@ export class RtcTransport {
   #pathChanged() {
     const state = this.#connection?.iceConnectionState;
     if (!this.#open) return;
-    if (state === 'connected' || state === 'completed') {
+    if (this.#isConnected()) {
       clearTimeout(this.#timer);
-      if (this.#mending) this.onstall(false);
       this.#mending = false;
+      this.onstall(false);
     } else if (state === 'disconnected' && !this.#mending) {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => void this.#mend(), DISCONNECTED_LIMIT_MS);
@@ -210,24 +221,36 @@ export class RtcTransport {
 
   /** Another network: no need to wait until the old path is known to be dead. */
   #networkChanged = () => {
-    const state = this.#connection?.iceConnectionState;
-    if (this.#open && state !== 'connected' && state !== 'completed') void this.#mend();
+    if (networkType() === this.#network && this.#isConnected()) return;
+    this.#network = networkType();
+    if (this.#open) void this.#mend();
   };
+
+  #isConnected() {
+    const state = this.#connection?.iceConnectionState;
+    return state === 'connected' || state === 'completed';
+  }
 
   /** Another ICE session for the same peer: the server and its session stay, the path is found anew. */
   async #mend() {
     if (this.#mending || this.#connection === null || this.#peer === null) return;
     this.#mending = true;
-    this.onstall(true);
+    if (!this.#isConnected()) this.onstall(true);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#lost('The network path was lost.'), RESTART_LIMIT_MS);
+    this.#timer = setTimeout(() => this.#mended('The network path was lost.'), RESTART_LIMIT_MS);
     try {
       const offer = await this.#described(await this.#connection.createOffer({ iceRestart: true }));
       await this.#answered(await this.#peer.restart(offer));
       this.#pathChanged();
     } catch (error) {
-      this.#lost(error instanceof Error ? error.message : String(error));
+      this.#mended(error instanceof Error ? error.message : String(error));
     }
+  }
+
+  /** @param {string} failure what to say if the path is still lost */
+  #mended(failure) {
+    if (!this.#isConnected()) this.#lost(failure);
+    else this.#pathChanged();
   }
 
   /** @param {string} reason */

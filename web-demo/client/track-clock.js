@@ -13,8 +13,10 @@
 
 /** -50 dBFS: what an encoder makes of silence lies well below, the quietest syllable well above. */
 const SOUND_RMS = 0.003;
-/** What was on its way when the agent was silenced is through after as much silence. */
+/** What was on its way when the agent was silenced is through after as much silence, */
 const RESIDUE_MS = 40;
+/** or after as much time, once the server has moved on. */
+const RESIDUE_LIMIT_MS = 300;
 /** A pause between words; a longer one where no caption promises more is none. */
 const PAUSE_MS = 200;
 /** As much silence after the last of the audio was sent is its end. */
@@ -36,6 +38,8 @@ export class TrackClock {
   #quietMs = 0;
   /** How long nothing has been heard of what is due. */
   #waitedMs = 0;
+  /** How long something has been due. */
+  #dueMs = 0;
   #reportedMs = 0;
   /** What comes may be of a turn that was silenced. */
   #residue = false;
@@ -101,7 +105,8 @@ export class TrackClock {
     const sounds = rms >= SOUND_RMS;
     this.#quietMs = sounds ? 0 : this.#quietMs + blockMs;
     if (this.#state === 'idle') return;
-    if (this.#quietMs >= RESIDUE_MS) this.#residue = false;
+    this.#dueMs += blockMs;
+    if (this.#quietMs >= RESIDUE_MS || this.#dueMs >= RESIDUE_LIMIT_MS) this.#residue = false;
     if (sounds && this.audible) this.#state = 'sounding';
     this.#waitedMs = sounds ? 0 : this.#waitedMs + blockMs;
     if (this.#state === 'sounding') this.#advance(blockMs);
@@ -135,7 +140,7 @@ export class TrackClock {
   #await(positionMs) {
     this.#state = 'awaited';
     this.#positionMs = this.#reportedMs = positionMs;
-    this.#waitedMs = 0;
+    this.#waitedMs = this.#dueMs = 0;
   }
 
   /** @param {number} heardMs */

@@ -48,9 +48,12 @@ export class TransportChoice {
     this.#failure = '';
   }
 
-  /** Why it is not WebRTC, in a sentence; empty where it is, or was not wanted. */
-  get reason() {
-    return this.#preference === 'websocket' ? '' : this.#without;
+  /**
+   * Why it is this and not WebRTC, in a sentence; empty where it is, or where that was not wanted.
+   * @param {TransportKind} kind
+   */
+  reasonFor(kind) {
+    return kind === 'webrtc' || this.#preference === 'websocket' ? '' : this.#without || this.#failure;
   }
 
   /** What the next attempt tries, one after the other. */

@@ -354,7 +354,7 @@ export class VoiceClient extends EventTarget {
   #carriedBy(transport) {
     this.#carrier = transport;
     void this.#sounding(this.#voice.comesBy(transport.voice));
-    this.#emit('transport', { transport: transport.kind, reason: this.#transports.reason });
+    this.#emit('transport', { transport: transport.kind, reason: this.#transports.reasonFor(transport.kind) });
   }
 
   /**

@@ -151,6 +151,18 @@ test('the first of the next turn is not lost where it follows without a gap', ()
   assert.equal(last().requestId, 't-2');
 });
 
+test('an answer that goes on without a gap is heard as soon as the rest must be through', () => {
+  const { clock, hear, tell, last } = listener();
+  tell('turn.started');
+  hear(LOUD, 500);
+  tell('voice.interrupted', { heard_ms: 500, heard_text: '', resumable: true });
+  tell('voice.resumed', { from_ms: 400 });
+  hear(LOUD, 280);
+  assert.equal(clock.audible, false);
+  hear(LOUD, 100);
+  assert.deepEqual([clock.audible, last().state], [true, 'playing']);
+});
+
 test('a turn the user silenced stays silent, whatever the server still says of it', () => {
   const { clock, reports, hear, tell, last } = listener();
   tell('turn.started');

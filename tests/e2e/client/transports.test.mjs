@@ -17,8 +17,8 @@ test('WebRTC is tried first, the socket after it; a wish for the socket is a wis
   assert.deepEqual(choice('webrtc').order, BOTH);
   assert.deepEqual(choice('websocket').order, ['websocket']);
   assert.deepEqual(choice('auto', false).order, ['websocket']);
-  assert.equal(choice('auto', false).reason, 'This browser has no WebRTC.');
-  assert.equal(choice('websocket', false).reason, '');
+  assert.equal(choice('auto', false).reasonFor('websocket'), 'This browser has no WebRTC.');
+  assert.equal(choice('websocket', false).reasonFor('websocket'), '');
 });
 
 test('WebRTC that fails where the socket works is not tried again', () => {
@@ -26,7 +26,7 @@ test('WebRTC that fails where the socket works is not tried again', () => {
   transports.failed('webrtc', new Error('WebRTC did not connect in time.'));
   transports.succeeded('websocket');
   assert.deepEqual(transports.order, ['websocket']);
-  assert.equal(transports.reason, 'WebRTC did not get through from here.');
+  assert.equal(transports.reasonFor('websocket'), 'WebRTC did not get through from here.');
 });
 
 test('where both fail, nothing is learnt about WebRTC', () => {
@@ -34,27 +34,27 @@ test('where both fail, nothing is learnt about WebRTC', () => {
   transports.failed('webrtc', new TypeError('Failed to fetch'));
   assert.deepEqual(transports.order, BOTH);
   transports.succeeded('webrtc');
-  assert.equal(transports.reason, '');
+  assert.equal(transports.reasonFor('webrtc'), '');
 });
 
 test('a server that has no WebRTC is believed at once, one that is full only while it is', () => {
   const without = choice('auto');
   without.failed('webrtc', new NotAgreed('Not found.', 404));
   assert.deepEqual(without.order, ['websocket']);
-  assert.equal(without.reason, 'This server offers no WebRTC.');
+  assert.equal(without.reasonFor('websocket'), 'This server offers no WebRTC.');
   const full = choice('auto');
   full.failed('webrtc', new NotAgreed('Too many peers.', 503));
   assert.deepEqual(full.order, BOTH);
   full.failed('webrtc', new NotAgreed('Too many peers.', 503));
   full.succeeded('websocket');
-  assert.equal(full.reason, 'Too many peers.');
+  assert.equal(full.reasonFor('websocket'), 'Too many peers.');
 });
 
 test('to choose anew is to try anew', () => {
   const transports = choice('auto');
   transports.failed('webrtc', new NotAgreed('Not found.', 404));
   transports.preference = 'websocket';
-  assert.equal(transports.reason, '');
+  assert.equal(transports.reasonFor('websocket'), '');
   transports.preference = 'webrtc';
   assert.deepEqual(transports.order, BOTH);
 });
