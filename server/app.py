@@ -35,6 +35,9 @@ from server.transports.rtc.hub import RtcHub
 from server.transports.rtc_options import peer_options
 
 REALTIME_PATHS: Final = ("/v1/realtime", "/openai/realtime", "/openai/v1/realtime")
+VOICE_LIVE_PATHS: Final = ("/voice-live/realtime",)
+LONG_MESSAGES: Final = frozenset({*REALTIME_PATHS, *VOICE_LIVE_PATHS})
+"""Sockets whose protocols allow messages far longer than ours does."""
 
 
 class Application:

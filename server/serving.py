@@ -20,10 +20,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 from websockets.server import ServerProtocol
 
-from server.app import Application
+from server.app import LONG_MESSAGES, Application
 from server.contracts.errors import ERRORS, ErrorCode
 from server.errors import EdgeError
 from server.transports.connection import CUT_EXTENSION
+from server.wire.realtime.inbound import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class _SocketProtocol(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         extensions: dict[str, Any] = self.scope["extensions"]  # type: ignore[assignment]
         extensions[CUT_EXTENSION] = self.cut
+        if self.scope["path"] in LONG_MESSAGES:
+            self.conn.max_message_size = MAX_MESSAGE_BYTES + 1_024
         application = self.app
 
         async def answered(scope: Any, receive: Any, send: Any) -> None:

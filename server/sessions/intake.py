@@ -9,6 +9,7 @@ import time
 from typing import Final
 
 import anyio
+import numpy as np
 
 from agents.core.session import Session
 from audio.codecs.factory import make_decoder
@@ -19,7 +20,7 @@ AHEAD_S: Final = 5.0
 """How far a client's audio may run ahead of real time before it is slowed down."""
 MAX_SPEED: Final = 10
 """How many times real time it may come at from then on: one session never takes the machine from the others."""
-PIECE_SAMPLES: Final = HEARING_RATE_HZ // 10
+PIECES_PER_S: Final = 10
 """A long message is heard in pieces, so that others are heard in between."""
 
 
@@ -42,24 +43,32 @@ class AudioIntake:
         """The next bytes. Raises AudioFormatError; nothing was heard then."""
         if self._decoder is None:
             return
-        samples = self._decoder.decode(payload)
-        if len(samples) <= PIECE_SAMPLES:
+        for piece in _pieces(payload, self._format):
+            samples = self._decoder.decode(piece)
             session.hear(samples)
             await self._pace(len(samples))
-            return
-        for start in range(0, len(samples), PIECE_SAMPLES):
-            piece = samples[start : start + PIECE_SAMPLES]
-            session.hear(piece)
-            await anyio.lowlevel.checkpoint()
-            await self._pace(len(piece))
+            if piece is not payload:
+                await anyio.lowlevel.checkpoint()
 
     def decoded(self, payload: bytes) -> Samples:
         """A whole recording in the format of this connection, at 16 kHz. Raises AudioFormatError."""
         audio_format = self._format or AudioFormat(Encoding.PCM16, HEARING_RATE_HZ)
-        return make_decoder(audio_format, HEARING_RATE_HZ).decode(payload)
+        decoder = make_decoder(audio_format, HEARING_RATE_HZ)
+        return np.concatenate([decoder.decode(piece) for piece in _pieces(payload, audio_format)])
 
     async def _pace(self, samples: int) -> None:
         seconds = samples / HEARING_RATE_HZ
         self._heard_s += seconds
         if self._heard_s - (time.monotonic() - self._began_at_s) > AHEAD_S:
             await anyio.sleep(seconds / MAX_SPEED)
+
+
+def _pieces(payload: bytes, audio_format: AudioFormat | None) -> list[bytes]:
+    """The payload in stretches of at most 100 ms; a packet of Opus is one already."""
+    if audio_format is None or audio_format.encoding is Encoding.OPUS:
+        return [payload]
+    sample_bytes = 2 if audio_format.encoding is Encoding.PCM16 else 1
+    step = audio_format.sample_rate_hz // PIECES_PER_S * sample_bytes
+    if len(payload) <= step:
+        return [payload]
+    return [payload[start : start + step] for start in range(0, len(payload), step)]
