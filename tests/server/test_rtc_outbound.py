@@ -73,9 +73,7 @@ def test_a_word_that_follows_at_once_goes_on_without_a_mark():
     out.queue.play(tone(0.1, 24_000), 24_000)
     packets += run(out, 150, 260)
     assert [p.marker for _, p in packets].count(True) == 1
-    steps = {
-        signed_distance(b.timestamp, a.timestamp, 32) for (_, a), (_, b) in itertools.pairwise(packets)
-    }
+    steps = {signed_distance(b.timestamp, a.timestamp, 32) for (_, a), (_, b) in itertools.pairwise(packets)}
     assert steps == {960}
 
 

@@ -88,7 +88,7 @@ class IceConnection(Connection):
     async def get_component_candidates(self, component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
         """Gather candidates: on our addresses and ports, not on aioice's ``addresses``."""
         del addresses, timeout
-        hosts = [await self._bind(component, address) for address in _addresses(self._options)]
+        hosts = [await self._bind(component, at, address) for at, address in enumerate(_addresses(self._options))]
         protocols = [protocol for protocol in hosts if protocol is not None]
         candidates = [protocol.local_candidate for protocol in protocols]
         found = await asyncio.gather(
@@ -115,7 +115,7 @@ class IceConnection(Connection):
             self._told = True
             self._listener.on_ice_closed(self)
 
-    async def _bind(self, component: int, address: str) -> StunProtocol | None:
+    async def _bind(self, component: int, at: int, address: str) -> StunProtocol | None:
         try:
             sock = _bound_socket(address, self._options)
         except OSError as error:
@@ -128,7 +128,7 @@ class IceConnection(Connection):
             foundation=candidate_foundation("host", "udp", address),
             component=component,
             transport="udp",
-            priority=candidate_priority(component, "host"),
+            priority=candidate_priority(component, "host", 65_535 - at),
             host=address,
             port=port,
             type="host",

@@ -11,10 +11,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+import anyio
+
 from server.transports.rtc.ice import IceConnection
 
 _DTLS: Final = range(20, 64)
 _MEDIA: Final = range(128, 192)
+_CLOSE_LIMIT_S: Final = 2.0
 _MAX_WAITING: Final = 512
 """Datagrams of DTLS that may wait; more are dropped, as a network would, and sent again."""
 
@@ -41,6 +44,10 @@ class Link:
         """Datagrams that came in, over all connections."""
         return self._heard_before + sum(one.heard for one in (self._current, self._next) if one is not None)
 
+    def stands_on(self, connection: IceConnection) -> bool:
+        """Whether this is the connection in use."""
+        return connection is self._current
+
     def begin(self, connection: IceConnection) -> None:
         """Use a first connection: datagrams that come in over it are taken from now on."""
         self._current = connection
@@ -48,8 +55,7 @@ class Link:
     async def restart(self, connection: IceConnection) -> None:
         """Take another connection in hand; one that was being tried already is given up."""
         given_up, self._next = self._next, connection
-        if given_up is not None:
-            await given_up.close()
+        await _close(given_up)
 
     async def switch(self, connection: IceConnection) -> None:
         """The connection taken in hand is connected: use it, and close the one before."""
@@ -58,13 +64,13 @@ class Link:
         before, self._current, self._next = self._current, connection, None
         if before is not None:
             self._heard_before += before.heard
-            await before.close()
+        await _close(before)
 
     async def give_up(self, connection: IceConnection) -> None:
         """The connection taken in hand did not connect; the current one, if it still lives, stays."""
         if self._next is connection:
             self._next = None
-        await connection.close()
+        await _close(connection)
         if self._current is None:
             self._lose()
 
@@ -78,9 +84,8 @@ class Link:
         """Free every connection; whoever waits for DTLS ends with ConnectionError."""
         self._closed = True
         self._end_waiting()
-        for connection in (self._current, self._next):
-            if connection is not None:
-                await connection.close()
+        await _close(self._current)
+        await _close(self._next)
 
     # What an ICE connection calls.
 
@@ -124,3 +129,10 @@ class Link:
     def _end_waiting(self) -> None:
         if not self._waiting.full():
             self._waiting.put_nowait(None)
+
+
+async def _close(connection: IceConnection | None) -> None:
+    """Free a connection; one whose TURN server does not answer goes on closing by itself."""
+    if connection is not None:
+        with anyio.move_on_after(_CLOSE_LIMIT_S, shield=True):
+            await connection.close()

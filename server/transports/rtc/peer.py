@@ -183,7 +183,7 @@ class RtcPeer:
         assert self._negotiation is not None
         try:
             with anyio.fail_after(self._options.connect_limit_s):
-                await connection.connect()
+                await self._connect_first(connection)
                 await self._secure.start(self._negotiation.offer.transport.fingerprints)
                 if self._channels is not None:
                     await self._channels.start()
@@ -200,6 +200,13 @@ class RtcPeer:
         self._services.clock.add(self)
         self._set_state(PeerState.CONNECTED)
         await anyio.sleep_forever()
+
+    async def _connect_first(self, connection: IceConnection) -> None:
+        try:
+            await connection.connect()
+        except ConnectionError:
+            if self._link.stands_on(connection):
+                raise  # else a restart has overtaken it, and connected
 
     async def _restart(self, connection: IceConnection) -> None:
         """Connect a new path; the old one serves until then, and for good where this fails."""
