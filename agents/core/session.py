@@ -18,6 +18,7 @@ from typing import Final
 import anyio
 
 from agents.core.accounts import TurnAccount
+from agents.core.awaited_reply import AwaitedReply
 from agents.core.hearing import Hearing, HearingPorts
 from agents.core.input_desk import InputDesk, InputPorts
 from agents.core.item_ids import spoken_item_id
@@ -27,6 +28,7 @@ from agents.core.moves import live_turn
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.quality_watch import QualityWatch
+from agents.core.recognition import Recognition, recognition_options
 from agents.core.spoken_items import SpokenItems
 from agents.core.timers import AudioTimers
 from agents.core.transcript_desk import TranscriptDesk
@@ -62,16 +64,12 @@ from agents.loop.history import History, HistoryLimits
 from agents.models.port import ModelProfile
 from audio.errors import EngineError
 from audio.formats import Samples
-from audio.stt.port import SttOptions, SttProfile, SttStream
+from audio.stt.port import SttProfile
 from audio.tts.port import TtsProfile
 from metering.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
-MAX_ASIDES: Final = 4
-"""Replies that are made beside the conversation at once."""
-REPLY_ACTIVE: Final = {"reason": "reply_active"}
-"""Details of the failure where a reply is asked for while another runs."""
 STALLED_S: Final = 0.5
 """Audio that stays away this long in the middle of speech is a pause: a mute button, or a network that stalls."""
 
@@ -93,7 +91,6 @@ class Session:
         self._stall: asyncio.TimerHandle | None = None
         self._stepping = False
         self._tasks: asyncio.TaskGroup | None = None
-        self._stream: SttStream | None = None
         self._closing = asyncio.Event()
         self._timers = AudioTimers(lambda timer, now_ms: self._post(TimerFired(timer, now_ms)))
         self._quality = QualityWatch()
@@ -104,7 +101,8 @@ class Session:
         self._desk = self._make_desk(loop.time)
         self._input = self._make_input()
         self._recordings = ItemSpeech(engines.stt, self._on_recording)
-        self._awaited: tuple[str, ReplyRequest] | None = None
+        self._awaited = AwaitedReply(self._desk, self.outbox)
+        self._recognition = Recognition(engines.stt, self._hearing, lambda: self._options)
 
     # --- life ---
 
@@ -116,9 +114,7 @@ class Session:
                 self._tasks = tasks
                 try:
                     writing = tasks.create_task(self._writer.run(), name="writer")
-                    self._stream, lost = await self._open_recognition()
-                    self._hearing.attach(self._stream)
-                    self._announce(lost)
+                    self._announce(await self._recognition.open())
                     await self._closing.wait()
                     self._post(CloseRequested())
                     await self._desk.idle()
@@ -133,8 +129,7 @@ class Session:
                 self._stall.cancel()
             with anyio.CancelScope(shield=True):
                 await self._close_accounts()
-                if self._stream is not None:
-                    await self._stream.aclose()
+                await self._recognition.aclose()
             self.outbox.close()
 
     def close(self) -> None:
@@ -185,22 +180,10 @@ class Session:
         It waits for what the user is saying and for what is being recognised. While another reply runs it is refused,
         unless that one only waits for the client's tools. One in writing that is not remembered runs beside the rest.
         """
-        if self._tasks is None:
-            return
-        request = request or ReplyRequest(self._options)
-        if not request.remembered and not request.options.speak:
-            if self._desk.asides < MAX_ASIDES:
-                self._desk.begin_aside(turn_id, request, self._tasks)
-            else:
-                self.outbox.emit(Failed("rate.limited", "Too many replies at once.", True, turn_id))
-            return
-        turn = live_turn(self._state.phase)
-        if self._awaited is not None or (turn is not None and not self._desk.awaits_client(turn)):
-            message = "The agent is already answering; cancel that first, or wait until it has finished."
-            self.outbox.emit(Failed("request.invalid", message, True, turn_id, REPLY_ACTIVE))
-            return
-        self._awaited = turn_id, request
-        self._answer_awaited()
+        if self._tasks is not None:
+            request = request or ReplyRequest(self._options)
+            self._awaited.ask(turn_id, request, live_turn(self._state.phase), self._tasks)
+            self._answer_awaited()
 
     def truncate(self, item_id: str, audio_ms: int) -> str | None:
         """The client played no more than this of a reply: what was said by then, ``None`` where none is known."""
@@ -209,7 +192,7 @@ class Session:
     def transcribe_item(self, item_id: str, samples: Samples) -> None:
         """An item of the conversation is this speech (16 kHz); its words are found, and replies wait for them."""
         if self._tasks is not None:
-            recognising = self._recordings.recognise(item_id, samples, _recognition(self._options))
+            recognising = self._recordings.recognise(item_id, samples, recognition_options(self._options))
             self._tasks.create_task(recognising, name="recording")
 
     def _on_recording(self, item_id: str, text: str) -> None:
@@ -239,11 +222,16 @@ class Session:
         if options.hands_free != self._options.hands_free:
             self.clear()
         self._hearing.update(options.vad, hands_free=options.hands_free)
-        reopens = _recognition(options) != _recognition(self._options)
+        reopens = recognition_options(options) != recognition_options(self._options)
         policy = options.policy if self._hearing.can_tell_speech else replace(options.policy, auto_end=False)
         self._options = replace(options, identity=self._options.identity, policy=policy)
-        if reopens and self._tasks is not None and self._stream is not None:
-            self._tasks.create_task(self._reopen_recognition(), name="recognition")
+        if reopens and self._tasks is not None and self._recognition.is_open:
+            self._tasks.create_task(self._reopen(), name="recognition")
+
+    async def _reopen(self) -> None:
+        lost = await self._recognition.open()
+        if lost is not None:
+            self.outbox.emit(lost)
 
     # --- the owner ---
 
@@ -268,13 +256,9 @@ class Session:
 
     def _answer_awaited(self) -> None:
         """Begin the reply the client asked for, once nobody speaks and all that was said is understood."""
-        if self._awaited is None or self._input.busy or self._recordings.busy:
-            return
-        if not isinstance(self._state.phase, Listening):
-            return
-        (turn_id, request), self._awaited = self._awaited, None
-        self._desk.expect_request(turn_id, request)
-        self._post(ReplyRequested(self._hearing.now_ms))
+        recognising = self._input.busy or self._recordings.busy
+        if not recognising and isinstance(self._state.phase, Listening) and self._awaited.begin():
+            self._post(ReplyRequested(self._hearing.now_ms))
 
     def _carry_out(self, effect: Effect, tasks: asyncio.TaskGroup) -> None:
         match effect:
@@ -298,7 +282,7 @@ class Session:
                 self._report_unheard(effect)
             case _:
                 if isinstance(effect, BeginTurn) and effect.source != "request":
-                    self._awaited = None  # what the client asked to be answered is answered by this
+                    self._awaited.forget()
                 self._desk.carry_out(effect, tasks)
 
     def _take(self, taken: TakeTurn) -> None:
@@ -323,32 +307,6 @@ class Session:
             self.outbox.emit(Failed("request.invalid", "Nothing was said before the turn was committed.", True))
 
     # --- hearing ---
-
-    async def _open_recognition(self) -> tuple[SttStream | None, Degraded | None]:
-        stt, options = self._engines.stt, self._options
-        if not options.listen:
-            return None, None
-        if stt is None:
-            return None, Degraded("speech", "text", "Speech cannot be recognised here; please type.")
-        wanted = _recognition(options)
-        try:
-            with anyio.fail_after(options.limits.stt_open_s):
-                return await stt.open(wanted, self._hearing.on_transcript, self._hearing.on_stt_failure), None
-        except (EngineError, TimeoutError) as error:
-            log.warning("speech recognition could not be opened", extra={"reason": str(error)})
-            return None, Degraded("speech", "text", f"Speech cannot be recognised now ({error}); please type.")
-
-    async def _reopen_recognition(self) -> None:
-        """Recognise with other options from now on; with the old ones where that fails."""
-        stream, lost = await self._open_recognition()
-        if stream is None:
-            if lost is not None:
-                self.outbox.emit(lost)
-            return
-        before, self._stream = self._stream, stream
-        self._hearing.attach(stream)
-        if before is not None:
-            await before.aclose()
 
     async def _ask_hint(self, flushed: FlushTranscript, samples: Samples) -> None:
         assert self._engines.end_of_turn is not None
@@ -426,10 +384,6 @@ class Session:
         if account is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
                 await self._recorder.record(account.event(identity, self._epoch_ms(), ()))
-
-
-def _recognition(options: SessionOptions) -> SttOptions:
-    return SttOptions(options.locale, options.phrases, partials=options.partials)
 
 
 def _name(engine: SttProfile | TtsProfile | ModelProfile) -> str:
