@@ -1,0 +1,69 @@
+"""A session's recognition stream: opened, opened anew with other options, closed.
+
+Owns which stream hears. A session without one goes on in writing, and says so. Driven by the session.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import anyio
+
+from agents.core.hearing import Hearing
+from agents.core.options import SessionOptions
+from agents.events import Degraded
+from audio.errors import EngineError
+from audio.stt.port import SpeechToText, SttOptions, SttStream
+
+log = logging.getLogger(__name__)
+
+
+class Recognition:
+    """The stream that hears one session."""
+
+    def __init__(self, stt: SpeechToText | None, hearing: Hearing, options: Callable[[], SessionOptions]) -> None:
+        self._stt = stt
+        self._hearing = hearing
+        self._options = options
+        self._stream: SttStream | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether speech is recognised at all."""
+        return self._stream is not None
+
+    async def open(self) -> Degraded | None:
+        """Begin to recognise; what is lost where that is not to be had."""
+        stream, lost = await self._opened()
+        before, self._stream = self._stream, stream or self._stream
+        if stream is not None or before is None:
+            self._hearing.attach(stream)
+        if stream is not None and before is not None:
+            await before.aclose()
+        return lost
+
+    async def aclose(self) -> None:
+        """Release the stream."""
+        if self._stream is not None:
+            await self._stream.aclose()
+
+    async def _opened(self) -> tuple[SttStream | None, Degraded | None]:
+        options = self._options()
+        if not options.listen:
+            return None, None
+        if self._stt is None:
+            return None, Degraded("speech", "text", "Speech cannot be recognised here; please type.")
+        hearing = self._hearing
+        try:
+            with anyio.fail_after(options.limits.stt_open_s):
+                wanted = recognition_options(options)
+                return await self._stt.open(wanted, hearing.on_transcript, hearing.on_stt_failure), None
+        except (EngineError, TimeoutError) as error:
+            log.warning("speech recognition could not be opened", extra={"reason": str(error)})
+            return None, Degraded("speech", "text", f"Speech cannot be recognised now ({error}); please type.")
+
+
+def recognition_options(options: SessionOptions) -> SttOptions:
+    """What a session's options mean for recognition."""
+    return SttOptions(options.locale, options.phrases, partials=options.partials)
