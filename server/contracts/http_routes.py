@@ -14,19 +14,25 @@ from server.contracts.base import Contract
 from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
+from server.contracts.webrtc import IceServerList
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRoute:
-    """One route. ``responses`` are JSON bodies by status; ``media_type`` is the success's where it is not JSON."""
+    """One route. ``responses`` are JSON bodies by status; ``media_type`` is the success's where it is not JSON.
 
-    method: Literal["get", "post", "delete"]
+    ``request_types`` are those of a body that is none of our models; ``success`` the status of an answer that is none.
+    """
+
+    method: Literal["get", "post", "patch", "delete"]
     path: str
     operation_id: str
     summary: str
     responses: Mapping[int, type[Contract]] = field(default_factory=dict[int, type[Contract]])
     request: type[Contract] | None = None
     media_type: str = "application/json"
+    request_types: tuple[str, ...] = ()
+    success: int = 200
     errors: tuple[ErrorCode, ...] = ()
     """Beyond ``COMMON_ERRORS``."""
 
@@ -43,6 +49,48 @@ _CHAT_ERRORS: Final = (
     ErrorCode.SERVER_OVERLOADED,
     ErrorCode.SERVER_DRAINING,
 )
+
+_SDP: Final = "application/sdp"
+_CALL_ERRORS: Final = (
+    ErrorCode.REQUEST_INVALID,
+    ErrorCode.REQUEST_TOO_LARGE,
+    ErrorCode.SERVER_OVERLOADED,
+    ErrorCode.SERVER_DRAINING,
+)
+_KNOWN_CALL_ERRORS: Final = (ErrorCode.REQUEST_INVALID, ErrorCode.SESSION_NOT_FOUND, ErrorCode.SESSION_EXPIRED)
+
+
+def _openai(prefix: str, name: str) -> tuple[HttpRoute, ...]:
+    """OpenAI's realtime routes, which are described by OpenAI."""
+    return (
+        HttpRoute(
+            "post",
+            f"{prefix}/client_secrets",
+            f"create{name}ClientSecret",
+            "A key for one connection of a browser, as OpenAI's API has it",
+            request_types=("application/json",),
+            errors=(ErrorCode.REQUEST_INVALID, ErrorCode.REQUEST_TOO_LARGE, ErrorCode.RATE_LIMITED),
+        ),
+        HttpRoute(
+            "post",
+            f"{prefix}/calls",
+            f"create{name}Call",
+            "Begin a WebRTC call, as OpenAI's API has it: an SDP offer, alone or in a form with the session",
+            media_type=_SDP,
+            request_types=(_SDP, "multipart/form-data"),
+            success=201,
+            errors=_CALL_ERRORS,
+        ),
+        HttpRoute(
+            "post",
+            prefix + "/calls/{call_id}/hangup",
+            f"hangUp{name}Call",
+            "End a WebRTC call",
+            media_type="",
+            errors=_KNOWN_CALL_ERRORS,
+        ),
+    )
+
 
 HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
     HttpRoute(
@@ -63,6 +111,43 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         media_type="text/event-stream",
         errors=_CHAT_ERRORS,
     ),
+    HttpRoute(
+        "get",
+        "/v1/voice/webrtc/ice-servers",
+        "iceServers",
+        "Which STUN and TURN servers to use, with credentials that soon expire",
+        {200: IceServerList},
+    ),
+    HttpRoute(
+        "post",
+        "/v1/voice/webrtc",
+        "createWebrtcConnection",
+        "Begin a conversation over WebRTC: an SDP offer is answered (RFC 9725)",
+        media_type=_SDP,
+        request_types=(_SDP,),
+        success=201,
+        errors=_CALL_ERRORS,
+    ),
+    HttpRoute(
+        "patch",
+        "/v1/voice/webrtc/{call_id}",
+        "changeWebrtcConnection",
+        "Candidates that came later (RFC 8840), or a new offer that restarts ICE",
+        media_type=_SDP,
+        request_types=("application/trickle-ice-sdpfrag", _SDP),
+        errors=_KNOWN_CALL_ERRORS,
+    ),
+    HttpRoute(
+        "delete",
+        "/v1/voice/webrtc/{call_id}",
+        "endWebrtcConnection",
+        "End the connection and its conversation",
+        media_type="",
+        success=204,
+        errors=_KNOWN_CALL_ERRORS,
+    ),
+    *_openai("/v1/realtime", ""),
+    *_openai("/openai/v1/realtime", "Azure"),
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),
     HttpRoute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from server.contracts.http_routes import COMMON_ERRORS, HTTP_ROUTES, HttpRoute
 from server.contracts.schemas import Json, schemas_of
 
 _PREFIX: Final = "#/components/schemas/"
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 def openapi(version: str) -> Json:
@@ -54,6 +56,13 @@ def _operation(route: HttpRoute) -> Json:
     operation: Json = {"operationId": route.operation_id, "summary": route.summary}
     if route.request is not None:
         operation["requestBody"] = {"required": True, "content": _json_content(route.request.__name__)}
+    if route.request_types:
+        content = {kind: {"schema": _body_schema(kind)} for kind in route.request_types}
+        operation["requestBody"] = {"required": True, "content": content}
+    if names := _PARAMETER.findall(route.path):
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
     operation["responses"] = _responses(route)
     return operation
 
@@ -64,7 +73,9 @@ def _responses(route: HttpRoute) -> Json:
         for status, model in route.responses.items()
     }
     if not route.responses:
-        responses["200"] = _response("OK", _text_content(route.media_type))
+        phrase = HTTPStatus(route.success).phrase
+        content = _text_content(route.media_type) if route.media_type else None
+        responses[str(route.success)] = _response(phrase, content)
     by_status: dict[int, list[ErrorCode]] = {}
     for code in (*COMMON_ERRORS, *route.errors):
         by_status.setdefault(ERRORS[code].http_status, []).append(code)
@@ -74,12 +85,16 @@ def _responses(route: HttpRoute) -> Json:
     return responses
 
 
-def _response(description: str, content: Json) -> Json:
-    return {
+def _response(description: str, content: Json | None) -> Json:
+    response: Json = {
         "description": description,
         "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
-        "content": content,
     }
+    return response if content is None else response | {"content": content}
+
+
+def _body_schema(kind: str) -> Json:
+    return {"type": "object"} if kind in {"application/json", "multipart/form-data"} else {"type": "string"}
 
 
 def _json_content(name: str) -> Json:
@@ -87,6 +102,8 @@ def _json_content(name: str) -> Json:
 
 
 def _text_content(media_type: str) -> dict[str, Any]:
+    if media_type == "application/json":  # described elsewhere
+        return {media_type: {"schema": {"type": "object"}}}
     if media_type != "text/event-stream":
         return {media_type: {"schema": {"type": "string"}}}
     names = ", ".join(f"[{model.__name__}]({_PREFIX}{model.__name__})" for model in STREAM_MESSAGES)

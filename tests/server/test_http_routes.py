@@ -41,9 +41,15 @@ def recorded(server: Served) -> tuple[UsageEvent, ...]:
 async def test_every_published_route_exists(tmp_path: Path) -> None:
     async with served(tmp_path) as server, client(server) as http:
         for route in HTTP_ROUTES:
-            answer = await http.request(route.method.upper(), route.path, json={"prompt": "hi"})
-            assert answer.status_code == httpx.codes.OK, route.path
-            assert answer.headers["content-type"].startswith(route.media_type)
+            path = route.path.replace("{call_id}", "rtc_none")
+            answer = await http.request(route.method.upper(), path, json={"prompt": "hi"})
+            if route.path != path:  # what is there no more is a matter for the route, not for the router
+                assert answer.json()["error"]["code"] == "session.not_found", route.path
+            elif route.request_types and "application/json" not in route.request_types:
+                assert answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE, route.path
+            else:
+                assert answer.status_code == route.success, route.path
+                assert answer.headers["content-type"].startswith(route.media_type)
 
 
 async def test_every_answer_names_its_request_and_is_guarded_by_headers(tmp_path: Path) -> None:
