@@ -17,7 +17,7 @@ from typing import Any
 
 FUNCTION_NAME = "move_robot"
 FUNCTION_ARGUMENTS = {"direction": "forward", "meters": 10}
-FUNCTION_ANSWER = "All right, the robot is at {} now."
+FUNCTION_ANSWER = "The robot is waiting for you at {}."
 GREETING = "Good morning. The robot is ready."
 SHORT_ANSWER = "Thank you for telling me. I will think about it."
 LONG_ANSWER = (

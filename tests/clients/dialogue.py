@@ -25,7 +25,7 @@ HEARD_BEFORE_INTERRUPTING_MS = 1_500
 PAUSE_S = 0.5
 """Between the end of what the agent said and our next words."""
 
-INSTRUCTIONS = "You steer a small robot. Say 'All right' before what it did."
+INSTRUCTIONS = "You steer a small robot. Say where it is when it has moved."
 FUNCTION: dict[str, Any] = {
     "type": "function",
     "name": "move_robot",
@@ -123,8 +123,12 @@ class Report:
     errors: list[dict[str, Any]] = field(default_factory=list)
     exception: str = ""
     session: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What one client has to tell besides."""
     counts: Counter[str] = field(default_factory=Counter)
     answers: list[dict[str, Any]] = field(default_factory=list)
+    events: str = ""
+    """The file with what came, as JSON Lines."""
 
     def as_json(self) -> str:
         return json.dumps(vars(self))
@@ -141,11 +145,15 @@ class Dialogue:
         self.report = Report(client)
         self._handled, self._greeted = frozenset(handled), greeted
         self.answers: dict[str, Answer] = {}
+        self.events: list[dict[str, Any]] = []
+        """What came, of audio only the first stretch."""
         self._interrupted: Answer | None = None
 
     def feed(self, event: dict[str, Any], now_s: float) -> list[Action]:
         kind = _VOICE_LIVE_NAMES.get(event["type"], event["type"])
         self.report.counts[event["type"]] += 1
+        if self.report.counts[event["type"]] == 1 or not kind.endswith("audio.delta"):
+            self.events.append(event)
         handler = getattr(self, "_on_" + kind.replace(".", "_"), None)
         return handler(event, now_s) if handler else []
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import wave
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,19 @@ def check_whole_conversation(
         check_speech(answer, expected, listener)
     assert question["status"] == "cancelled", told
     assert chat_endpoint.LONG_ANSWER.startswith(question["text"].strip()[:40]), told
+
+
+def check_events(report: dict[str, Any], validate: Callable[[dict[str, Any]], None]) -> None:
+    """Every event the client was sent is exactly what its SDK declares."""
+    events = [json.loads(line) for line in Path(report["events"]).read_text().splitlines()]
+    assert {event["type"] for event in events} == set(report["counts"])
+    wrong: dict[str, str] = {}
+    for event in events:
+        try:
+            validate(event)
+        except AssertionError as error:
+            wrong.setdefault(event["type"], str(error))
+    assert not wrong, "\n".join(wrong.values())
 
 
 def check_speech(answer: dict[str, Any], text: str, listener: Listener) -> None:

@@ -8,6 +8,7 @@ the ephemeral key), ``session`` (an access key, the session travels with the off
 from __future__ import annotations
 
 import asyncio
+import base64
 import fractions
 import json
 import time
@@ -84,8 +85,19 @@ class Call:
             assert isinstance(frame, av.AudioFrame)
             pcm = b"".join(bytes(one.planes[0])[: one.samples * 2] for one in resampler.resample(frame))
             if self._playing and time.monotonic() < self._playing_until_s:
-                ids = {"response_id": self._playing, "item_id": self._items.get(self._playing, ""), "content_index": 0}
-                self._feed({"type": "response.output_audio.delta", "delta": pcm, **ids})
+                self._feed(self._as_delta(self._playing, pcm))
+
+    def _as_delta(self, response_id: str, pcm: bytes) -> dict[str, Any]:
+        """What a WebSocket would have brought."""
+        return {
+            "type": "response.output_audio.delta",
+            "event_id": "from_the_track",
+            "response_id": response_id,
+            "item_id": self._items.get(response_id, ""),
+            "output_index": 0,
+            "content_index": 0,
+            "delta": base64.b64encode(pcm).decode(),
+        }
 
     def _take(self, event: dict[str, Any]) -> None:
         """An answer is over for the dialogue when it has been played, not when it has been made."""
@@ -153,12 +165,12 @@ async def converse(given: Arguments, dialogue: Dialogue) -> None:
             await call.peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
             waiting = [asyncio.ensure_future(one.wait()) for one in (call.over, call.ended)]  # noqa: TID251
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            dialogue.report.session["ended_before_hangup"] = call.ended.is_set()
+            dialogue.report.notes["ended_before_hangup"] = call.ended.is_set()
             async with AsyncOpenAI(base_url=f"{given.url}/v1", api_key=given.key) as client:
                 await client.realtime.calls.hangup(call_id)
             async with asyncio.timeout(HANGUP_LIMIT_S):
                 await call.ended.wait()
-            dialogue.report.session["hung_up"] = call_id
+            dialogue.report.notes["hung_up"] = call_id
         finally:
             await call.close()
 

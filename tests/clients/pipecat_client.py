@@ -152,8 +152,8 @@ async def converse(given: Arguments, dialogue: Dialogue) -> None:
         await asyncio.wait([running, leaving], return_when=asyncio.FIRST_COMPLETED)
         leaving.cancel()
         await worker.cancel()
-    dialogue.report.session["context"] = context.get_messages()
-    dialogue.report.session["played_ms"] = loudspeaker.played_bytes * 1_000 // (SAMPLE_RATE_HZ * 2)
+    dialogue.report.notes["context"] = context.get_messages()
+    dialogue.report.notes["played_ms"] = loudspeaker.played_bytes * 1_000 // (SAMPLE_RATE_HZ * 2)
 
 
 def main() -> None:

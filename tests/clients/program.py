@@ -6,6 +6,7 @@ Standard library only, and no SDK: see ``dialogue`` for the conversation.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import struct
 import time
@@ -105,4 +106,7 @@ def reported(dialogue: Dialogue, output: Path) -> Iterator[None]:
             {"text": answer.text, "status": answer.status, "reason": answer.reason, "audio_ms": answer.audio_ms}
             | {"file": str(path), "item_id": answer.item_id}
         )
+    events = output / "events.jsonl"
+    events.write_text("".join(f"{json.dumps(event, default=repr)}\n" for event in dialogue.events))
+    dialogue.report.events = str(events)
     print(dialogue.report.as_json(), flush=True)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from clients.chat_endpoint import FUNCTION_NAME, LONG_ANSWER, ChatEndpoint
 from clients.dialogue import INSTRUCTIONS
-from clients.harness import Client, Listener, check_whole_conversation
+from clients.harness import Client, Listener, check_events, check_whole_conversation
+from contract.openai_realtime_models import validate
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
 
@@ -17,6 +18,7 @@ CLIENTS = [Client("openai_python", variant) for variant in ("async", "sync", "az
 @pytest.mark.parametrize("conversation", CLIENTS, indirect=True, ids=str)
 def test_the_openai_sdk_holds_a_whole_conversation(conversation: dict[str, Any], listener: Listener) -> None:
     check_whole_conversation(conversation, listener)
+    check_events(conversation, validate)
 
 
 @pytest.mark.parametrize("conversation", CLIENTS[:1], indirect=True, ids=str)

@@ -5,7 +5,7 @@ export const SAMPLE_RATE_HZ = 24_000;
 const HEARD_BEFORE_INTERRUPTING_MS = 1_500;
 const PAUSE_S = 0.5;
 
-export const INSTRUCTIONS = "You steer a small robot. Say 'All right' before what it did.";
+export const INSTRUCTIONS = 'You steer a small robot. Say where it is when it has moved.';
 export const FUNCTION = {
   type: 'function',
   name: 'move_robot',
