@@ -6,6 +6,8 @@ cannot restart ICE: a page that tries is told that there is no such peer.
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 TRACK_HZ = 48_000
 HEARING_HZ = 16_000
 FRAME_MS = 20
+FRAME_BYTES = 2 * HEARING_HZ * FRAME_MS // 1000
 PATH = "/v1/voice/webrtc"
 OPEN_LIMIT_S = 8.0
 
@@ -90,6 +93,8 @@ class RtcCall(StubCall):
         super().__init__(stub)
         self.path = f"{PATH}/peer-{number}"
         self.voice = VoiceTrack()
+        self.early_frames = 0
+        """Of what was said before the track could carry it."""
         self._opened = anyio.Event()
         self._peer = RTCPeerConnection()
         self._channel: RTCDataChannel | None = None
@@ -116,7 +121,6 @@ class RtcCall(StubCall):
     async def hear(self) -> None:
         """Takes the microphone in until the call is over, as frames of 20 ms at 16 kHz."""
         resampler = AudioResampler(format="s16", layout="mono", rate=HEARING_HZ)
-        step = 2 * HEARING_HZ * FRAME_MS // 1000
         heard = b""
         while not self.closed.is_set() and self._microphone is not None:
             try:
@@ -124,9 +128,9 @@ class RtcCall(StubCall):
             except MediaStreamError:
                 return
             heard += b"".join(part.to_ndarray().tobytes() for part in resampler.resample(frame))
-            while len(heard) >= step:
-                await self.took(heard[:step])
-                heard = heard[step:]
+            while len(heard) >= FRAME_BYTES:
+                await self.took(heard[:FRAME_BYTES])
+                heard = heard[FRAME_BYTES:]
 
     async def send_text(self, text: str) -> None:
         if self._channel is not None and self._channel.readyState == "open":
@@ -159,8 +163,18 @@ class RtcCall(StubCall):
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._channel = channel
-        channel.on("message", self.took)
+        channel.on("message", self._on_message)
         self._opened.set()
+
+    async def _on_message(self, text: str) -> None:
+        message = json.loads(text)
+        if message["type"] != "voice.chunk":
+            await self.took(text)
+            return
+        said = base64.b64decode(message["bytes_base64"])
+        for at in range(0, len(said), FRAME_BYTES):
+            self.early_frames += 1
+            await self.took(said[at : at + FRAME_BYTES])
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         self._microphone = track

@@ -79,6 +79,7 @@ async def test_both_voices_travel_as_tracks_and_messages_on_the_data_channel(tmp
         assert await page.locator(".notice").count() == 0
         call = stub.calls[0]
         assert isinstance(call, RtcCall)
+        assert 0 < call.early_frames < 100, "what was said while it connected is heard too"
         assert loudest_hz(call.frames[25:75]) == pytest.approx(TONE_HZ, abs=3)
         start, *others = call.messages
         assert start["type"] == "voice.start"

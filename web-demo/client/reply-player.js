@@ -6,6 +6,7 @@
  * @typedef {import('./types.js').Playback} Playback
  */
 
+import { fromBase64 } from './base64.js';
 import { Speaker } from './speaker.js';
 
 const PLAYED_EVERY_MS = 200;
@@ -54,7 +55,7 @@ export class ReplyPlayer {
         break;
       case 'voice.audio':
         this.#next = { turnId: message.request_id, startMs: message.start_ms };
-        if (message.bytes_base64) this.takeAudio(decodeBase64(message.bytes_base64));
+        if (message.bytes_base64) this.takeAudio(fromBase64(message.bytes_base64));
         break;
       case 'voice.audio.done':
         if (message.request_id !== this.#silencedTurnId) this.#speaker.end();
@@ -93,9 +94,4 @@ export class ReplyPlayer {
     }
     this.onplayback(playback);
   }
-}
-
-/** @param {string} text */
-function decodeBase64(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
 }

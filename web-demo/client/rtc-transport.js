@@ -9,19 +9,21 @@
  * @typedef {import('./rtc-signalling.js').RtcSignalling} RtcSignalling
  */
 
+import { toBase64 } from './base64.js';
 import { sdpFragment } from './sdp-fragment.js';
 
 const CHANNEL = 'convergio.v1';
 /** From the first request to the open channel. */
 const OPEN_LIMIT_MS = 4000;
-/** Candidates found within this time travel in the offer itself, and mostly that is all of them. */
-const GATHER_LIMIT_MS = 150;
+/** Candidates found within this time travel in the offer itself; the others follow it. */
+const GATHER_LIMIT_MS = 60;
 /** A path that was lost for less is none of our business. */
 const DISCONNECTED_LIMIT_MS = 300;
 const RESTART_LIMIT_MS = 4000;
 const ABNORMAL_CLOSE = 1006;
 /** The server's jitter buffer, and the encoder's: about what speech is behind a message sent with it. */
 const AUDIO_LAG_MS = 250;
+const FRAMES_A_MESSAGE = 25;
 
 /** Not in every browser, and not in every library of types. */
 const network = /** @type {{ connection?: EventTarget & { type?: string } }} */ (globalThis.navigator).connection;
@@ -95,6 +97,16 @@ export class RtcTransport {
 
   /** The track carries it. */
   sendAudio() {}
+
+  /**
+   * What was said while there was no track to carry it goes as messages, half a second in each.
+   * @param {ArrayBuffer[]} frames
+   */
+  sendKept(frames) {
+    for (let at = 0; at < frames.length; at += FRAMES_A_MESSAGE) {
+      this.send({ type: 'voice.chunk', bytes_base64: toBase64(frames.slice(at, at + FRAMES_A_MESSAGE)) });
+    }
+  }
 
   /** @param {MediaStreamTrack | null} track */
   carry(track) {

@@ -88,7 +88,7 @@ export class SessionLink {
   /** The microphone's track, for transports that carry one. @param {MediaStreamTrack | null} track */
   set track(track) {
     this.#track = track;
-    this.#transport?.carry(track);
+    this.carrier?.carry(track);
   }
 
   /**
@@ -232,7 +232,6 @@ export class SessionLink {
     };
     transport.onclose = (code, reason) => this.#lost(code, reason);
     transport.onstall = (stalled) => this.#stall(stalled);
-    transport.carry(this.#track);
     let timer = 0;
     try {
       await new Promise((resolve, reject) => {
@@ -261,7 +260,8 @@ export class SessionLink {
   #opened() {
     this.#stalled = false;
     this.#setState('open');
-    for (const frame of this.#keptFrames.splice(0)) this.#transport?.sendAudio(frame);
+    this.#transport?.sendKept(this.#keptFrames.splice(0));
+    this.#transport?.carry(this.#track); // not before: what was said first is heard first
     for (const message of this.#keptMessages.splice(0)) this.#transport?.send(message);
   }
 

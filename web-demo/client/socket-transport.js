@@ -74,6 +74,11 @@ export class SocketTransport {
     else this.#socket.send(frame);
   }
 
+  /** @param {ArrayBuffer[]} frames */
+  sendKept(frames) {
+    for (const frame of frames) this.sendAudio(frame);
+  }
+
   /** Audio is sent in frames. */
   carry() {}
 

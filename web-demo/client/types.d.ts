@@ -50,6 +50,7 @@ export type ClientMessage =
   | ({ type: 'voice.start'; codec?: 'pcm16'; sample_rate?: number; binary?: true } & SessionSettings)
   | { type: 'session.resume'; session_id: string; last_event_id: number }
   | ({ type: 'voice.update' } & SessionUpdate)
+  | { type: 'voice.chunk'; bytes_base64: string }
   | { type: 'voice.commit' }
   | { type: 'voice.cancel'; request_id?: string }
   | { type: 'voice.played'; request_id: string; audio_ms: number }
@@ -350,8 +351,10 @@ export interface Transport {
   /** Resolves when messages can be sent; rejects when the connection fails. */
   open(): Promise<void>;
   send(message: ClientMessage): void;
-  /** The next frame of the user's audio. Never blocks; drops the frame when the network cannot keep up. */
+  /** The next frame of the user's audio. Never blocks; drops the frame when the network cannot keep up, or a track carries it. */
   sendAudio(frame: ArrayBuffer): void;
+  /** Frames that were kept while the session could not be reached. */
+  sendKept(frames: ArrayBuffer[]): void;
   /** The user's audio as a track, for transports that carry one; `null` for none. */
   carry(track: MediaStreamTrack | null): void;
   /** Ends the session. */

@@ -44,6 +44,11 @@ class FakeTransport {
     this.frames += 1;
   }
 
+  sendKept(frames) {
+    this.frames += frames.length;
+    this.trackWhenKeptWereSent = this.track;
+  }
+
   carry(track) {
     this.track = track;
   }
@@ -207,6 +212,7 @@ test('every transport is handed the microphone of the moment', async (t) => {
   world.link.track = 'the desk';
   await world.link.open();
   assert.equal(world.made[0].track, 'the desk');
+  assert.equal(world.made[0].trackWhenKeptWereSent, null, 'what was said first is heard first');
   world.link.track = 'the headset';
   assert.equal(world.made[0].track, 'the headset');
   world.made[0].onclose(1006, 'lost');
