@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rtp_network import Network, Sender, hear, tone
 
-from audio.codecs.libopus import LibopusDecoder
+from audio.codecs.libopus import EncoderOptions, LibopusDecoder, LibopusEncoder
 from audio.rtp.opus_stream import OpusStream
 from audio.rtp.packet import RtpPacket
 from audio.wav import read_wav
@@ -58,6 +58,24 @@ def test_speech_over_a_good_network_is_the_same_speech():
     samples, stream = heard(speech(), Network())
     assert likeness(samples, coded(speech())) > 0.95
     assert stream.stats.silence_ms < 300  # only before the first packet and after the last
+
+
+@pytest.mark.parametrize("frame_ms", [10, 20, 40, 60])
+def test_packets_of_any_length_keep_their_time_with_and_without_loss(frame_ms):
+    encoder = LibopusEncoder(16_000, EncoderOptions(expected_loss_percent=20))
+    size, samples = 16 * frame_ms, tone(1.2)
+    packets = [
+        RtpPacket(n, n * frame_ms * 48, encoder.encode(samples[n * size : (n + 1) * size]))
+        for n in range(1_200 // frame_ms)
+    ]
+    for lost in ((), (5, 6, 11)):
+        stream = OpusStream(0.0)
+        for n, packet in enumerate(packets):
+            if n not in lost:
+                stream.tick(n * frame_ms)
+                stream.receive(packet, n * frame_ms)
+        stream.tick(1_199)
+        assert stream.made == 1_200 // frame_ms * size
 
 
 def test_a_lost_packet_is_recovered_from_the_next_one_and_heard_when_the_wait_is_over():

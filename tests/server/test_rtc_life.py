@@ -152,6 +152,25 @@ async def test_an_offer_that_changes_nothing_is_answered_with_the_same_credentia
         await client.close()
 
 
+async def test_a_client_that_only_listened_may_begin_to_speak():
+    async with running_hub(IPV4) as hub:
+        listener = Recorder()
+        peer = hub.peer(listener)
+        client = RawClient()
+        answer = await peer.answer((await client.offer()).replace("a=sendrecv", "a=recvonly"))
+        assert "a=sendonly" in answer
+        await client.take(answer)
+        await listener.until_state(PeerState.CONNECTED)
+        await anyio.sleep(0.2)
+        assert listener.parts == []
+        assert "a=sendrecv" in await peer.renegotiate(client.describe())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Speaker(client).speak)
+            await listener.until(lambda: len(listener.heard) > 8_000)
+            tasks.cancel_scope.cancel()
+        await client.close()
+
+
 @pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
 @pytest.mark.parametrize("hash_name", ["sha-256", "sha-384", "sha-512"])
 async def test_every_role_and_fingerprint_connects(setup, hash_name):

@@ -32,11 +32,12 @@ class MediaClock:
 
     def __init__(self) -> None:
         self._members: dict[Ticked, None] = {}
-        self._wanted = anyio.Event()
+        self._wanted: anyio.Event | None = None
 
     def add(self, member: Ticked) -> None:
         self._members[member] = None
-        self._wanted.set()
+        if self._wanted is not None:
+            self._wanted.set()
 
     def remove(self, member: Ticked) -> None:
         self._members.pop(member, None)

@@ -43,18 +43,21 @@ class Media:
         self._direction = answered_direction(audio.direction)
         self._on_samples = on_samples
         self._rtcp = rtcp
+        self._started = False
         self._stream: OpusStream | None = None
         self._ticked_ms = 0.0
         self._report_ms = 0.0
 
-    def redirect(self, audio: OfferedAudio) -> None:
+    def redirect(self, audio: OfferedAudio, now_ms: float) -> None:
         """A later offer may change who speaks (hold and resume)."""
         self._direction = answered_direction(audio.direction)
+        if self._started:
+            self._listen(now_ms)
 
     def start(self, now_ms: float) -> None:
         """The connection stands: the clock of what is heard begins."""
-        if self._hears:
-            self._stream = OpusStream(now_ms)
+        self._started = True
+        self._listen(now_ms)
         self._report_ms = now_ms + _FIRST_REPORT_MS
 
     def receive(self, is_rtcp: bool, data: bytes, now_ms: float) -> None:
@@ -111,6 +114,11 @@ class Media:
     @property
     def _speaks(self) -> bool:
         return self._direction in ("sendrecv", "sendonly")
+
+    def _listen(self, now_ms: float) -> None:
+        """From now on; on hold, what is heard is silence."""
+        if self._hears and self._stream is None:
+            self._stream = OpusStream(now_ms)
 
     def _hand_on(self, samples: Samples) -> None:
         if len(samples):

@@ -117,7 +117,7 @@ class RtcPeer:
                 raise PeerClosed("the peer is not connected")
             self._tasks.start_soon(self._restart, connection)
         if self._media is not None and parsed.audio is not None:
-            self._media.redirect(parsed.audio)
+            self._media.redirect(parsed.audio, now_ms())
         return negotiation.answer(parsed)
 
     async def add_candidates(self, fragment: str) -> None:
