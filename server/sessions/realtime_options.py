@@ -56,6 +56,8 @@ def with_reply(options: SessionOptions, reply: ReplySettings, around: Surroundin
     voice = reply.voice if reply.voice in around.voices else None
     speak = reply.audible and options.answers
     policy = replace(options.policy, filler_after_ms=reply.filler_after_ms)
+    if reply.filler_texts:
+        policy = replace(policy, rules=replace(policy.rules, fillers=reply.filler_texts))
     return replace(options, brief=brief, voice=voice, rate=reply.speed, speak=speak, policy=policy)
 
 
@@ -82,13 +84,14 @@ def _policy(settings: RealtimeSettings) -> TurnPolicy:
 
 
 def _waits(detection: Detection) -> Waits:
-    if detection.silence_ms is not None:  # who names the silence gets it, no more and no less
-        return Waits(detection.silence_ms, detection.silence_ms, detection.silence_ms)
+    if detection.silence_ms is not None and detection.max_wait_ms is None:
+        return Waits(detection.silence_ms, detection.silence_ms, detection.silence_ms)  # no more and no less
     normal = _RELAXED if detection.kind == "semantic" and detection.eagerness == "low" else WAITS["normal"]
     if detection.max_wait_ms is None:
         return normal
-    high = max(detection.max_wait_ms, normal.min_ms)
-    return Waits(normal.min_ms, min(normal.wait_ms, high), high)
+    low = normal.min_ms if detection.silence_ms is None else detection.silence_ms
+    high = max(detection.max_wait_ms, low)
+    return Waits(low, min(max(normal.wait_ms, low), high), high)
 
 
 def _vad(detection: Detection | None) -> VadOptions:

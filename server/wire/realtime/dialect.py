@@ -9,18 +9,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agents.events import TranscriptUpdated
 from server.wire.realtime.settings import RealtimeSettings, ReplySettings
 
 
-class ReplyParamsLike(Protocol):
-    """What ``response.create`` brings, judged."""
+@dataclass(frozen=True, slots=True)
+class AskedReply:
+    """What ``response.create`` brings, judged.
 
-    @property
-    def conversation(self) -> str | None: ...
-    @property
-    def input(self) -> tuple[dict[str, Any], ...] | None: ...
-    @property
-    def metadata(self) -> dict[str, str] | None: ...
+    ``input`` are items to answer instead of the conversation; ``conversation`` ``none`` keeps the reply out of it.
+    ``cancels_previous`` means that a reply under way makes way; ``warnings`` say what is not to be had.
+    """
+
+    conversation: str | None = None
+    input: tuple[dict[str, Any], ...] | None = None
+    metadata: dict[str, str] | None = None
+    cancels_previous: bool = False
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 class SessionConfig(Protocol):
@@ -39,7 +44,7 @@ class SessionConfig(Protocol):
         """The session object as clients read it."""
         ...
 
-    def parse_reply(self, raw: dict[str, Any]) -> tuple[ReplyParamsLike, ReplySettings]:
+    def parse_reply(self, raw: dict[str, Any]) -> tuple[AskedReply, ReplySettings]:
         """What ``response.create`` asks for, and the session's way of replying with it. Raises RealtimeFault."""
         ...
 
@@ -47,9 +52,47 @@ class SessionConfig(Protocol):
         """How one response is made, as ``response.created`` tells it."""
         ...
 
+    def transcribed(self, heard: TranscriptUpdated) -> dict[str, Any]:
+        """What is told of a finished transcription beside its text."""
+        ...
+
     def warnings(self) -> list[tuple[str, str]]:
         """What was accepted but is not available: parameter and sentence."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A server event that answers a client's at once: its GA name, and its fields."""
+
+    name: str
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class ClientEvents(Protocol):
+    """The client events in which a dialect differs from GA. One per session: some go on from one to the next."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The events it reads; all others are GA's."""
+        ...
+
+    def read(self, message: dict[str, Any]) -> list[dict[str, Any] | Answer]:
+        """What a client's event means: GA client events to be carried out in order, and answers in between.
+
+        Raises RealtimeFault; nothing has happened then.
+        """
+        ...
+
+
+class NoOthers:
+    """A dialect whose client events are GA's."""
+
+    names: frozenset[str] = frozenset()
+
+    def read(self, message: dict[str, Any]) -> list[dict[str, Any] | Answer]:
+        """As it is."""
+        return [message]
 
 
 def _as_it_is(item: dict[str, Any]) -> dict[str, Any]:
@@ -65,14 +108,14 @@ class Dialect:
     """``names`` maps GA event names to the dialect's; ``None`` for events it does not have.
 
     ``read_item`` makes an item of ours of the dialect's; ``dress`` gives an outgoing event (its GA name, and its body)
-    the dialect's form; ``client_names`` maps names of client events to GA's. ``warns`` says whether there is a
-    ``warning`` event.
+    the dialect's form; ``client_events`` makes a session's reader of client events that are not GA's. ``warns`` says
+    whether there is a ``warning`` event.
     """
 
     names: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     read_item: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
     dress: Callable[[str, dict[str, Any]], dict[str, Any]] = _as_named
-    client_names: Mapping[str, str] = field(default_factory=dict[str, str])
+    client_events: Callable[[], ClientEvents] = NoOthers
     warns: bool = False
 
     def name(self, event: str) -> str | None:

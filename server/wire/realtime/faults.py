@@ -76,12 +76,16 @@ def _param(prefix: str, location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path = f"{path}[{part}]"
-        elif not part.startswith(("function-", "tagged-", "constrained-")) and part not in _BRANCHES:
+        elif not part.startswith(_BRANCH_MARKS) and part not in _BRANCHES:
             path = f"{path}.{part}" if path else part
     return path
 
 
+_BRANCH_MARKS = ("function-", "tagged-", "literal[", "constrained-", "[key]")
 _BRANCHES = frozenset(
-    {"server_vad", "semantic_vad", "none", "audio/pcm", "audio/pcmu", "audio/pcma", "int", "str", "bool"}
+    "server_vad semantic_vad none audio/pcm audio/pcmu audio/pcma int str bool "
+    "azure_semantic_vad azure_semantic_vad_en azure_semantic_vad_multilingual "
+    "azure-standard azure-custom azure-personal avatar-voice-sync named "
+    "static_interim_response llm_interim_response message function_call function_call_output".split()
 )
 """Names of a union's branches, which stand in a validator's path and in no client's message."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from agents.events import TranscriptUpdated
 from audio.formats import AudioFormat, Encoding
 from server.wire.realtime.config_parts import (
     Instructions,
@@ -23,6 +24,7 @@ from server.wire.realtime.config_parts import (
     tokens_of,
     without_absent,
 )
+from server.wire.realtime.dialect import AskedReply
 from server.wire.realtime.faults import RealtimeFault, from_validation
 from server.wire.realtime.settings import Detection, RealtimeSettings, ReplySettings
 
@@ -222,6 +224,11 @@ class GaConfig:
         """The session object as clients read it."""
         return without_absent(self._raw)
 
+    def transcribed(self, heard: TranscriptUpdated) -> dict[str, Any]:
+        """What is told of a finished transcription beside its text: how long it was."""
+        seconds = round(max(0, heard.end_ms - heard.start_ms) / 1_000, 3)
+        return {"usage": {"type": "duration", "seconds": seconds}}
+
     def warnings(self) -> list[tuple[str, str]]:
         """GA clients have no word for it: what is accepted but not available is in the documentation."""
         return []
@@ -237,13 +244,14 @@ class GaConfig:
             fields["audio"] = {"output": without_absent({"format": output.get("format"), "voice": reply.voice})}
         return fields
 
-    def parse_reply(self, raw: dict[str, Any]) -> tuple[ReplyParams, ReplySettings]:
+    def parse_reply(self, raw: dict[str, Any]) -> tuple[AskedReply, ReplySettings]:
         """What ``response.create`` asks for, and the session's way of replying with it. Raises RealtimeFault."""
         try:
             params = ReplyParams.model_validate(raw)
         except ValidationError as error:
             raise from_validation(error, "response") from error
-        return params, self._reply_settings(params)
+        asked = AskedReply(params.conversation, params.input, params.metadata)
+        return asked, self._reply_settings(params)
 
     def _reply_settings(self, params: ReplyParams) -> ReplySettings:
         base = self.settings.reply

@@ -38,6 +38,7 @@ from server.wire.realtime.client_messages import (
     ResponseCreate,
     SessionUpdate,
 )
+from server.wire.realtime.dialect import Answer
 from server.wire.realtime.faults import RealtimeFault, from_validation
 from server.wire.realtime.items import described, item_json, message_of_item, parse_item, spoken_audio
 from server.wire.realtime.state import RealtimeState, Requested
@@ -67,6 +68,7 @@ class Inbound:
     def __init__(self, state: RealtimeState, max_faults: int) -> None:
         """``max_faults`` messages in a row that cannot be taken end the connection."""
         self._state = state
+        self._others = state.dialect.client_events()
         self._max_faults = max_faults
         self._faults = 0
 
@@ -106,13 +108,36 @@ class Inbound:
         if kind == APPEND:
             message = "Invalid 'audio': expected audio in standard base64."
             raise RealtimeFault(message, param="audio")
-        kind = self._state.dialect.client_names.get(kind, kind)
-        model = MODELS.get(kind)
-        if model is None:
-            message = f"Invalid value: '{kind[:80]}'. There is no such client event here."
-            raise RealtimeFault(message, param="type")
+        if kind in self._others.names:
+            return self._other(frame)
+        model = _model(kind)
         try:
             return self._event(model.model_validate_json(frame))
+        except ValidationError as error:
+            raise from_validation(error) from error
+
+    def _other(self, frame: str | bytes) -> list[Act]:
+        """An event of the dialect's own. What it means is done up to the first part that cannot be."""
+        message: dict[str, Any] = msgspec.json.decode(frame)
+        acts: list[Act] = []
+        for part in self._others.read(message):
+            try:
+                acts += self._part(part)
+            except RealtimeFault as fault:
+                if not acts:
+                    raise
+                return [*acts, self._state.fault(fault, message.get("event_id"))]
+        return acts
+
+    def _part(self, part: dict[str, Any] | Answer) -> list[Act]:
+        if isinstance(part, Answer):
+            return [*self._state.tell((part.name, part.fields))]
+        try:
+            if part["type"] == APPEND:
+                return [AudioIn(msgspec.convert(part, _Append).audio)]
+            return self._event(_model(part["type"]).model_validate(part))
+        except msgspec.ValidationError as error:
+            raise RealtimeFault("Invalid 'audio': expected audio in standard base64.", param="audio") from error
         except ValidationError as error:
             raise from_validation(error) from error
 
@@ -140,12 +165,7 @@ class Inbound:
     def _update(self, message: SessionUpdate) -> list[Act]:
         state = self._state
         state.config = state.config.updated(message.session)
-        events = [("session.updated", {"session": state.config.rendered()})]
-        if state.dialect.warns:
-            events += [
-                ("warning", {"warning": {"code": "not_available", "message": said, "param": param}})
-                for param, said in state.config.warnings()
-            ]
+        events = [("session.updated", {"session": state.config.rendered()}), *state.warnings(state.config.warnings())]
         settings = state.config.settings
         return [Configure(settings.for_media() if state.media else settings), *state.tell(*events)]
 
@@ -200,8 +220,8 @@ class Inbound:
             raise RealtimeFault("Expected 'auto' or 'none'.", param="response.conversation")
         remembered = params.conversation != "none"
         aside = not remembered and not reply.audible
-        active = state.active
-        if not aside and active is not None and not active.has_calls:
+        active = None if aside or state.active is None or state.active.has_calls else state.active
+        if active is not None and not params.cancels_previous:
             raise RealtimeFault(
                 f"Conversation already has an active response in progress: {active.response_id}. "
                 "Wait until the response is finished before creating a new one.",
@@ -212,7 +232,9 @@ class Inbound:
         turn_id = state.new_id("resp")
         messages = None if params.input is None else tuple(self._input(raw) for raw in params.input)
         state.requested[turn_id] = Requested(reply, params.metadata, remembered, message.event_id)
-        return [Respond(turn_id, reply, messages, remembered)]
+        before = [] if active is None else [Cancel(active.turn_id)]
+        respond = Respond(turn_id, reply, messages, remembered)
+        return [*before, respond, *state.tell(*state.warnings(params.warnings))]
 
     def _input(self, raw: dict[str, Any]) -> Message:
         if raw.get("type") == "item_reference":
@@ -227,6 +249,13 @@ class Inbound:
         if found is None:
             raise RealtimeFault("Cancellation failed: no active response found.", code="response_cancel_not_active")
         return [Cancel(found.turn_id)]
+
+
+def _model(kind: str) -> type[AnyMessage]:
+    model = MODELS.get(kind)
+    if model is None:
+        raise RealtimeFault(f"Invalid value: '{kind[:80]}'. There is no such client event here.", param="type")
+    return model
 
 
 def _sent_back(item: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from agents.core.item_ids import spoken_item_id
 from agents.events import (
     AudioOutEnded,
+    Caption,
     ClientToolCalled,
     Degraded,
     Failed,
@@ -70,6 +71,7 @@ class Outbound:
             TranscriptUpdated: self._transcript,
             TurnStarted: self._turn_started,
             ReplyText: self._reply_text,
+            Caption: self._caption,
             ClientToolCalled: self._client_tool,
             AudioOutEnded: self._audio_ended,
             Interrupted: self._interrupted,
@@ -103,6 +105,7 @@ class Outbound:
         conversation = {"id": f"conv_{state.session_id.rpartition('_')[2]}", "object": "realtime.conversation"}
         return [
             ("session.created", {"session": state.config.rendered()}),
+            *state.warnings(state.config.warnings()),
             ("conversation.created", {"conversation": conversation}),
         ]
 
@@ -198,11 +201,10 @@ class Outbound:
             return []
         item["content"][0]["transcript"] = event.text
         where = {"item_id": item_id, "content_index": 0}
-        seconds = round(max(0, event.end_ms - event.start_ms) / 1_000, 3)
-        usage = {"type": "duration", "seconds": seconds}
+        more = self._state.config.transcribed(event)
         name = "conversation.item.input_audio_transcription"
         delta: list[Event] = [(f"{name}.delta", where | {"delta": event.text})] if event.text else []
-        return [*delta, (f"{name}.completed", where | {"transcript": event.text, "usage": usage})]
+        return [*delta, (f"{name}.completed", where | {"transcript": event.text} | more)]
 
     def _input_failed(self, event: InputFailed) -> list[Event]:
         self._unheard.add(event.utterance_id)
@@ -243,6 +245,10 @@ class Outbound:
     def _reply_text(self, event: ReplyText) -> list[Event]:
         response = self._state.responses.get(event.turn_id)
         return [] if response is None else response.text(event.text)
+
+    def _caption(self, event: Caption) -> list[Event]:
+        response = None if event.turn_id is None else self._state.responses.get(event.turn_id)
+        return [] if response is None or event.speaker == "user" else response.words(event)
 
     def _client_tool(self, event: ClientToolCalled) -> list[Event]:
         response = self._state.responses.get(event.turn_id)

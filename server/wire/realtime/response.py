@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.core.item_ids import call_item_id, reply_item_id
-from agents.events import TurnCompleted, TurnEnd, TurnUsage
+from agents.events import Caption, TurnCompleted, TurnEnd, TurnUsage
 from server.wire.realtime.dialect import SessionConfig
 from server.wire.realtime.items import ItemList, call_item, described, plausible_json, reply_item
 from server.wire.realtime.settings import ReplySettings
+from server.wire.realtime.word_times import timed_words
 
 Event = tuple[str, dict[str, Any]]
 """A server event before it is numbered and named in its dialect: GA name and fields."""
@@ -93,7 +94,19 @@ class Response:
         if self._message is None or not self.audible or self._closed_audio:
             return []
         self._closed_audio = True
-        return [("response.output_audio.done", self.place())]
+        timed: list[Event] = [("response.audio_timestamp.done", self.place())] if self._reply.word_times else []
+        return [("response.output_audio.done", self.place()), *timed]
+
+    def words(self, caption: Caption) -> list[Event]:
+        """A phrase has been spoken: its words and when they are heard, where the client wants to know."""
+        if not self._reply.word_times or not self.audible:
+            return []
+        events = self._open_message()
+        for word in timed_words(caption.text, caption.start_ms, caption.end_ms):
+            times = {"audio_offset_ms": word.start_ms, "audio_duration_ms": word.end_ms - word.start_ms}
+            fields = self.place() | times | {"text": word.text, "timestamp_type": "word"}
+            events.append(("response.audio_timestamp.delta", fields))
+        return events
 
     def call(self, call_id: str, name: str, arguments: str) -> list[Event]:
         """A tool of the client's is wanted."""

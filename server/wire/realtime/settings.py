@@ -36,7 +36,11 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class ReplySettings:
-    """How a reply is made: the session's, or one reply's own. ``None`` stands for the agent's own way."""
+    """How a reply is made: the session's, or one reply's own. ``None`` stands for the agent's own way.
+
+    After ``filler_after_ms`` of silence one of ``filler_texts`` is said, or of the agent's own. ``word_times`` says
+    whether the client is told when each word is spoken.
+    """
 
     instructions: str | None = None
     audible: bool = True
@@ -47,6 +51,8 @@ class ReplySettings:
     max_output_tokens: int | None = None
     temperature: float | None = None
     filler_after_ms: int | None = None
+    filler_texts: tuple[str, ...] = ()
+    word_times: bool = False
 
 
 @dataclass(frozen=True, slots=True)

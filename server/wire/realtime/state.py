@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,14 @@ class RealtimeState:
     def tell(self, *events: Event) -> list[Tell]:
         """Several events as the codec's own answers."""
         return [Tell(frame) for frame in self.frames(list(events))]
+
+    def warnings(self, told: Sequence[tuple[str, str]]) -> list[Event]:
+        """What is accepted but not available, parameter by parameter, where the dialect has a word for it."""
+        if not self.dialect.warns:
+            return []
+        return [
+            ("warning", {"warning": {"code": "not_available", "message": said, "param": param}}) for param, said in told
+        ]
 
     def fault(self, fault: RealtimeFault, event_id: str | None) -> Tell:
         """What the client is told of a message that cannot be taken."""
