@@ -33,6 +33,7 @@ from server.transports.ice_offer import IceOffer
 from server.transports.realtime_socket import RealtimeSocket
 from server.transports.rtc.hub import RtcHub
 from server.transports.rtc_options import peer_options
+from server.transports.voice_live_opening import voice_live_opening
 
 REALTIME_PATHS: Final = ("/v1/realtime", "/openai/realtime", "/openai/v1/realtime")
 VOICE_LIVE_PATHS: Final = ("/voice-live/realtime",)
@@ -81,6 +82,7 @@ class Application:
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),
+            *(WebSocketRoute(path, RealtimeSocket(host, voice_live_opening(host))) for path in VOICE_LIVE_PATHS),
         ]
         if self.settings.webrtc.enabled:
             routes += webrtc_routes(host, self._calls, IceOffer(self.settings.webrtc))
