@@ -30,6 +30,8 @@ check: setup-dev ## lint, types, import contracts, spelling, generated contracts
 bench: setup-dev ## measure latency, barge-in and capacity on this machine (some minutes)
 	@$(BIN)/python tests/load/bench_latency.py
 	@$(BIN)/python tests/load/bench_capacity.py
+	@$(BIN)/python tests/load/bench_webrtc_media.py
+	@$(BIN)/python tests/load/bench_webrtc.py
 
 setup: ## create or update .venv for running
 	@scripts/setup.sh run
