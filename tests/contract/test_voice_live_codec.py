@@ -373,6 +373,15 @@ def test_items_of_azures_own_services_are_refused() -> None:
     assert (talk.error()["code"], talk.error()["param"]) == ("not_available", "item.type")
 
 
+@pytest.mark.parametrize("audio", ["AAAA", "A" * 4_000])
+def test_audio_is_read_wherever_its_type_stands(audio: str) -> None:
+    talk = started()
+    [heard] = talk.send_text(json.dumps({"audio": audio, "type": "input_audio_buffer.append"}))
+    assert isinstance(heard, AudioIn)
+    middle = {"event_id": "e" * 200, "audio": audio, "type": "input_audio_buffer.append", "more": "m" * 200}
+    assert talk.send_text(json.dumps(middle)) == [heard]
+
+
 # --- responses on request ---------------------------------------------------------------------------------------------
 
 

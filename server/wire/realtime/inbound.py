@@ -74,7 +74,7 @@ class Inbound:
 
     def feed(self, frame: str | bytes) -> list[Act]:
         """What one message asks for. Raises RealtimeFault where the connection must end."""
-        if isinstance(frame, str) and _APPEND_MARK in frame[:120]:
+        if isinstance(frame, str) and (_APPEND_MARK in frame[:120] or _APPEND_MARK in frame[-120:]):
             try:
                 return self._taken([AudioIn(_APPEND.decode(frame).audio)])
             except (msgspec.DecodeError, UnicodeError):
@@ -106,8 +106,7 @@ class Inbound:
 
     def _act(self, kind: str, frame: str | bytes) -> list[Act]:
         if kind == APPEND:
-            message = "Invalid 'audio': expected audio in standard base64."
-            raise RealtimeFault(message, param="audio")
+            return [AudioIn(_audio(frame))]
         if kind in self._others.names:
             return self._other(frame)
         model = _model(kind)
@@ -134,10 +133,8 @@ class Inbound:
             return [*self._state.tell((part.name, part.fields))]
         try:
             if part["type"] == APPEND:
-                return [AudioIn(msgspec.convert(part, _Append).audio)]
+                return [AudioIn(_audio(msgspec.json.encode(part)))]
             return self._event(_model(part["type"]).model_validate(part))
-        except msgspec.ValidationError as error:
-            raise RealtimeFault("Invalid 'audio': expected audio in standard base64.", param="audio") from error
         except ValidationError as error:
             raise from_validation(error) from error
 
@@ -249,6 +246,13 @@ class Inbound:
         if found is None:
             raise RealtimeFault("Cancellation failed: no active response found.", code="response_cancel_not_active")
         return [Cancel(found.turn_id)]
+
+
+def _audio(frame: str | bytes) -> bytes:
+    try:
+        return _APPEND.decode(frame).audio
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise RealtimeFault("Invalid 'audio': expected audio in standard base64.", param="audio") from error
 
 
 def _model(kind: str) -> type[AnyMessage]:
