@@ -20,7 +20,7 @@ import anyio
 from agents.core.accounts import TurnAccount
 from agents.core.awaited_reply import AwaitedReply
 from agents.core.hearing import Hearing, HearingPorts
-from agents.core.input_desk import InputDesk, InputPorts
+from agents.core.input_desk import EMPTY_INPUT, InputDesk, InputPorts
 from agents.core.item_ids import spoken_item_id
 from agents.core.item_speech import ItemSpeech
 from agents.core.machine import step
@@ -29,7 +29,7 @@ from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
-from agents.core.spoken_items import SpokenItems
+from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.timers import AudioTimers
 from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_desk import DeskPorts, TurnDesk
@@ -185,8 +185,8 @@ class Session:
             self._awaited.ask(turn_id, request, live_turn(self._state.phase), self._tasks)
             self._answer_awaited()
 
-    def truncate(self, item_id: str, audio_ms: int) -> str | None:
-        """The client played no more than this of a reply: what was said by then, ``None`` where none is known."""
+    def truncate(self, item_id: str, audio_ms: int) -> Truncated | None:
+        """The client played no more than this of a reply: what is left of it, ``None`` where none is known."""
         return self._desk.truncate(item_id, audio_ms)
 
     def transcribe_item(self, item_id: str, samples: Samples) -> None:
@@ -304,7 +304,8 @@ class Session:
         if effect.failed:
             self.outbox.emit(Failed("provider.unavailable", "What you said could not be recognised.", True))
         else:
-            self.outbox.emit(Failed("request.invalid", "Nothing was said before the turn was committed.", True))
+            message = "Nothing was said before the turn was committed."
+            self.outbox.emit(Failed("request.invalid", message, True, details=EMPTY_INPUT))
 
     # --- hearing ---
 

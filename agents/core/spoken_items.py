@@ -6,12 +6,21 @@ Bounded: the oldest go first. Owned by the session.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Final
 
-from audio.formats import ms_to_samples
+from audio.formats import ms_to_samples, samples_to_ms
 from audio.playout import PlayoutLedger
 
 KEPT: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """What is left of a reply: its audio, never more than there was, and the words in it (``None``: not known)."""
+
+    audio_ms: int
+    text: str | None
 
 
 class SpokenItems:
@@ -26,10 +35,13 @@ class SpokenItems:
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
-    def heard_text(self, item_id: str, audio_ms: int) -> str | None:
-        """What had been said after ``audio_ms`` of a reply; ``None`` where nothing is known of it."""
+    def until(self, item_id: str, audio_ms: int) -> Truncated | None:
+        """A reply as it was after ``audio_ms``; ``None`` where nothing is known of it."""
         kept = self._kept.get(item_id)
-        if kept is None:
-            return None
-        ledger, rate_hz = kept
-        return ledger.heard_text(min(ms_to_samples(audio_ms, rate_hz), ledger.synthesized_samples))
+        return None if kept is None else truncated(*kept, audio_ms)
+
+
+def truncated(ledger: PlayoutLedger, rate_hz: int, audio_ms: int) -> Truncated:
+    """What of a reply had been said after ``audio_ms`` of its audio."""
+    samples = min(ms_to_samples(audio_ms, rate_hz), ledger.synthesized_samples)
+    return Truncated(min(audio_ms, samples_to_ms(ledger.synthesized_samples, rate_hz)), ledger.heard_text(samples))

@@ -17,6 +17,7 @@ from agents.core.accounts import TurnAccount
 from agents.core.item_ids import reply_item_id
 from agents.core.latency import LatencyMarks
 from agents.core.options import ReplyRequest
+from agents.core.spoken_items import Truncated
 from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_run import TurnPorts, TurnRun
 from agents.core.turn_types import AbandonTurn, BeginTurn, CommitTurn, HoldSpeech, ResumeSpeech, SpeakFiller
@@ -93,15 +94,15 @@ class TurnDesk:
                 return True
         return False
 
-    def truncate(self, item_id: str, audio_ms: int) -> str | None:
-        """The client played no more than ``audio_ms`` of a reply: what was said by then, ``None`` if none is known."""
+    def truncate(self, item_id: str, audio_ms: int) -> Truncated | None:
+        """The client played no more than ``audio_ms`` of a reply: what is left of it, ``None`` if none is known."""
         for run in self._runs.values():
             if reply_item_id(run.turn_id) == item_id and run.committed:
                 return run.truncate(audio_ms)
-        heard = self._turns.spoken.heard_text(item_id, audio_ms)
-        if heard is not None:
-            self._turns.history.shorten(item_id, heard)
-        return heard
+        left = self._turns.spoken.until(item_id, audio_ms)
+        if left is not None:
+            self._turns.history.shorten(item_id, left.text or "")
+        return left
 
     def carry_out(self, effect: TurnEffect, tasks: asyncio.TaskGroup) -> None:
         """Do one thing to one turn; a turn that is gone needs nothing done."""

@@ -23,7 +23,7 @@ from agents.core.latency import LatencyMarks, Mark
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
-from agents.core.spoken_items import SpokenItems
+from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.turn_types import AbandonReason, BeginTurn, Source
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
@@ -164,11 +164,11 @@ class TurnRun:
                 ports.outbox.emit(Interrupted(self.turn_id, heard_ms, self._said, resumable=False))
         self._stop()
 
-    def truncate(self, audio_ms: int) -> str:
-        """The client played no more than this of the reply. Returns what was said by then."""
+    def truncate(self, audio_ms: int) -> Truncated | None:
+        """The client played no more than this of the reply. Returns what is left; ``None`` where nothing is spoken."""
         self._truncated_ms = audio_ms
         self._ports.writer.played(self.turn_id, audio_ms)
-        return self._ports.writer.text_until(self.turn, audio_ms)
+        return self._ports.writer.until(self.turn, audio_ms)
 
     def fill(self, text: str) -> None:
         """The answer is late: say ``text`` before it, unless the answer has begun after all."""

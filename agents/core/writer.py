@@ -14,6 +14,7 @@ from typing import Final
 
 from agents.core.outbox import Outbox
 from agents.core.speech import Speech
+from agents.core.spoken_items import Truncated, truncated
 from agents.events import AudioOut, AudioOutEnded
 from audio.formats import Samples, ms_to_samples, samples_to_ms
 from audio.playout import PlayoutLedger
@@ -52,8 +53,8 @@ class Heard:
 
     def until(self, ms: int, rate_hz: int) -> Heard:
         """The same, where the client says that it played no more than ``ms``."""
-        samples = min(ms_to_samples(ms, rate_hz), self.ledger.synthesized_samples)
-        return replace(self, ms=min(self.ms, ms), text=self.ledger.heard_text(samples))
+        left = truncated(self.ledger, rate_hz, ms)
+        return replace(self, ms=min(self.ms, left.audio_ms), text=left.text)
 
 
 class Writer:
@@ -171,12 +172,10 @@ class Writer:
             speech.ledger.client_played(ms_to_samples(ms, speech.rate_hz), self._clock_ms())
             self._wake.set()
 
-    def text_until(self, turn: int, ms: int) -> str:
-        """What has been said of a turn after ``ms`` of its audio."""
+    def until(self, turn: int, ms: int) -> Truncated | None:
+        """What is left of a turn that was played up to ``ms`` of its audio."""
         speech = self._of(turn)
-        if speech is None:
-            return ""
-        return speech.ledger.heard_text(min(ms_to_samples(ms, speech.rate_hz), speech.ledger.synthesized_samples))
+        return None if speech is None else truncated(speech.ledger, speech.rate_hz, ms)
 
     # --- pacing ---
 

@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 import anyio
 
+from agents.core.spoken_items import Truncated
 from agents.events import Failed, ProtocolReply
 from agents.loop.history import FIRST
 from audio.errors import AudioFormatError
@@ -96,8 +97,8 @@ class RealtimeConduct:
             case RemoveItem(item_id):
                 session.history.remove(item_id)
             case Truncate(item_id, audio_ms, content_index):
-                text = session.truncate(item_id, audio_ms)
-                told = self._delivery.codec.truncated(item_id, audio_ms, content_index, text)
+                left = session.truncate(item_id, audio_ms) or Truncated(audio_ms, None)
+                told = self._delivery.codec.truncated(item_id, left, content_index)
                 session.outbox.emit(ProtocolReply(told))
             case _:
                 assert_never(act)

@@ -278,9 +278,23 @@ async def test_truncation_shortens_what_the_model_will_read() -> None:
         await talk.speak(600)
         await talk.until(TurnCompleted)
         item_id = reply_item_id(talk.one(TurnCompleted).turn_id)
-        heard = talk.session.truncate(item_id, 1_500)
-        assert heard is not None and LONG.startswith(heard) and len(heard) < len(LONG)  # noqa: PT018
-        assert talk.session.history.messages()[-1].text == f"{heard.rstrip('. ')}…"
+        left = talk.session.truncate(item_id, 1_500)
+        assert left is not None
+        assert LONG.startswith(left.text)
+        assert 0 < len(left.text) < len(LONG)
+        assert talk.session.history.messages()[-1].text == f"{left.text.rstrip('. ')}…"
+
+
+@dialogue
+async def test_a_reply_cannot_be_truncated_to_more_than_there_was() -> None:
+    async with conversation(Script()) as talk:
+        await talk.speak(600)
+        await talk.until(TurnCompleted)
+        completed = talk.one(TurnCompleted)
+        left = talk.session.truncate(reply_item_id(completed.turn_id), 999_999)
+        assert left is not None
+        assert left.audio_ms == completed.usage.audio_ms_out
+        assert left.text == completed.text
 
 
 @dialogue
@@ -288,7 +302,9 @@ async def test_truncation_to_nothing_takes_the_reply_out() -> None:
     async with conversation(Script()) as talk:
         await talk.speak(600)
         await talk.until(TurnCompleted)
-        assert talk.session.truncate(reply_item_id(talk.one(TurnCompleted).turn_id), 0) == ""
+        left = talk.session.truncate(reply_item_id(talk.one(TurnCompleted).turn_id), 0)
+        assert left is not None
+        assert (left.audio_ms, left.text) == (0, "")
         assert [message.role for message in talk.session.history.messages()] == ["user"]
 
 
@@ -298,12 +314,12 @@ async def test_truncating_what_is_still_being_said_counts_when_it_ends() -> None
         await talk.speak(600)
         await talk.until(AudioOut, count=20)
         turn_id = talk.one(TurnStarted).turn_id
-        heard = talk.session.truncate(reply_item_id(turn_id), 400)
+        left = talk.session.truncate(reply_item_id(turn_id), 400)
         talk.session.cancel()
         await talk.until(TurnCompleted)
-        assert heard is not None
+        assert left is not None
         last = talk.session.history.messages()[-1]
-        assert last.role == "user" or last.text.rstrip("…") in heard + "…"
+        assert last.role == "user" or last.text.rstrip("…") in left.text + "…"
         assert talk.one(TurnCompleted).usage.audio_ms_out <= 400
 
 

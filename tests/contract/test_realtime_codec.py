@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.core.item_ids import reply_item_id, spoken_item_id
+from agents.core.spoken_items import Truncated
 from agents.events import (
     Caption,
     Failed,
@@ -232,7 +233,7 @@ def test_truncation_is_carried_out_and_confirmed() -> None:
     item_id = reply_item_id("turn_1")
     [act] = talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=40)
     assert act == Truncate(item_id, 40, 0)
-    confirmed = talk.codec.truncated(item_id, 40, 0, "Once")
+    confirmed = talk.codec.truncated(item_id, Truncated(40, "Once"), 0)
     assert (confirmed["type"], confirmed["audio_end_ms"]) == ("conversation.item.truncated", 40)
     talk.send("conversation.item.retrieve", item_id=item_id)
     assert talk.one("conversation.item.retrieved")["item"]["content"][0]["transcript"] == "Once"
@@ -263,6 +264,8 @@ def test_over_webrtc_playout_begins_before_the_first_sound_and_stops_at_the_end(
 def test_audio_committed_by_hand_is_told_at_once_and_its_words_later() -> None:
     talk = started()
     talk.update(audio={"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}})
+    told = talk.one("session.updated")["session"]["audio"]["input"]
+    assert told["turn_detection"] is None
     assert isinstance(talk.send("input_audio_buffer.commit")[0], Commit)
     talk.hear(InputCommitted(1, 0, 900))
     assert talk.kinds()[-3:] == ["input_audio_buffer.committed", "conversation.item.added", "conversation.item.done"]
@@ -279,6 +282,26 @@ def test_speech_that_could_not_be_recognised_is_a_failed_transcription_and_nothi
     talk.update(audio={"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}})
     talk.hear(InputCommitted(1, 0, 900), InputFailed(1, "Not recognised."), TranscriptUpdated(1, "", True, 0, 0))
     assert talk.kinds()[-1] == "conversation.item.input_audio_transcription.failed"
+
+
+def test_an_empty_commit_is_refused_with_the_clients_event_id() -> None:
+    talk = started()
+    talk.send("input_audio_buffer.commit", event_id="mine_4")
+    talk.hear(Failed("request.invalid", "Nothing was said.", False, details={"reason": "input_empty"}))
+    assert (talk.error()["code"], talk.error()["event_id"]) == ("input_audio_buffer_commit_empty", "mine_4")
+
+
+def test_a_result_nobody_asked_for_is_refused() -> None:
+    talk = started()
+    item = {"type": "function_call_output", "call_id": "call_unknown", "output": "1"}
+    assert talk.send("conversation.item.create", item=item) == []
+    assert (talk.error()["code"], talk.error()["param"]) == ("invalid_tool_call_id", "item.call_id")
+
+
+def test_a_part_that_is_not_there_cannot_be_truncated() -> None:
+    talk = interrupted_talk()
+    talk.send("conversation.item.truncate", item_id=reply_item_id("turn_1"), content_index=5, audio_end_ms=40)
+    assert talk.error()["param"] == "content_index"
 
 
 def test_clearing_is_carried_out_and_confirmed() -> None:

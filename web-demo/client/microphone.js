@@ -8,6 +8,7 @@ import { meterLevel } from './pcm.js';
 import { CAPTURE_HZ } from './session-settings.js';
 
 const FRAME_MS = 20;
+const GONE = ['OverconstrainedError', 'NotFoundError'];
 
 /**
  * An open device and what was made of it.
@@ -64,22 +65,14 @@ export class Microphone {
   /**
    * Asks for the microphone and begins; with one open already, changes over to the other. Rejects with the browser's
    * `DOMException` where it is refused or missing: what was open then stays open.
-   * @param {string} [deviceId]
+   * @param {string} [deviceId] empty for the browser's own choice
    */
-  async open(deviceId) {
+  async open(deviceId = '') {
     if (navigator.mediaDevices === undefined) {
       throw new DOMException('Microphones need https, or http on localhost.', 'SecurityError');
     }
     const asked = ++this.#asked;
-    const stream = await navigator.mediaDevices.getUserMedia({
-      audio: {
-        deviceId,
-        channelCount: { ideal: 1 },
-        echoCancellation: true,
-        noiseSuppression: true,
-        autoGainControl: true,
-      },
-    });
+    const stream = await openDevice(deviceId);
     const [track] = stream.getAudioTracks();
     /** @type {Capture} */
     const capture = { stream, sent: track.clone(), context: null };
@@ -142,6 +135,29 @@ export class Microphone {
       throw error;
     }
   }
+}
+
+/**
+ * The device that was chosen, or the browser's choice where it is not there.
+ * @param {string} deviceId
+ */
+async function openDevice(deviceId) {
+  const audio = {
+    channelCount: { ideal: 1 },
+    echoCancellation: true,
+    noiseSuppression: true,
+    autoGainControl: true,
+  };
+  if (deviceId !== '') {
+    try {
+      // A mere wish is not always followed.
+      return await navigator.mediaDevices.getUserMedia({ audio: { ...audio, deviceId: { exact: deviceId } } });
+    } catch (error) {
+      const isGone = error instanceof DOMException && GONE.includes(error.name);
+      if (!isGone) throw error;
+    }
+  }
+  return navigator.mediaDevices.getUserMedia({ audio });
 }
 
 /** @param {Capture} capture */

@@ -100,10 +100,11 @@ class DeviceSelect {
       this.onchosen();
       return;
     }
-    this.onrefused(this.chosen.label);
+    const refused = this.chosen.label;
     this.chosen = before;
-    await use(before.id);
     this.show(this.#there);
+    await use(before.id);
+    this.onrefused(refused);
   }
 }
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.core.spoken_items import Truncated
 from agents.events import (
     AudioQuality,
     Caption,
@@ -84,14 +85,14 @@ class RealtimeCodec:
         delta = self.state.frame(("response.output_audio.delta", response.place() | {"delta": audio.payload}))
         return [_text(frame) for frame in (*frames, delta) if frame is not None]
 
-    def truncated(self, item_id: str, audio_ms: int, content_index: int, text: str | None) -> dict[str, Any]:
-        """The answer to a truncation; ``text`` is what had been said by then, where that is known."""
+    def truncated(self, item_id: str, left: Truncated, content_index: int) -> dict[str, Any]:
+        """The answer to a truncation: what is left of the item."""
         item = self.state.items.get(item_id)
-        if item is not None and text is not None:
+        if item is not None and left.text is not None:
             for part in item["content"]:
                 if "transcript" in part:
-                    part["transcript"] = text
-        fields = {"item_id": item_id, "content_index": content_index, "audio_end_ms": audio_ms}
+                    part["transcript"] = left.text
+        fields = {"item_id": item_id, "content_index": content_index, "audio_end_ms": left.audio_ms}
         frame = self.state.frame(("conversation.item.truncated", fields))
         assert frame is not None, "every dialect has it"
         return frame

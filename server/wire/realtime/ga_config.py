@@ -222,7 +222,10 @@ class GaConfig:
 
     def rendered(self) -> dict[str, Any]:
         """The session object as clients read it."""
-        return without_absent(self._raw)
+        told = without_absent(self._raw)
+        if self.settings.detection is None:  # absent, it would read as the default
+            told["audio"]["input"]["turn_detection"] = None
+        return told
 
     def transcribed(self, heard: TranscriptUpdated) -> dict[str, Any]:
         """What is told of a finished transcription beside its text: how long it was."""

@@ -40,7 +40,7 @@ from server.wire.realtime.client_messages import (
 )
 from server.wire.realtime.dialect import Answer
 from server.wire.realtime.faults import RealtimeFault, from_validation
-from server.wire.realtime.items import described, item_json, message_of_item, parse_item, spoken_audio
+from server.wire.realtime.items import OutputItem, described, item_json, message_of_item, parse_item, spoken_audio
 from server.wire.realtime.state import RealtimeState, Requested
 
 MAX_MESSAGE_BYTES: Final = 15 * 1024 * 1024
@@ -143,6 +143,7 @@ class Inbound:
             case SessionUpdate():
                 return self._update(message)
             case BufferCommit():
+                self._state.commit_event_id = message.event_id
                 return [Commit()]
             case BufferClear():
                 return [ClearInput(), *self._state.tell(("input_audio_buffer.cleared", {}))]
@@ -183,6 +184,8 @@ class Inbound:
                 item = self._known(message.item_id, "item_truncate_invalid_item_id")
                 if item.get("role") != "assistant":
                     raise RealtimeFault("Only the assistant's messages can be truncated.", param="item_id")
+                if message.content_index != 0:
+                    raise RealtimeFault("The item has one content part, of index 0.", param="content_index")
                 return [Truncate(message.item_id, message.audio_end_ms, message.content_index)]
 
     def _create(self, message: ItemCreate) -> list[Act]:
@@ -193,6 +196,9 @@ class Inbound:
             raise RealtimeFault("There is an item of this id already.", code="item_already_exists", param="item.id")
         if after is not None and after != "root" and after not in state.items:
             raise RealtimeFault("There is no item of this id.", code="item_not_found", param="previous_item_id")
+        if isinstance(item, OutputItem) and not state.items.calls(item.call_id):
+            message_text = f"Tool call ID '{item.call_id}' not found in conversation."
+            raise RealtimeFault(message_text, code="invalid_tool_call_id", param="item.call_id")
         add = AddItem(item_id, message_of_item(item), "" if after == "root" else after, tuple(spoken_audio(item)))
         told = item_json(item, item_id)
         before = state.items.add(told, after)

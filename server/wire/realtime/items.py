@@ -187,6 +187,10 @@ class ItemList:
         """The item, if it is known."""
         return self._items.get(item_id)
 
+    def calls(self, call_id: str) -> bool:
+        """Whether a tool was asked for under this id."""
+        return any(item["type"] == "function_call" and item["call_id"] == call_id for item in self._items.values())
+
     @property
     def last_id(self) -> str | None:
         """The newest item."""

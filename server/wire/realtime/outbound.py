@@ -121,9 +121,12 @@ class Outbound:
             return []
         requested = None if event.turn_id is None else self._state.requested.pop(event.turn_id, None)
         code = _CODES.get((event.details or {}).get("reason"), event.code.replace(".", "_"))
+        event_id = None if requested is None else requested.event_id
+        if code == _EMPTY:
+            event_id = self._state.commit_event_id
         kind = "invalid_request_error" if event.code.startswith(("request", "session")) else "server_error"
         fault = RealtimeFault(event.message, code=code, kind=kind)
-        return [("error", {"error": error_json(fault, None if requested is None else requested.event_id)})]
+        return [("error", {"error": error_json(fault, event_id)})]
 
     # --- hearing ---
 
@@ -284,7 +287,8 @@ class Outbound:
         return spoken_item_id(self._state.session_id, utterance)
 
 
+_EMPTY: Final = "input_audio_buffer_commit_empty"
 _CODES: Final[dict[Any, str]] = {
     "reply_active": "conversation_already_has_active_response",
-    "input_empty": "input_audio_buffer_commit_empty",
+    "input_empty": _EMPTY,
 }

@@ -38,6 +38,8 @@ class RealtimeState:
     responses: dict[str, Response] = field(default_factory=dict[str, Response])
     """Responses under way, by turn."""
     requested: dict[str, Requested] = field(default_factory=dict[str, Requested])
+    commit_event_id: str | None = None
+    """The client's own id of its last commit, for the word that there was nothing to commit."""
     _sent: int = 0
 
     @property
