@@ -7,12 +7,14 @@ the client saw. Nothing here sleeps in real time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
+from virtual_time import run_virtual
 
 from agents.core.options import Engines, Identity, SessionOptions
 from agents.core.policy import TurnPolicy
@@ -158,6 +160,17 @@ class Talk:
                 self.events.append((self._loop.time(), await self.session.outbox.get()))
         except SessionClosed:
             return
+
+
+def dialogue(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run the test's conversation in virtual time."""
+
+    @wraps(test)
+    def run() -> None:
+        run_virtual(test())
+
+    del run.__wrapped__  # else pytest runs the coroutine itself
+    return run
 
 
 @asynccontextmanager

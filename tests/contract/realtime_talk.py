@@ -34,6 +34,8 @@ from server.wire.voice_json import EncodedAudio
 
 SESSION_ID = "sess_0123456789abcdef0123456789abcdef"
 Message = dict[str, Any]
+TRANSCRIBED = {"input": {"transcription": {"model": "whisper-1"}}}
+TOOL = {"type": "function", "name": "lookup", "description": "Look up.", "parameters": {"type": "object"}}
 
 
 class Unlimited:
@@ -162,3 +164,20 @@ class RealtimeTalk:
                 self._check(message)
         self.said += told
         return told
+
+
+def started(**how: Any) -> RealtimeTalk:
+    """A session that has been greeted."""
+    return RealtimeTalk(**how).start()
+
+
+def speaking(**how: Any) -> RealtimeTalk:
+    """A session whose agent is in the middle of an answer."""
+    talk = started(**how)
+    talk.user_says("Tell me a story.")
+    talk.hear(ReplyText("turn_1", "Once upon a time."))
+    if how.get("media"):
+        talk.codec.begin_audio("turn_1")
+    else:
+        talk.hear_audio("turn_1")
+    return talk

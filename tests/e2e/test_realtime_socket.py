@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -206,10 +207,11 @@ async def test_audio_of_half_a_sample_is_an_error_and_the_session_goes_on(tmp_pa
 
 async def test_a_message_that_is_too_large_ends_the_connection(tmp_path: Path) -> None:
     async with served(tmp_path) as server, realtime(server.url) as client:
-        with pytest.raises(ConnectionClosed) as cut, anyio.fail_after(10):
+        with suppress(ConnectionClosed), anyio.fail_after(10):
             await client.say("input_audio_buffer.append", audio="A" * (16 * 1024 * 1024))
-            await client.closed()
-        assert cut.value.rcvd is None or cut.value.rcvd.code == 4413
+        with anyio.fail_after(10):
+            await client.ws.wait_closed()
+        assert client.ws.close_code in {1006, 4413}  # it may be gone before its word is read
 
 
 async def test_a_disconnect_mid_word_leaves_nothing_behind(tmp_path: Path) -> None:

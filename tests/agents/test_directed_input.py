@@ -1,0 +1,157 @@
+"""Speech their client commits by hand: recognised, part of the conversation, answered when asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from conversation import Script, Talk, conversation, dialogue
+
+from agents.core.policy import TurnPolicy
+from agents.events import (
+    AudioOut,
+    Failed,
+    InputCommitted,
+    InputFailed,
+    Interrupted,
+    SpeechDropped,
+    TranscriptUpdated,
+    TurnCompleted,
+    TurnStarted,
+)
+from agents.models.port import Message
+from audio.errors import EngineUnavailable
+
+LONG = "This is a rather long answer that goes on and on, so that it can be interrupted well before its end."
+PATIENT = TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900)
+SILENT = replace(PATIENT, auto_reply=False)
+BY_HAND: dict[str, Any] = {"hands_free": False}
+
+
+async def finals(talk: Talk) -> list[str]:
+    return [event.text for event in talk.all(TranscriptUpdated) if event.final]
+
+
+def by_hand(**changes: Any) -> Script:
+    return Script(policy=replace(SILENT, auto_end=False), options=BY_HAND, **changes)
+
+
+@dialogue
+async def test_speech_is_committed_by_hand_and_answered_when_asked() -> None:
+    async with conversation(by_hand()) as talk:
+        await talk.speak(800)
+        talk.session.commit()
+        talk.session.respond("resp_1")
+        await talk.until(TurnCompleted)
+        committed = talk.one(InputCommitted)
+        assert committed.end_ms == 800
+        assert await finals(talk) == ["What time is it?"]
+        names = talk.kinds()
+        assert names.index("InputCommitted") < names.index("TurnStarted")
+        assert talk.model.requests[0].messages[-1].text == "What time is it?"
+
+
+@dialogue
+async def test_the_user_may_speak_over_a_reply_when_only_the_client_ends_turns() -> None:
+    async with conversation(by_hand(hears=["One.", "Two."], replies=[LONG])) as talk:
+        await talk.speak(600)
+        talk.session.commit()
+        talk.session.respond("resp_1")
+        await talk.until(AudioOut)
+        await talk.speak(1_000)
+        talk.session.commit()
+        await talk.until(TurnCompleted)
+        assert talk.one(TurnCompleted).end == "finished"
+        assert not talk.all(Interrupted)
+        assert await finals(talk) == ["One.", "Two."]
+
+
+@dialogue
+async def test_what_is_said_while_a_commit_is_recognised_belongs_to_the_next() -> None:
+    async with conversation(by_hand(hears=["One.", "Two."])) as talk:
+        await talk.speak(600)
+        talk.session.commit()
+        await talk.speak(600)
+        talk.session.commit()
+        await talk.quiet(500)
+        assert await finals(talk) == ["One.", "Two."]
+        first, second = talk.all(InputCommitted)
+        assert (first.start_ms, first.end_ms, second.start_ms, second.end_ms) == (0, 600, 600, 1_200)
+
+
+@dialogue
+async def test_committing_nothing_is_refused() -> None:
+    async with conversation(by_hand()) as talk:
+        talk.session.commit()
+        await talk.until(Failed)
+        assert talk.one(Failed).details == {"reason": "input_empty"}
+
+
+@dialogue
+async def test_committed_silence_is_an_item_without_words_and_recognition_is_not_asked() -> None:
+    async with conversation(by_hand()) as talk:
+        await talk.quiet(800)
+        talk.session.commit()
+        await talk.quiet(200)
+        assert await finals(talk) == [""]
+        assert talk.session.history.messages() == ()
+
+
+@dialogue
+async def test_cleared_audio_is_forgotten() -> None:
+    async with conversation(by_hand(hears=["Kept."])) as talk:
+        await talk.speak(600)
+        talk.session.clear()
+        await talk.speak(400)
+        talk.session.commit()
+        await talk.quiet(300)
+        assert talk.one(InputCommitted).start_ms == 600
+        assert await finals(talk) == ["Kept."]
+
+
+@dialogue
+async def test_clearing_takes_back_what_voice_activity_had_begun_to_hear() -> None:
+    async with conversation(Script(policy=PATIENT)) as talk:
+        await talk.speak(600)
+        talk.session.clear()
+        await talk.quiet(2_000)
+        assert talk.all(SpeechDropped)
+        assert not talk.all(TurnStarted)
+
+
+@dialogue
+async def test_recognition_that_fails_says_so_and_the_conversation_goes_on() -> None:
+    script = by_hand(hears=[EngineUnavailable("gone", stage="stt", provider="scripted"), "Again."])
+    async with conversation(script) as talk:
+        await talk.speak(600)
+        talk.session.commit()
+        await talk.until(InputFailed)
+        await talk.speak(600)
+        talk.session.commit()
+        await talk.quiet(300)
+        assert (await finals(talk))[-1] == "Again."
+
+
+@dialogue
+async def test_a_recording_put_into_the_conversation_is_answered_by_its_words() -> None:
+    async with conversation(Script(hears=["What is in the box?"], policy=SILENT)) as talk:
+        talk.session.history.add(Message("user", ""), "item_1")
+        talk.session.transcribe_item("item_1", np.full(16_000, 5_000, np.int16))
+        talk.session.respond("resp_1")
+        await talk.until(TurnCompleted)
+        assert talk.model.requests[0].messages[-1].text == "What is in the box?"
+
+
+@dialogue
+async def test_switching_to_push_to_talk_mid_session_drops_what_was_half_heard() -> None:
+    async with conversation(Script(policy=PATIENT, hears=["Later."])) as talk:
+        await talk.speak(400)
+        policy = replace(SILENT, auto_end=False)
+        talk.session.update(replace(talk.options, policy=policy, hands_free=False))
+        await talk.speak(600)
+        await talk.quiet(1_500)
+        assert not talk.all(TurnStarted)
+        talk.session.commit()
+        await talk.quiet(300)
+        assert await finals(talk) == ["Later."]
