@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agents.loop.agent import AgentSpec
 from server.host import Host
 from server.secrets import Grant
 from server.transports.realtime_conversation import RealtimeOpening, wanted_extras
@@ -16,7 +17,8 @@ from server.wire.realtime.voice_live_config import VoiceLiveConfig
 from server.wire.realtime.voice_live_warnings import Abilities, Warned
 
 _AGENT: Final = ("agent-name", "agent-id", "agent_name", "agent_id")
-_HOSTED: Final = ("agent-project-name", "agent-version", "foundry-resource-override", "project-name")
+_HOSTED: Final = ("agent-version", "foundry-resource-override")
+"""Of Azure's own agents; the project, which clients have to name, goes unmentioned."""
 
 
 def voice_live_opening(host: Host) -> OpeningOf:
@@ -32,7 +34,7 @@ def voice_live_opening(host: Host) -> OpeningOf:
             if named is not None:
                 thread = f"conv_{session_id.rpartition('_')[2]}"
                 agent = {"type": "agent", "name": ours.name, "agent_id": ours.agent_id, "thread_id": thread}
-            warned = _warned(query, named, ours.agent_id)
+            warned = _warned(query, named, ours)
             return VoiceLiveConfig.opened(model, session_id, expires_at, abilities(host), agent=agent, warned=warned)
 
         return RealtimeOpening(VOICE_LIVE, config, named, wanted_extras(query.get("convergio_extras")))
@@ -52,10 +54,10 @@ def abilities(host: Host) -> Abilities:
     )
 
 
-def _warned(query: Query, named: str | None, ours: str) -> tuple[Warned, ...]:
+def _warned(query: Query, named: str | None, ours: AgentSpec) -> tuple[Warned, ...]:
     warned: list[Warned] = []
-    if named is not None and named != ours:
-        warned.append(("agent-name", f"There is no agent '{named}' here; '{ours}' answers."))
+    if named is not None and named not in {ours.agent_id, ours.name}:
+        warned.append(("agent-name", f"There is no agent '{named}' here; '{ours.name}' answers."))
     if query.get("conversation-id"):
         warned.append(("conversation-id", "Conversations are not kept; this one begins anew."))
     warned += [

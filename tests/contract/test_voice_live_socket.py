@@ -94,14 +94,14 @@ async def test_without_a_key_nobody_gets_in(tmp_path: Path) -> None:
 async def test_an_agent_is_found_by_its_name_and_another_is_warned_about(tmp_path: Path) -> None:
     async with served(tmp_path) as server:
         ours = server.application.host.engines.for_sessions().agent.spec.agent_id
-        async with voice_live(server.url, f"agent-name={ours}") as client:
+        async with voice_live(server.url, f"agent-name={ours}&agent-project-name=p") as client:
             assert client.events[0]["session"]["agent"]["agent_id"] == ours
             await client.say("session.update", session={})
             await client.until("session.updated")
             assert not client.all("warning")
-        async with voice_live(server.url, "agent-name=nobody&agent-project-name=p") as client:
+        async with voice_live(server.url, "agent-name=nobody&agent-version=2") as client:
             assert (await client.until("warning"))["warning"]["param"] == "agent-name"
-            assert (await client.until("warning"))["warning"]["param"] == "agent-project-name"
+            assert (await client.until("warning"))["warning"]["param"] == "agent-version"
 
 
 class Loading(ScriptedEngines):
