@@ -93,6 +93,7 @@ class RtcCall(StubCall):
         super().__init__(stub)
         self.path = f"{PATH}/peer-{number}"
         self.voice = VoiceTrack()
+        self.script = anyio.CancelScope()
         self.early_frames = 0
         """Of what was said before the track could carry it."""
         self._opened = anyio.Event()
@@ -246,6 +247,7 @@ class RtcStub(VoiceStub):
     async def hang_up(self) -> None:
         for call in self.peers:
             await call.drop()
+            call.script.cancel()
 
     async def _converse(self, call: RtcCall) -> None:
         if not await call.opens():
@@ -254,8 +256,9 @@ class RtcStub(VoiceStub):
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(call.hear)
-                await self.script(call)
-                await call.closed.wait()
+                with call.script:
+                    await self.script(call)
+                    await call.closed.wait()
         except* Exception as group_error:  # noqa: BLE001 - told to the test when it ends
             self.failures.extend(group_error.exceptions)
         await call.drop()

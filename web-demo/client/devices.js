@@ -79,14 +79,18 @@ export class Devices {
       await this.#voice.useSpeaker(this.#speakerId);
       return true;
     } catch {
-      return false; // it was unplugged, or never allowed: the one before goes on
+      await this.#voice.useSpeaker('').catch(() => {}); // unplugged, or never allowed: anything rather than silence
+      return false;
     }
   }
 
+  /** @returns {Promise<boolean>} */
   async #reopenMicrophone() {
+    const wished = this.#microphoneId;
     try {
-      await this.#microphone.open(this.#microphoneId);
-      return this.#microphone.isOpen;
+      await this.#microphone.open(wished);
+      if (!this.#microphone.isOpen) return false;
+      return wished === this.#microphoneId || (await this.#reopenMicrophone()); // chosen anew meanwhile
     } catch (error) {
       if (!this.#microphone.isOpen) this.onlost(microphoneReason(error));
       return false;

@@ -17,6 +17,8 @@ export class Speaker {
   #waveform = new Float32Array(0);
   #rateHz = 0;
   #deviceId = '';
+  /** The context plays, or was to play, elsewhere than where browsers play by themselves. */
+  #routed = false;
   /** Where a context cannot choose its loudspeaker (Firefox), an element plays what it makes. */
   #element = new Audio();
   /** Audio that came while the worklet was loading. @type {{ message: object, transfer: ArrayBuffer[] }[]} */
@@ -38,8 +40,20 @@ export class Speaker {
     this.#rateHz = rateHz;
     const context = new AudioContext({ sampleRate: rateHz, latencyHint: 'interactive' });
     this.#context = context;
+    try {
+      await this.#prepare(context, rateHz);
+    } catch (error) {
+      if (this.#context === context) throw error; // else it was closed meanwhile, and nobody minds
+    }
+  }
+
+  /**
+   * @param {AudioContext} context
+   * @param {number} rateHz
+   */
+  async #prepare(context, rateHz) {
     await context.audioWorklet.addModule(new URL('./playback-worklet.js', import.meta.url));
-    if (this.#context !== context) return; // closed meanwhile
+    if (this.#context !== context) return;
     const node = new AudioWorkletNode(context, 'convergio-playback', {
       numberOfInputs: 0,
       outputChannelCount: [1],
@@ -50,7 +64,7 @@ export class Speaker {
     this.#waveform = new Float32Array(this.#analyser.fftSize);
     node.connect(this.#analyser).connect(context.destination);
     this.#node = node;
-    if (this.#deviceId !== '') await this.#route(context, this.#analyser);
+    await this.#route(context, this.#analyser).catch(() => {}); // it is not there: the browser's choice plays
     for (const { message, transfer } of this.#early.splice(0)) node.port.postMessage(message, transfer);
     await context.resume();
   }
@@ -60,7 +74,6 @@ export class Speaker {
    * @param {string} deviceId empty for the browser's own choice
    */
   async useDevice(deviceId) {
-    if (deviceId === this.#deviceId) return;
     this.#deviceId = deviceId;
     if (this.#context !== null && this.#analyser !== null) await this.#route(this.#context, this.#analyser);
   }
@@ -98,6 +111,7 @@ export class Speaker {
     this.#node?.disconnect();
     this.#node = this.#analyser = null;
     this.#element.srcObject = null;
+    this.#routed = false;
     void this.#context?.close();
     this.#context = null;
   }
@@ -107,6 +121,8 @@ export class Speaker {
    * @param {AnalyserNode} output
    */
   async #route(context, output) {
+    if (this.#deviceId === '' && !this.#routed) return;
+    this.#routed = true;
     if (context.setSinkId !== undefined) {
       await context.setSinkId(this.#deviceId);
     } else if ('setSinkId' in this.#element) {

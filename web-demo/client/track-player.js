@@ -43,13 +43,11 @@ export class TrackPlayer {
     }
     const context = new AudioContext({ latencyHint: 'interactive' });
     this.#context = context;
-    await context.audioWorklet.addModule(new URL('./level-worklet.js', import.meta.url));
-    if (this.#context !== context) return; // closed meanwhile
-    const meter = new AudioWorkletNode(context, 'convergio-level', { numberOfOutputs: 0 });
-    meter.port.onmessage = ({ data }) => this.#measured(data);
-    this.#meter = meter;
-    this.#listen();
-    await context.resume();
+    try {
+      await this.#prepare(context);
+    } catch (error) {
+      if (this.#context === context) throw error; // else it was closed meanwhile, and nobody minds
+    }
   }
 
   /**
@@ -92,6 +90,17 @@ export class TrackPlayer {
     this.#context = null;
     this.#rms = 0;
     this.#clock.forget();
+  }
+
+  /** @param {AudioContext} context */
+  async #prepare(context) {
+    await context.audioWorklet.addModule(new URL('./level-worklet.js', import.meta.url));
+    if (this.#context !== context) return;
+    const meter = new AudioWorkletNode(context, 'convergio-level', { numberOfOutputs: 0 });
+    meter.port.onmessage = ({ data }) => this.#measured(data);
+    this.#meter = meter;
+    this.#listen();
+    await context.resume();
   }
 
   #listen() {
