@@ -7,6 +7,7 @@ all conversations with this agent; the state of a reply lives in its generator.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import anyio
 
 from agents.errors import ModelTimeout
 from agents.loop.brief import NO_BRIEF, Brief
+from agents.loop.offline_tools import arguments_request, as_text, meant_tool, needs_arguments, request_for
 from agents.loop.router import OfflineRouter
 from agents.models.port import (
     Finished,
@@ -177,8 +179,8 @@ class Agent:
         if not messages or messages[0].role != "system":
             messages = (self._system, *messages)
         if not self.profile.tools:
-            messages = _without_tools(messages)
-            async for part in self._routed(messages[-1], committed, brief):
+            messages = as_text(messages) if brief.tools else _without_tools(messages)
+            async for part in self._without_asking(messages, committed, limits, brief):
                 yield part
                 if isinstance(part, ReplyFinished):
                     return
@@ -262,6 +264,26 @@ class Agent:
                 group.start_soon(run, number, request)
         refused = ToolOutcome('{"error": "Too many tools at once; ask again."}', error=True, duration_ms=0)
         return tuple(outcomes.get(number, refused) for number in range(len(requests)))
+
+    async def _without_asking(
+        self, messages: tuple[Message, ...], committed: anyio.Event, limits: ReplyLimits, brief: Brief
+    ) -> AsyncGenerator[ReplyPart]:
+        """The whole reply, where rules say that a tool is meant; else nothing."""
+        question = messages[-1]
+        tool = meant_tool(question.text, brief) if question.role == "user" else None
+        if tool is None:
+            async for part in self._routed(question, committed, brief):
+                yield part
+            return
+        written, usage = _Round(), TokenUsage()
+        if needs_arguments(tool):
+            request = arguments_request(question.text, tool, messages[0])
+            async with aclosing(self._round(request, written, limits)) as deltas:
+                async for _ in deltas:
+                    pass
+            usage = usage if written.finished is None else written.finished.usage
+        yield ToolHandedOver(request_for(tool, written.text or "{}", f"call_{uuid.uuid4().hex[:24]}"))
+        yield ReplyFinished(usage, 1, "tools")
 
     async def _routed(self, question: Message, committed: anyio.Event, brief: Brief) -> AsyncGenerator[ReplyPart]:
         """The whole reply, where a tool answers the question and the model cannot ask for it; else nothing."""

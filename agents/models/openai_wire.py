@@ -73,6 +73,9 @@ def request_body(request: ModelRequest, model: str, dialect: Dialect) -> dict[st
         ]
         if request.tool_choice != "auto":
             body["tool_choice"] = _tool_choice(request.tool_choice)
+    if request.schema is not None:
+        form = {"name": "answer", "schema": request.schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
     return body
 
 

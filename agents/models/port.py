@@ -58,11 +58,15 @@ ToolChoice = ToolMode | ToolNamed
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """Everything one completion needs. ``tool_choice`` says nothing where there are no ``tools``."""
+    """Everything one completion needs. ``tool_choice`` says nothing where there are no ``tools``.
+
+    With a ``schema`` (JSON Schema object) the answer is JSON of that form, where the model's server can hold it to one.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolChoice = "auto"
+    schema: dict[str, Any] | None = None
     max_output_tokens: int = 512
     temperature: float = 0.6
 
