@@ -12,8 +12,11 @@ pytest.importorskip("azure.ai.voicelive", reason="needs azure-ai-voicelive, the 
 
 from contract.realtime_talk import SESSION_ID, RealtimeTalk
 from contract.voicelive_models import validate
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agents.core.item_ids import reply_item_id, spoken_item_id
+from agents.core.spoken_items import Truncated
 from agents.events import (
     AudioOutEnded,
     Caption,
@@ -32,7 +35,7 @@ from agents.events import (
 )
 from agents.models.port import Message
 from server.wire.client_events import AudioIn, Cancel, Commit
-from server.wire.realtime.acts import AddItem, ClearInput, ClearOutput, Configure, Respond, Truncate
+from server.wire.realtime.acts import AddItem, ClearInput, ClearOutput, Configure, Respond, Tell, Truncate
 from server.wire.realtime.voice_live import VOICE_LIVE
 from server.wire.realtime.voice_live_config import VoiceLiveConfig
 from server.wire.realtime.voice_live_warnings import Abilities, Warned
@@ -40,6 +43,15 @@ from server.wire.realtime.voice_live_warnings import Abilities, Warned
 GOLDEN = Path(__file__).parent / "golden" / "voice_live_frames.jsonl"
 ABILITIES = Abilities(("joe", "amy"), frozenset({"en-US"}), frozenset({"en"}))
 TRANSCRIBED = {"model": "azure-speech", "language": "en-US"}
+FIELDS = (
+    "session response id delta turn_id audio content_index event_id additional_instructions append_input_items tools "
+    "input_items type voice turn_detection modalities tool_choice metadata interim_response item name role content"
+).split()
+EVENTS = (
+    "session.update response.create conversation.item.create input_audio.turn.start input_audio.turn.append "
+    "input_audio.turn.end input_audio.turn.cancel input_audio.clear input_text.delta input_text.done "
+    "output_audio_buffer.clear session.avatar.connect mcp_approval_response input_audio_buffer.append"
+).split()
 TOOL = {"type": "function", "name": "lookup", "description": "Look up.", "parameters": {"type": "object"}}
 
 
@@ -217,7 +229,7 @@ def test_speech_over_an_answer_ends_it_and_what_was_heard_stays() -> None:
     item_id = reply_item_id("turn_1")
     [cut] = talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=300)
     assert cut == Truncate(item_id, 300, 0)
-    validate(talk.codec.truncated(item_id, 300, 0, "Once upon"))
+    validate(talk.codec.truncated(item_id, Truncated(300, "Once upon"), 0))
 
 
 @pytest.mark.parametrize(
@@ -329,6 +341,15 @@ def test_an_event_that_cannot_be_is_named(kind: str, fields: dict[str, Any], cod
     assert talk.send(kind, event_id="mine", **fields) == []
     error = talk.error()
     assert (error["code"], error["param"], error["event_id"]) == (code, param, "mine")
+
+
+def test_an_empty_turn_is_answered_under_its_own_event() -> None:
+    talk = started()
+    talk.update(turn_detection=None)
+    talk.send("input_audio.turn.start", turn_id="t1")
+    talk.send("input_audio.turn.end", turn_id="t1", event_id="mine")
+    talk.hear(Failed("request.invalid", "There was nothing to commit.", True, None, {"reason": "input_empty"}))
+    assert (talk.error()["code"], talk.error()["event_id"]) == ("input_audio_buffer_commit_empty", "mine")
 
 
 def test_streamed_text_becomes_a_message_of_the_users() -> None:
@@ -493,6 +514,34 @@ def test_what_a_response_does_not_get_is_said() -> None:
         "response.reasoning_effort",
         "response.interim_response",
     ]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.sampled_from(FIELDS), inner),
+    max_leaves=8,
+)
+
+
+@given(kind=st.sampled_from(EVENTS), fields=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5))
+@settings(max_examples=400, deadline=None)
+def test_whatever_a_client_sends_is_taken_or_answered(kind: str, fields: dict[str, Any]) -> None:
+    started().send_text(json.dumps(fields | {"type": kind}))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"type":"input_text.delta","id":"x","delta":"\xff"}',
+        b'{"type":"response.create","response":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+        b'{"type":"input_text.delta","id":"\\ud800","delta":"x"}',
+        b'{"type":"response.create","response":{"a":1e999}}',
+    ],
+)
+def test_what_is_no_json_is_answered(frame: bytes) -> None:
+    [told] = started().codec.feed(frame)
+    assert isinstance(told, Tell)
+    assert told.body["type"] == "error"
 
 
 # --- frozen -----------------------------------------------------------------------------------------------------------

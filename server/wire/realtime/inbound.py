@@ -117,24 +117,27 @@ class Inbound:
 
     def _other(self, frame: str | bytes) -> list[Act]:
         """An event of the dialect's own. What it means is done up to the first part that cannot be."""
-        message: dict[str, Any] = msgspec.json.decode(frame)
+        try:
+            message: dict[str, Any] = msgspec.json.decode(frame)
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            raise RealtimeFault("The message is not valid JSON.", code="invalid_json") from error
         acts: list[Act] = []
         for part in self._others.read(message):
             try:
-                acts += self._part(part)
+                acts += self._part(part, message.get("event_id"))
             except RealtimeFault as fault:
                 if not acts:
                     raise
                 return [*acts, self._state.fault(fault, message.get("event_id"))]
         return acts
 
-    def _part(self, part: dict[str, Any] | Answer) -> list[Act]:
+    def _part(self, part: dict[str, Any] | Answer, event_id: str | None) -> list[Act]:
         if isinstance(part, Answer):
             return [*self._state.tell((part.name, part.fields))]
         try:
             if part["type"] == APPEND:
                 return [AudioIn(_audio(msgspec.json.encode(part)))]
-            return self._event(_model(part["type"]).model_validate(part))
+            return self._event(_model(part["type"]).model_validate({"event_id": event_id, **part}))
         except ValidationError as error:
             raise from_validation(error) from error
 

@@ -85,8 +85,10 @@ class NamedVoice(Part):
 def _kind_of_voice(value: Any) -> str | None:
     if isinstance(value, str):
         return "str"
-    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)  # pyright: ignore
-    return "named" if kind in {"openai", "azure-realtime-native"} else kind if isinstance(kind, str) else None  # pyright: ignore
+    kind: Any = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)  # pyright: ignore
+    if not isinstance(kind, str):
+        return None
+    return "named" if kind in {"openai", "azure-realtime-native"} else kind
 
 
 AnyVoice = StandardVoice | CustomVoice | PersonalVoice | AvatarVoice | NamedVoice
