@@ -21,7 +21,6 @@ _COMMON: Final = frozenset(
     "has have had get gets give gives tell show find look let please into about then than them they their there its "
     "not any use used using call function tool user value string number return returns name current given".split()
 )
-)
 
 
 def meant_tool(question: str, brief: Brief) -> ToolSpec | None:
