@@ -29,6 +29,7 @@ class RawClient:
             one.value for one in self.certificate.getFingerprints() if one.algorithm == hash_name
         )
         self.ice = None
+        self.path = None
         self.packets: list[RtpPacket] = []
         self.answer = ""
         self._dtls_data: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -63,6 +64,7 @@ class RawClient:
                 await ice.add_remote_candidate(aioice.Candidate.from_sdp(line.partition(":")[2]))
         await ice.add_remote_candidate(None)
         await ice.connect()
+        self.path = ice
         self._pumps.append(asyncio.get_running_loop().create_task(self._pump(ice)))
         if self.dtls is None:
             name, _, digest = values["fingerprint"].partition(" ")
@@ -83,13 +85,13 @@ class RawClient:
         await before.close()
 
     async def send(self, packet: RtpPacket) -> None:
-        await self.ice.send(self._outbound.protect(packet.to_bytes()))
+        await self.path.send(self._outbound.protect(packet.to_bytes()))
 
     async def send_raw(self, data: bytes) -> None:
-        await self.ice.send(data)
+        await self.path.send(data)
 
     async def send_rtcp(self, data: bytes) -> None:
-        await self.ice.send(self._outbound.protect_rtcp(data))
+        await self.path.send(self._outbound.protect_rtcp(data))
 
     def vanish(self) -> None:
         """Gone without a word: the cable is pulled."""
@@ -121,4 +123,4 @@ class RawClient:
         return await self._dtls_data.get()
 
     async def _send(self, data: bytes) -> None:
-        await self.ice.send(data)
+        await self.path.send(data)

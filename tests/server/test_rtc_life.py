@@ -90,7 +90,7 @@ async def test_a_restart_that_does_not_connect_leaves_the_old_path_in_use():
         kept = client.ice
         await peer.renegotiate(await client.offer())
         await client.ice.close()
-        client.ice = kept
+        client.ice = kept  # what is closed in the end
         await anyio.sleep(0.8)
         await client.send(
             RtpPacket(1, 960, LibopusEncoder(16_000, EncoderOptions()).encode(tone(0.02, 16_000)), 5, 111)
