@@ -44,10 +44,11 @@ make_env() { # name, what must be there afterwards, files that decide, how
   fi
 }
 
-python_env() {
+python_env() { # Debian may have Python without its venv module; uv, where setup.sh left it, needs none
+  local uv=.venv-tools/bin/uv
   rm -rf "${ROOM:?}/$1"
-  "$PYTHON" -m venv "$ROOM/$1" &&
-    $LIMIT "$ROOM/$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
+  { "$PYTHON" -m venv "$ROOM/$1" || "$uv" venv --quiet --clear --seed --python "$PYTHON" "$ROOM/$1"; } &&
+    $LIMIT "$ROOM/$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --retries 2 --no-deps \
       -r "$CLIENTS/$1-requirements.txt"
 }
 

@@ -23,7 +23,7 @@ SAMPLE_RATE_HZ = 24_000
 BYTES_PER_MS = SAMPLE_RATE_HZ * 2 // 1_000
 HEARD_BEFORE_INTERRUPTING_MS = 1_500
 PAUSE_S = 0.5
-"""Between the end of what the agent said and our next words."""
+"""Before our words: the room alone, as a microphone brings it."""
 
 INSTRUCTIONS = "You steer a small robot. Say where it is when it has moved."
 FUNCTION: dict[str, Any] = {
@@ -173,7 +173,7 @@ class Dialogue:
             self.report.step = "greeting"
             return []
         self.report.step = "errand"
-        return [Speak("errand")]
+        return [Speak("errand", PAUSE_S)]
 
     def _on_conversation_item_input_audio_transcription_completed(
         self, event: dict[str, Any], now_s: float

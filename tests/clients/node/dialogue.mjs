@@ -65,7 +65,7 @@ export class Dialogue {
     if (this.report.step !== 'configuring') return [];
     this.report.session = event.session;
     this.report.step = 'errand';
-    return [{ do: 'speak', clip: 'errand', afterS: 0 }];
+    return [{ do: 'speak', clip: 'errand', afterS: PAUSE_S }];
   }
 
   'conversation.item.input_audio_transcription.completed'(event) {
