@@ -50,7 +50,7 @@ class Application:
         self.settings = settings
         self.metrics = Metrics()
         self.host = Host(settings, engines or EngineSet(settings, on_report), self.metrics)
-        self._calls = Calls(RtcHub(peer_options(settings)), settings.limits.max_sessions)
+        self._calls = Calls(RtcHub(peer_options(settings)), settings.limits.max_sessions, self.metrics)
         self.asgi = self._assemble()
 
     @asynccontextmanager

@@ -182,7 +182,7 @@ class Host:
         """Begin a conversation in writing. Raises Refused."""
         await self.agent(agent_id)
         options = chat_options(self.identity(caller, new_id("ses")))
-        return self._open(options, self.engines.for_sessions(), delivery, caller)
+        return self._open(options, self.engines.for_sessions(), delivery, caller, kind="chat")
 
     async def open_realtime(
         self, agent_id: str | None, options: SessionOptions, delivery: Delivery, caller: Identity
@@ -193,13 +193,20 @@ class Host:
         """
         known = self.engines.for_sessions().agent.spec.agent_id
         await self.agent(agent_id if agent_id == known else None)
-        return self._open(options, self.engines.for_sessions(), delivery, caller)
+        return self._open(options, self.engines.for_sessions(), delivery, caller, kind="realtime")
 
-    def _open(self, options: SessionOptions, engines: Engines, delivery: Delivery, caller: Identity) -> LiveSession:
+    def _open(
+        self,
+        options: SessionOptions,
+        engines: Engines,
+        delivery: Delivery,
+        caller: Identity,
+        kind: Literal["voice", "chat", "realtime"] = "voice",
+    ) -> LiveSession:
         session = Session(options, engines, self.recorder, self.epoch_ms)
         live = LiveSession(options.identity, caller, session, delivery, self.metrics)
         self.registry.host(live)
-        self.metrics.sessions.labels("voice" if options.listen else "chat").inc()
+        self.metrics.sessions.labels(kind).inc()
         return live
 
     # --- tasks ---

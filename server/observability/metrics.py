@@ -27,7 +27,7 @@ class Metrics:
         self.sessions_detached = Gauge(
             "convergio_sessions_detached", "Sessions waiting for their client to come back.", registry=registry
         )
-        self.sessions = Counter("convergio_sessions", "Sessions started.", ["transport"], registry=registry)
+        self.sessions = Counter("convergio_sessions", "Sessions started.", ["kind"], registry=registry)
         self.resumes = Counter("convergio_resumes", "Attempts to resume a session.", ["outcome"], registry=registry)
         self.turns = Counter("convergio_turns", "Turns completed.", ["outcome"], registry=registry)
         self.stage = Histogram(
@@ -47,6 +47,12 @@ class Metrics:
         )
         self.connections_cut = Counter(
             "convergio_connections_cut", "Connections the server ended.", ["reason"], registry=registry
+        )
+        self.rtc_connections = Counter(
+            "convergio_webrtc_connections", "WebRTC connections that ended, and how.", ["reason"], registry=registry
+        )
+        self.rtc_packets = Counter(
+            "convergio_webrtc_packets", "Media packets of ended connections.", ["fate"], registry=registry
         )
         self.replay_dropped = Counter(
             "convergio_replay_dropped_events", "Events too old to be kept for a resume.", registry=registry

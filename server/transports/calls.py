@@ -18,6 +18,7 @@ from server.contracts.errors import ErrorCode
 from server.edge import new_id
 from server.errors import Refused
 from server.guard import Identity
+from server.observability.metrics import Metrics
 from server.transports.channel_link import ChannelLink
 from server.transports.connection import Duplex
 from server.transports.media_port import MediaPort
@@ -46,6 +47,7 @@ class Call:
         self.ear: Callable[[Samples], None] | None = None
         self.peer = hub.peer(self)
         self.link: ChannelLink | None = None
+        self.reason: CloseReason | None = None
         self._label = label
         self._opened = anyio.Event()
 
@@ -68,6 +70,7 @@ class Call:
         """The peer is gone for good."""
         if state is not PeerState.CLOSED:
             return
+        self.reason = reason
         logger.info("call ended", extra={"call_id": self.call_id, "reason": reason})
         if self.link is not None:
             self.link.cut(LOST)
@@ -101,10 +104,12 @@ class Call:
 class Calls:
     """The WebRTC connections of one server process."""
 
-    def __init__(self, hub: RtcHub, max_calls: int) -> None:
+    def __init__(self, hub: RtcHub, max_calls: int, metrics: Metrics) -> None:
         self._hub = hub
         self._max_calls = max_calls
+        self._metrics = metrics
         self._calls: dict[str, Call] = {}
+        metrics.watch("convergio_webrtc_open", "WebRTC connections open, connecting ones included.", self.__len__)
         self._tasks: TaskGroup | None = None
 
     def __len__(self) -> int:
@@ -157,6 +162,20 @@ class Calls:
             with anyio.CancelScope(shield=True):
                 await call.peer.close()
             self._calls.pop(call.call_id, None)
+            self._count(call)
+
+    def _count(self, call: Call) -> None:
+        stats = call.peer.stats
+        self._metrics.rtc_connections.labels(call.reason or "closed_here").inc()
+        for fate, packets in (
+            ("received", stats.received_packets),
+            ("lost", stats.lost_packets),
+            ("recovered", stats.recovered_packets),
+            ("concealed", stats.concealed_packets),
+            ("late", stats.late_packets),
+            ("sent", stats.sent_packets),
+        ):
+            self._metrics.rtc_packets.labels(fate).inc(packets)
 
 
 async def described(answering: Awaitable[str]) -> str:
