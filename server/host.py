@@ -168,10 +168,12 @@ class Host:
 
     # --- sessions ---
 
-    async def open_voice(self, settings: VoiceSettings, delivery: VoiceDelivery, caller: Identity) -> LiveSession:
-        """Begin a conversation by voice. Raises Refused."""
+    async def open_voice(
+        self, settings: VoiceSettings, delivery: VoiceDelivery, caller: Identity, *, media: bool = False
+    ) -> LiveSession:
+        """Begin a conversation by voice, its audio in frames or beside them (``media``). Raises Refused."""
         await self.agent(settings.agent_id)
-        options = session_options(settings, self.identity(caller, new_id("ses")))
+        options = session_options(settings, self.identity(caller, new_id("ses")), media=media)
         delivery.open_audio(settings.output.format, options.output_rate_hz)
         engines = self.engines.for_sessions()
         if settings.accessibility.simple_language:

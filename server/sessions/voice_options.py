@@ -13,7 +13,7 @@ from agents.core.options import Identity, SessionOptions
 from agents.core.policy import TurnPolicy
 from audio.vad.port import VadOptions
 from server.contracts.session import Patience, TurnDetection, VoiceSettings
-from server.sessions.speech_out import session_rate_hz
+from server.sessions.speech_out import OPUS_SESSION_RATE_HZ, session_rate_hz
 
 FILLER_AFTER_MS: Final = 4_000
 """How long a speaker waits for an answer before the agent says that it is thinking."""
@@ -38,8 +38,8 @@ WAITS: Final[dict[Patience, Waits]] = {
 """By ``accessibility.patience``; ``never`` ends no turn, its waits only time what else depends on them."""
 
 
-def session_options(settings: VoiceSettings, identity: Identity) -> SessionOptions:
-    """The options of a voice session."""
+def session_options(settings: VoiceSettings, identity: Identity, *, media: bool = False) -> SessionOptions:
+    """The options of a voice session; ``media`` where the audio is a track, whatever codec the client named."""
     detection, output = settings.turn_detection, settings.output
     return SessionOptions(
         identity=identity,
@@ -52,7 +52,7 @@ def session_options(settings: VoiceSettings, identity: Identity) -> SessionOptio
             prefix_padding_ms=detection.prefix_padding_ms,
         ),
         speak="audio" in output.modalities,
-        output_rate_hz=session_rate_hz(output.format),
+        output_rate_hz=OPUS_SESSION_RATE_HZ if media else session_rate_hz(output.format),
         voice=output.voice,
         rate=output.rate,
     )

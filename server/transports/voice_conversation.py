@@ -121,7 +121,9 @@ class VoiceConversation:
                     await self._tell(_fault("A session must be begun first."))
 
     async def _begin_voice(self, start: VoiceStart) -> LiveSession:
-        live = await self._host.open_voice(start.settings, self._delivery, self._identity)
+        live = await self._host.open_voice(
+            start.settings, self._delivery, self._identity, media=self._media is not None
+        )
         live.adopt(self._connection)
         self._open_audio(live)
         await self._started(live)
@@ -211,7 +213,7 @@ class VoiceConversation:
             case Stop():
                 live.end()
             case Update(settings):
-                session.update(session_options(settings, live.identity))
+                session.update(session_options(settings, live.identity, media=self._media is not None))
             case ChatStart():
                 self._prompt(live, event)
             case VoiceStart() | Resume() | AudioIn():  # the codec refuses a second beginning; audio went its own way
