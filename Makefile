@@ -17,6 +17,7 @@ run: setup ## set up what is missing and start the server on http://localhost:80
 
 test: setup-dev ## run the tests (ARGS="tests/server -k settings")
 	@scripts/test_packages.sh
+	@scripts/client_envs.sh
 	@$(BIN)/pytest $(ARGS)
 
 check: setup-dev ## lint, types, import contracts, spelling, generated contracts
