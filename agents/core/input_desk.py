@@ -31,12 +31,14 @@ EMPTY_INPUT: Final = {"reason": "input_empty"}
 
 @dataclass(frozen=True, slots=True)
 class InputPorts:
-    """What the desk works with. ``on_settled`` is called when nothing is being recognised any more."""
+    """What the desk works with. ``on_taken`` is told the item that what was committed has become, ``on_settled`` that
+    nothing is being recognised any more."""
 
     session_id: str
     outbox: Outbox
     history: History
     transcripts: TranscriptDesk
+    on_taken: Callable[[str], None]
     on_settled: Callable[[], None]
 
 
@@ -120,6 +122,7 @@ class InputDesk:
         self._ports.history.say(self._item_id(utterance), text)
         self._ports.transcripts.settle_as(utterance, text)
         self._hearing.end(utterance)
+        self._ports.on_taken(self._item_id(utterance))
         if self._waiting:
             self._waiting -= 1
             self.commit()

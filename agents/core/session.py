@@ -128,7 +128,7 @@ class Session:
             if self._stall is not None:
                 self._stall.cancel()
             with anyio.CancelScope(shield=True):
-                await self._close_accounts()
+                await self._close_accounts(f"{self._options.identity.session_id}:unclaimed")
                 await self._recognition.aclose()
             self.outbox.close()
 
@@ -287,8 +287,15 @@ class Session:
 
     def _take(self, taken: TakeTurn) -> None:
         identity = self._options.identity
-        self._history.user(taken.text, spoken_item_id(identity.session_id, taken.utterance))
+        item_id = spoken_item_id(identity.session_id, taken.utterance)
+        self._history.user(taken.text, item_id)
         self._transcripts.settle_as(taken.utterance, taken.text)
+        self._account_for(item_id)
+
+    def _account_for(self, item_id: str) -> None:
+        """Where nobody answers there is no turn to bill speech to: every utterance is billed by itself."""
+        if not self._options.answers and self._tasks is not None:
+            self._tasks.create_task(self._close_accounts(item_id), name="account")
 
     def _tell(self, event: TurnEvent) -> None:
         if isinstance(event, SpeechStarted):
@@ -332,7 +339,9 @@ class Session:
 
     def _make_input(self) -> InputDesk:
         session_id = self._options.identity.session_id
-        ports = InputPorts(session_id, self.outbox, self._history, self._transcripts, self._answer_awaited)
+        ports = InputPorts(
+            session_id, self.outbox, self._history, self._transcripts, self._account_for, self._answer_awaited
+        )
         return InputDesk(ports, self._hearing)
 
     def _make_desk(self, monotonic_s: Callable[[], float]) -> TurnDesk:
@@ -376,15 +385,12 @@ class Session:
         if agent.spec.greeting and options.greet:
             self._post(PromptReceived(agent.spec.greeting, self._hearing.now_ms, "announcement"))
 
-    async def _close_accounts(self) -> None:
+    async def _close_accounts(self, request_id: str) -> None:
         """Speech that was recognised but became no turn is consumption too."""
-        identity = self._options.identity
-        account: TurnAccount | None = self._desk.unclaimed(
-            identity.session_id, self._engines.agent.spec.agent_id, self._epoch_ms()
-        )
+        account: TurnAccount | None = self._desk.unclaimed(request_id, self._epoch_ms())
         if account is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
-                await self._recorder.record(account.event(identity, self._epoch_ms(), ()))
+                await self._recorder.record(account.event(self._options.identity, self._epoch_ms(), ()))
 
 
 def _name(engine: SttProfile | TtsProfile | ModelProfile) -> str:

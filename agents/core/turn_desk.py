@@ -136,9 +136,9 @@ class TurnDesk:
             self._idle = asyncio.Event()
             await self._idle.wait()
 
-    def unclaimed(self, session_id: str, agent_id: str, now_epoch_ms: int) -> TurnAccount | None:
-        """What was consumed since the last turn and belongs to none, if anything."""
-        account = TurnAccount(f"{session_id}:unclaimed", agent_id, now_epoch_ms)
+    def unclaimed(self, request_id: str, now_epoch_ms: int) -> TurnAccount | None:
+        """What was consumed since the last turn and belongs to none, if anything, as an account of its own."""
+        account = TurnAccount(request_id, self._turns.engines.agent.spec.agent_id, now_epoch_ms)
         self._claim(account)
         return None if account.is_empty() else account
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from conversation import Script, Talk, conversation, dialogue
 
+from agents.core.item_ids import spoken_item_id
 from agents.core.policy import TurnPolicy
 from agents.events import (
     AudioOut,
@@ -22,6 +23,7 @@ from agents.events import (
 )
 from agents.models.port import Message
 from audio.errors import EngineUnavailable
+from metering.ledger import UsageQuery, read_all
 
 LONG = "This is a rather long answer that goes on and on, so that it can be interrupted well before its end."
 PATIENT = TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900)
@@ -155,3 +157,16 @@ async def test_switching_to_push_to_talk_mid_session_drops_what_was_half_heard()
         talk.session.commit()
         await talk.quiet(300)
         assert await finals(talk) == ["Later."]
+
+
+@dialogue
+async def test_where_nobody_answers_every_utterance_is_billed_by_itself() -> None:
+    script = Script(hears=["One.", "Two."], policy=SILENT, options={"answers": False, "speak": False})
+    async with conversation(script) as talk:
+        for _ in range(2):
+            await talk.speak(800)
+            await talk.quiet(1_200)
+        billed = list(read_all(talk.recorder.ledger, UsageQuery()))
+        assert [event.request_id for event in billed] == [spoken_item_id("session-1", number) for number in (1, 2)]
+        assert all(event.audio_ms_in >= 800 for event in billed)
+        assert await finals(talk) == ["One.", "Two."]
