@@ -52,5 +52,5 @@ format: setup-dev ## format the code and fix what can be fixed
 	$(BIN)/ruff format .
 
 clean: ## remove everything that was made: environments, caches, builds
-	rm -rf .venv .venv-tools .ruff_cache .pytest_cache .hypothesis .import_linter_cache site dist
+	rm -rf .venv .venv-tools .venv-clients tests/clients/node/node_modules .ruff_cache .pytest_cache .hypothesis .import_linter_cache site dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
