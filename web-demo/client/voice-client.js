@@ -180,9 +180,9 @@ export class VoiceClient extends EventTarget {
   cancel() {
     const { turnId, agentIsBusy } = this.#conversation;
     this.#writing.stop();
+    this.#conversation.update({ answering: false, held: false });
     this.#voice.silence(turnId);
     if (agentIsBusy) this.#link.send({ type: 'voice.cancel', ...(turnId && { request_id: turnId }) });
-    this.#conversation.update({ answering: false, held: false });
   }
 
   /**
@@ -339,8 +339,8 @@ export class VoiceClient extends EventTarget {
 
   /** @param {ServerMessage} message */
   #receive(message) {
-    this.#voice.take(message);
     this.#conversation.take(message);
+    this.#voice.take(message);
     if (message.type === 'session.started' && message.output) {
       void this.#sounding(this.#voice.comesAt(message.output.sample_rate));
     } else if (message.type === 'chat.complete') {
