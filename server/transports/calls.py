@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Final
 
 import anyio
@@ -71,7 +72,7 @@ class Call:
         if state is not PeerState.CLOSED:
             return
         self.reason = reason
-        logger.info("call ended", extra={"call_id": self.call_id, "reason": reason})
+        logger.info("call ended", extra={"call_id": self.call_id, "reason": reason, **asdict(self.peer.stats)})
         if self.link is not None:
             self.link.cut(LOST)
         self._opened.set()

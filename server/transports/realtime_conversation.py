@@ -98,6 +98,7 @@ class RealtimeConversation:
         live, conduct, delivery = self.live, self._conduct, self._delivery
         assert conduct is not None and delivery is not None, "the conversation is not open"  # noqa: PT018
         live.adopt(connection)
+        await live.started.wait()  # the greeting comes before any answer
         try:
             while True:
                 frame = await connection.receive()

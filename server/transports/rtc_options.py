@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from server.settings import Settings
 from server.transports.rtc.port import IceOptions, PeerOptions, TurnServer
@@ -40,5 +40,9 @@ def _relay(url: str) -> TurnServer:
     if parts.hostname is None or parts.username is None or parts.password is None:
         raise ValueError("webrtc.relay_url is not turn:user:password@host:port")
     return TurnServer(
-        parts.hostname, parts.port or STUN_PORT, parts.username, parts.password, tls=parts.scheme == "turns"
+        host=parts.hostname,
+        port=parts.port or STUN_PORT,
+        username=unquote(parts.username),
+        password=unquote(parts.password),
+        tls=parts.scheme == "turns",
     )

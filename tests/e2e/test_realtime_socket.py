@@ -191,6 +191,15 @@ async def test_garbage_is_answered_and_too_much_of_it_ends_the_connection(tmp_pa
         assert client.kinds().count("error") == 20
 
 
+async def test_the_greeting_comes_before_any_answer(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        for _ in range(10):
+            async with connect(f"ws{server.url[4:]}/v1/realtime?model=m", proxy=None) as ws:
+                await ws.send("garbage")
+                kinds = [json.loads(await ws.recv())["type"] for _ in range(3)]
+                assert kinds == ["session.created", "conversation.created", "error"]
+
+
 async def test_binary_garbage_is_answered(tmp_path: Path) -> None:
     async with served(tmp_path) as server, realtime(server.url) as client:
         await client.ws.send(b"\xff\xfe\x00")

@@ -269,6 +269,10 @@ class Outbound:
         if self._playing == response.response_id:
             self._playing = None
             events.append(("output_audio_buffer.cleared", {"response_id": response.response_id}))
+            # Who hears a track cannot know how much of it was played: the server truncates by itself.
+            response.heard_text = event.heard_text
+            where = {"item_id": response.item_id, "content_index": 0, "audio_end_ms": event.heard_ms}
+            events.append(("conversation.item.truncated", where))
         return events
 
     def _turn_completed(self, event: TurnCompleted) -> list[Event]:
