@@ -76,7 +76,7 @@ _RECORDING = """() => {
 KINDS = (
     "session.started session.resumed transport vad.speech_started vad.speech_stopped transcript.partial "
     "transcript.final turn.started chat.token caption voice.interrupted voice.resumed turn.latency chat.complete "
-    "degraded error playback activity level"
+    "degraded error link playback activity level"
 ).split()
 
 Event = dict[str, Any]

@@ -50,7 +50,7 @@ export class VoiceClient extends EventTarget {
     this.#transports = transportsFor(options, () => this.#writing.apiKey);
     this.#link = new SessionLink({
       transports: this.#transports,
-      startMessage: (kind) => this.#settings.start(kind),
+      startMessage: () => this.#settings.start(),
       retryDelaysMs,
     });
     this.#bind();
@@ -339,6 +339,7 @@ export class VoiceClient extends EventTarget {
 
   /** @param {ServerMessage} message */
   #receive(message) {
+    if (this.#isOwnSilence(message)) return;
     this.#conversation.take(message);
     this.#voice.take(message);
     if (message.type === 'session.started' && message.output) {
@@ -348,6 +349,15 @@ export class VoiceClient extends EventTarget {
       this.#writing.remember('assistant', message.text);
     }
     this.#emit(message.type, message);
+  }
+
+  /**
+   * A track goes on while nothing is to be heard on it, and the server cannot know that this is meant.
+   * @param {ServerMessage} message
+   */
+  #isOwnSilence(message) {
+    if (message.type !== 'audio.quality' || !['silence', 'too_quiet'].includes(message.issue)) return false;
+    return !this.talking || this.muted || (this.#settings.pushToTalk && message.issue === 'silence');
   }
 
   /** @param {Transport} transport */
