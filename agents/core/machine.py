@@ -150,14 +150,15 @@ def _on_cleared(state: State, event: InputCleared) -> Result:
     phase = state.phase
     if open_utterance(phase) != event.utterance:
         return state, ()
-    ended = EndUtterance(event.utterance, used=False)
+    ended: tuple[Effect, ...] = () if event.kept else (EndUtterance(event.utterance, used=False),)
     match phase:
         case Overlap():
-            return drop_sound(state, phase)
+            state, effects = drop_sound(state, phase)
+            return state, tuple(effect for effect in effects if not (event.kept and isinstance(effect, EndUtterance)))
         case Speculating(turn=turn):
-            return replace(state, phase=Listening()), (AbandonTurn(turn, "cancelled"), ended)
+            return replace(state, phase=Listening()), (AbandonTurn(turn, "cancelled"), *ended)
         case _:
-            return replace(state, phase=Listening()), (ended,)
+            return replace(state, phase=Listening()), ended
 
 
 def _on_commit(state: State, event: CommitRequested, policy: TurnPolicy) -> Result:
@@ -174,7 +175,7 @@ def _on_commit(state: State, event: CommitRequested, policy: TurnPolicy) -> Resu
     recording = open_utterance(phase)
     utterance = event.utterance if recording is None else recording
     if utterance is None:
-        return state, (ReportUnheard(None, failed=False),) if live_turn(phase) is None else ()
+        return state, (ReportUnheard(None, failed=False),)
     turn = live_turn(phase)
     dropped: tuple[Effect, ...] = () if turn is None else (AbandonTurn(turn, "interrupted"),)
     stopped_ms = phase.stopped_ms if isinstance(phase, Settling) else event.now_ms

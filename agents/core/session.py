@@ -151,14 +151,15 @@ class Session:
 
     def commit(self) -> None:
         """The user's turn ends now (push-to-talk)."""
-        if self._options.hands_free:
-            self._post(CommitRequested(self._hearing.commit(), self._hearing.now_ms))
-        else:
+        if not self._options.hands_free:
             self._input.commit()
+            return
+        utterance = self._hearing.commit()
+        self._post(CommitRequested(utterance, self._hearing.now_ms))
 
     def clear(self) -> None:
         """What was said and not committed is taken back."""
-        utterance = self._input.clear()
+        utterance = self._hearing.clear()
         if utterance is None:
             return
         if self._options.hands_free:
@@ -169,10 +170,11 @@ class Session:
 
     def cancel(self, turn_id: str | None = None) -> None:
         """Stop the agent."""
-        if turn_id is not None and turn_id != self._desk.turn_id(live_turn(self._state.phase)):
-            self._desk.cancel_aside(turn_id)
-            return
-        self._post(CancelRequested())
+        live = self._desk.turn_id(live_turn(self._state.phase))
+        if live is not None and turn_id in {None, live}:
+            self._post(CancelRequested())
+        elif turn_id is None or not self._desk.cancel_aside(turn_id):
+            self._awaited.cancel(turn_id)
 
     def respond(self, turn_id: str, request: ReplyRequest | None = None) -> None:
         """A reply to the conversation as it stands, as the turn ``turn_id``.
@@ -219,8 +221,9 @@ class Session:
 
     def update(self, options: SessionOptions) -> None:
         """Take new options; a running turn keeps those it began with, and nobody changes who they are."""
-        if options.hands_free != self._options.hands_free:
-            self.clear()
+        utterance = self._hearing.open_utterance
+        if self._options.hands_free and not options.hands_free and utterance is not None:
+            self._post(InputCleared(utterance, kept=True))  # what was said stays, for the client to commit
         self._hearing.update(options.vad, hands_free=options.hands_free)
         reopens = recognition_options(options) != recognition_options(self._options)
         policy = options.policy if self._hearing.can_tell_speech else replace(options.policy, auto_end=False)

@@ -188,9 +188,10 @@ class CommitRequested:
 
 @dataclass(frozen=True, slots=True)
 class InputCleared:
-    """The client takes back what was said in this utterance."""
+    """The client takes back what was said in this utterance, or (``kept``) will commit it by hand."""
 
     utterance: int
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,7 @@ One per session. Knows neither sockets nor JSON; driven by ``server.transports.r
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
-from typing import Final, assert_never
+from typing import assert_never
 
 import anyio
 
@@ -36,7 +34,6 @@ from server.wire.realtime.acts import (
 from server.wire.realtime.faults import RealtimeFault
 
 Done = Commit | Cancel | ClearInput | ClearOutput | Configure | Respond | Tell | AddItem | RemoveItem | Truncate
-MAX_ITEM_AUDIO_BYTES: Final = 8 * 1024 * 1024
 
 
 class RealtimeConduct:
@@ -120,17 +117,8 @@ class RealtimeConduct:
     def _add(self, act: AddItem) -> None:
         after = FIRST if act.after == "" else act.after
         self._live.session.history.add(act.message, act.item_id, after)
-        if not act.audio:
-            return
-        try:
-            audio = b"".join(b64decode(part, validate=True) for part in act.audio)
-        except (binascii.Error, ValueError):
-            self._refuse(RealtimeFault("Invalid 'item.content': expected audio in standard base64.", param="item"))
-            return
-        if len(audio) > MAX_ITEM_AUDIO_BYTES:
-            self._refuse(RealtimeFault("Invalid 'item.content': at most 8 MiB of audio.", param="item"))
-            return
-        self._live.session.transcribe_item(act.item_id, self._intake.decoded(audio))
+        if act.audio:
+            self._live.session.transcribe_item(act.item_id, self._intake.decoded(act.audio))
 
     def _refuse(self, fault: RealtimeFault) -> None:
         told = self._delivery.codec.state.fault(fault, None)

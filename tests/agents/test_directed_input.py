@@ -39,6 +39,12 @@ def by_hand(**changes: Any) -> Script:
     return Script(policy=replace(SILENT, auto_end=False), options=BY_HAND, **changes)
 
 
+def hear_at_once(talk: Talk, ms: int) -> None:
+    """Speech that comes faster than recognition can answer."""
+    for _ in range(ms // 20):
+        talk.session.hear(np.full(320, 8_000, np.int16))
+
+
 @dialogue
 async def test_speech_is_committed_by_hand_and_answered_when_asked() -> None:
     async with conversation(by_hand()) as talk:
@@ -146,17 +152,72 @@ async def test_a_recording_put_into_the_conversation_is_answered_by_its_words() 
 
 
 @dialogue
-async def test_switching_to_push_to_talk_mid_session_drops_what_was_half_heard() -> None:
-    async with conversation(Script(policy=PATIENT, hears=["Later."])) as talk:
+async def test_what_is_cleared_while_a_commit_is_recognised_is_in_no_item() -> None:
+    async with conversation(by_hand(hears=["One.", "Three."])) as talk:
+        hear_at_once(talk, 600)
+        talk.session.commit()
+        hear_at_once(talk, 400)
+        talk.session.clear()
+        hear_at_once(talk, 300)
+        talk.session.commit()
+        await talk.quiet(500)
+        assert [(event.start_ms, event.end_ms) for event in talk.all(InputCommitted)] == [(0, 600), (1_000, 1_300)]
+        assert await finals(talk) == ["One.", "Three."]
+
+
+@dialogue
+async def test_commits_in_a_row_stay_apart_however_slow_recognition_is() -> None:
+    async with conversation(by_hand(hears=["One.", "Two.", "Three."])) as talk:
+        for _ in range(3):
+            hear_at_once(talk, 300)
+            talk.session.commit()
+        assert [event.end_ms for event in talk.all(InputCommitted)] == []  # nobody has read yet
+        await talk.quiet(500)
+        assert [(event.start_ms, event.end_ms) for event in talk.all(InputCommitted)] == [
+            (0, 300),
+            (300, 600),
+            (600, 900),
+        ]
+        assert await finals(talk) == ["One.", "Two.", "Three."]
+
+
+@dialogue
+async def test_switching_to_push_to_talk_mid_utterance_keeps_what_was_said() -> None:
+    async with conversation(Script(policy=PATIENT, hears=["All of it."])) as talk:
         await talk.speak(400)
         policy = replace(SILENT, auto_end=False)
         talk.session.update(replace(talk.options, policy=policy, hands_free=False))
         await talk.speak(600)
         await talk.quiet(1_500)
         assert not talk.all(TurnStarted)
+        assert not talk.all(SpeechDropped)
         talk.session.commit()
         await talk.quiet(300)
-        assert await finals(talk) == ["Later."]
+        assert await finals(talk) == ["All of it."]
+        assert talk.one(InputCommitted).start_ms == 0
+
+
+@dialogue
+async def test_switching_to_hands_free_mid_utterance_keeps_what_was_said() -> None:
+    async with conversation(by_hand(hears=["All of it."])) as talk:
+        await talk.speak(400)
+        talk.session.update(replace(talk.options, policy=PATIENT, hands_free=True))
+        await talk.speak(600)
+        await talk.until(TurnCompleted)
+        assert talk.one(TurnStarted).text == "All of it."
+        final = [event for event in talk.all(TranscriptUpdated) if event.final]
+        assert final[0].start_ms == 0
+
+
+@dialogue
+async def test_a_reply_that_waits_can_be_cancelled_and_is_told_so() -> None:
+    async with conversation(Script(policy=SILENT)) as talk:
+        await talk.speak(400)
+        talk.session.respond("resp_1")
+        talk.session.cancel("resp_1")
+        await talk.quiet(2_000)
+        assert (talk.one(TurnCompleted).turn_id, talk.one(TurnCompleted).end) == ("resp_1", "cancelled")
+        assert talk.model.requests == []
 
 
 @dialogue

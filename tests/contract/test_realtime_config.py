@@ -94,6 +94,7 @@ def test_detection_is_told_back_with_its_flags_spelled_out() -> None:
     [
         ({"colour": "red"}, "unknown_parameter", "session.colour"),
         ({"output_modalities": ["smell"]}, "invalid_value", "session.output_modalities[0]"),
+        ({"output_modalities": ["audio", "text"]}, "invalid_value", "session.output_modalities"),
         ({"instructions": 5}, "invalid_type", "session.instructions"),
         ({"audio": {"input": {"format": {"type": "audio/ogg"}}}}, "invalid_value", "session.audio.input.format"),
         (
@@ -135,7 +136,7 @@ def test_a_bad_configuration_names_its_field_and_changes_nothing(
         ("{}", "missing_required_parameter"),
         ('{"type": 5}', "invalid_json"),
         ('{"type": "session.destroy"}', "invalid_value"),
-        ('{"type": "input_audio_buffer.append"}', "invalid_value"),
+        ('{"type": "input_audio_buffer.append"}', "missing_required_parameter"),
         ('{"type": "input_audio_buffer.append", "audio": "%%%"}', "invalid_value"),
         ('{"type": "conversation.item.create"}', "missing_required_parameter"),
         ('{"type": "conversation.item.truncate", "item_id": "x", "audio_end_ms": -1}', "integer_below_min_value"),

@@ -373,7 +373,7 @@ def test_a_conversation_so_far_is_given_and_told_back_in_its_own_words() -> None
     talk = started()
     items = [
         {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "Be brief."}]},
-        {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "AAAA"}]},
+        {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "AAAAAA=="}]},
         {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "Yes?"}]},
         {"type": "function_call", "name": "lookup", "call_id": "c1", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c1", "output": "cat"},

@@ -99,6 +99,26 @@ async def test_a_client_secret_opens_one_session_once_as_configured(tmp_path: Pa
                 pass
 
 
+async def test_a_secret_that_opened_nothing_may_be_used_again(tmp_path: Path) -> None:
+    async with served(tmp_path, **KEYED, limits={"max_sessions": 1}) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            keyed = {"Authorization": f"Bearer {KEY}"}
+            minted = await http.post("/v1/realtime/client_secrets", json={}, headers=keyed)
+            how = {"Authorization": f"Bearer {minted.json()['value']}"}
+            bad = await http.post(
+                "/v1/realtime/calls", content="no sdp", headers=how | {"Content-Type": "application/sdp"}
+            )
+            assert bad.status_code == 400
+        async with realtime(server.url, additional_headers={"api-key": KEY}):
+            with pytest.raises(InvalidStatus) as full:
+                async with realtime(server.url, additional_headers=how):
+                    pass
+            assert full.value.response.status_code == 503
+        await eventually(lambda: len(server.application.host.registry) == 0)
+        async with realtime(server.url, additional_headers=how):
+            pass
+
+
 async def test_a_secret_for_a_session_that_cannot_be_is_refused(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
         answer = await http.post("/v1/realtime/client_secrets", json={"session": {"type": "realtime", "colour": "red"}})

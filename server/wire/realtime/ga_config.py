@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from agents.events import TranscriptUpdated
 from audio.formats import AudioFormat, Encoding
@@ -28,7 +28,16 @@ from server.wire.realtime.dialect import AskedReply
 from server.wire.realtime.faults import RealtimeFault, from_validation
 from server.wire.realtime.settings import Detection, RealtimeSettings, ReplySettings
 
-Modalities = Annotated[tuple[Literal["audio", "text"], ...], Field(min_length=1, max_length=1, strict=False)]
+
+def _one_of_two(given: tuple[str, ...]) -> tuple[str, ...]:
+    if len(given) != 1:
+        raise ValueError("supported are ['text'] and ['audio'] (which brings its transcript)")
+    return given
+
+
+Modalities = Annotated[
+    tuple[Literal["audio", "text"], ...], Field(max_length=4, strict=False), AfterValidator(_one_of_two)
+]
 _SESSION_KINDS = ("realtime", "transcription")
 
 

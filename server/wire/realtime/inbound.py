@@ -6,12 +6,14 @@ I/O-free. A message that cannot be taken becomes an ``error`` event and changes 
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Any, Final, assert_never
 
 import msgspec
 from pydantic import ValidationError
 
 from agents.models.port import Message
+from audio.formats import AudioFormat, Encoding
 from server.wire.client_events import AudioIn, Cancel, Commit
 from server.wire.realtime.acts import (
     Act,
@@ -40,11 +42,21 @@ from server.wire.realtime.client_messages import (
 )
 from server.wire.realtime.dialect import Answer
 from server.wire.realtime.faults import RealtimeFault, from_validation
-from server.wire.realtime.items import OutputItem, described, item_json, message_of_item, parse_item, spoken_audio
+from server.wire.realtime.items import (
+    CallItem,
+    MessageItem,
+    OutputItem,
+    described,
+    item_json,
+    message_of_item,
+    parse_item,
+    spoken_audio,
+)
 from server.wire.realtime.state import RealtimeState, Requested
 
 MAX_MESSAGE_BYTES: Final = 15 * 1024 * 1024
 """As OpenAI has it for audio in one message."""
+MAX_RECORDING_BYTES: Final = 8 * 1024 * 1024
 MAX_REQUESTED: Final = 8
 
 
@@ -202,7 +214,8 @@ class Inbound:
         if isinstance(item, OutputItem) and not state.items.calls(item.call_id):
             message_text = f"Tool call ID '{item.call_id}' not found in conversation."
             raise RealtimeFault(message_text, code="invalid_tool_call_id", param="item.call_id")
-        add = AddItem(item_id, message_of_item(item), "" if after == "root" else after, tuple(spoken_audio(item)))
+        audio = _recording(item, state.config.settings.input_format)
+        add = AddItem(item_id, message_of_item(item), "" if after == "root" else after, audio)
         told = item_json(item, item_id)
         before = state.items.add(told, after)
         seen = described(told)
@@ -252,6 +265,9 @@ class Inbound:
         responses = self._state.responses.values()
         wanted = message.response_id
         found = next((one for one in responses if wanted == one.response_id), None) if wanted else self._state.active
+        waiting = next(iter(self._state.requested), None)
+        if found is None and waiting is not None and wanted in {None, waiting}:
+            return [Cancel(waiting)]
         if found is None:
             raise RealtimeFault("Cancellation failed: no active response found.", code="response_cancel_not_active")
         return [Cancel(found.turn_id)]
@@ -261,7 +277,24 @@ def _audio(frame: str | bytes) -> bytes:
     try:
         return _APPEND.decode(frame).audio
     except (msgspec.DecodeError, UnicodeError) as error:
+        if "missing required field" in str(error):
+            code = "missing_required_parameter"
+            raise RealtimeFault("Missing required parameter: 'audio'.", code=code, param="audio") from error
         raise RealtimeFault("Invalid 'audio': expected audio in standard base64.", param="audio") from error
+
+
+def _recording(item: MessageItem | CallItem | OutputItem, audio_format: AudioFormat) -> bytes:
+    """The speech an item brings, in the session's input format. Raises RealtimeFault."""
+    try:
+        audio = b"".join(b64decode(part, validate=True) for part in spoken_audio(item))
+    except ValueError as error:
+        message = "Invalid 'item.content': expected audio in standard base64."
+        raise RealtimeFault(message, param="item.content") from error
+    if len(audio) > MAX_RECORDING_BYTES:
+        raise RealtimeFault("Invalid 'item.content': at most 8 MiB of audio.", param="item.content")
+    if audio_format.encoding is Encoding.PCM16 and len(audio) % 2:
+        raise RealtimeFault("Invalid 'item.content': half a sample at its end.", param="item.content")
+    return audio
 
 
 def _model(kind: str) -> type[AnyMessage]:
