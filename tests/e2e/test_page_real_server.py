@@ -181,6 +181,50 @@ async def test_the_agent_falls_silent_when_the_user_speaks_and_answers_what_was_
         assert await ledger(embedded, session, 2) == [(turn, True) for turn in turns]
 
 
+async def test_push_to_talk_hears_what_was_said_while_the_key_was_held(
+    embedded: RealServer, transport: str, tmp_path: Path
+) -> None:
+    voice = microphone(tmp_path, 1.0, "goforward", 1.0)
+    async with conversation(embedded, transport, voice) as (page, witness):
+        await page.check("#push-to-talk")
+        await page.click("#talk")
+        await page.wait_for_selector("#state[data-activity=push-to-talk]", state="attached")
+        await page.locator("body").click(position={"x": 5, "y": 5})
+        await page.keyboard.down("Space")
+        await witness.until("vad.speech_stopped")
+        assert await witness.events("turn.started") == [], "a pause is no end while the key is held"
+        await page.keyboard.up("Space")
+        turn = await witness.until("turn.started")
+        assert match(transcript("goforward"), turn["text"]) >= UNDERSTOOD
+        await page.wait_for_function("() => client.outputLevel > 0.3")
+        assert await witness.events("error") == await witness.events("degraded") == []
+
+
+async def test_a_session_changes_over_to_the_other_transport_and_knows_what_was_said(embedded: RealServer) -> None:
+    async with (
+        chromium() as browser,
+        open_page(browser, embedded.url, storage_state=preferring(embedded.url, "auto")) as page,
+    ):
+        witness = Witness(page)
+        await witness.begin()
+        await page.click("text=Preferences")
+        questions = ("What is two times three?", "What is three times four?", "What is four times five?")
+        for nth, (question, over) in enumerate(zip(questions, ("auto", "websocket", "webrtc"), strict=True), start=1):
+            await page.select_option("#transport", over)
+            if nth > 1:
+                await page.locator("#carrier", has_text={"websocket": "WebSocket", "webrtc": "WebRTC"}[over]).wait_for()
+            await ask(page, question)
+            turn = await witness.until("turn.started", nth=nth)
+            await witness.until("playback", requestId=turn["request_id"], state="drained")
+        session = await witness.until("session.started")
+        resumed = await witness.events("session.resumed")
+        assert [event["session_id"] for event in resumed] == [session["session_id"]] * 2
+        carriers = [event["transport"] for event in await witness.events("transport")]
+        assert carriers == ["webrtc", "websocket", "webrtc"]
+        assert [interrupted for _, interrupted in await ledger(embedded, session, 3)] == [False] * 3
+        assert await witness.events("error") == await witness.events("degraded") == []
+
+
 async def test_a_page_reloaded_in_the_middle_of_an_answer_begins_anew(embedded: RealServer, transport: str) -> None:
     async with conversation(embedded, transport) as (page, witness):
         await ask(page, "Tell me about the moon.")
