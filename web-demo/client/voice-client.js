@@ -113,7 +113,7 @@ export class VoiceClient extends EventTarget {
    * @returns {Promise<boolean>} false when only text is left
    */
   async connect() {
-    if (this.#link.carrier === null) void this.#sounding(this.#voice.open(this.#transports.order));
+    if (!this.linked) void this.#sounding(this.#voice.open(this.#transports.order));
     return this.#link.open();
   }
 
