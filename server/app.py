@@ -50,7 +50,7 @@ class Application:
         self.settings = settings
         self.metrics = Metrics()
         self.host = Host(settings, engines or EngineSet(settings, on_report), self.metrics)
-        self._calls = Calls(RtcHub(peer_options(settings)), settings.limits.max_sessions, self.metrics)
+        self._calls = Calls(RtcHub(peer_options(settings)), settings, self.metrics)
         self.asgi = self._assemble()
 
     @asynccontextmanager
@@ -104,7 +104,7 @@ def _cors(settings: Settings) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["authorization", "api-key", "content-type", "x-request-id", "x-openai-agents-sdk"],
+            allow_headers=["*"],  # SDKs send headers of their own; which pages may send any is allowed_origins
             expose_headers=["x-request-id", "retry-after", "location", "link", "etag"],
         )
     ]

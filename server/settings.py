@@ -81,6 +81,7 @@ class Limits(_Section):
 
     max_sessions: int = Field(default=200, ge=1, le=10_000)
     max_sessions_per_key: int | None = Field(default=None, ge=1, le=10_000)
+    max_connecting_per_key: int = Field(default=50, ge=1, le=10_000)
     responses_per_minute: int = Field(default=120, ge=1, le=10_000)
     max_message_bytes: int = Field(default=256 * 1024, ge=4_096, le=16 * 1024 * 1024)
     max_body_bytes: int = Field(default=64 * 1024, ge=1_024, le=16 * 1024 * 1024)

@@ -154,8 +154,7 @@ class Session:
         if not self._options.hands_free:
             self._input.commit()
             return
-        utterance = self._hearing.commit()
-        self._post(CommitRequested(utterance, self._hearing.now_ms))
+        self._post(CommitRequested(self._hearing.commit(), self._hearing.now_ms))
 
     def clear(self) -> None:
         """What was said and not committed is taken back."""

@@ -15,7 +15,7 @@ from server.errors import Refused
 from server.guard import Identity
 from server.host import Host
 from server.routes.bodies import caller, media_type, read_form, read_json, read_text
-from server.routes.webrtc import SDP
+from server.routes.webrtc import SDP, has_channel
 from server.secrets import MAX_LIFE_S, Grant
 from server.transports.calls import Calls, Conversation
 from server.transports.connection import Duplex
@@ -60,7 +60,8 @@ def realtime_routes(host: Host, calls: Calls) -> list[BaseRoute]:
         except RealtimeFault as fault:
             return JSONResponse(fault_body(fault), 400)
         host.registry.require_room()
-        call, sdp = await calls.begin(offer, owner, CHANNEL, _conversation(host, owner, opening))
+        label = CHANNEL if has_channel(offer) else None
+        call, sdp = await calls.begin(offer, owner, label, _conversation(host, owner, opening))
         path = request.url.path.rstrip("/")
         return Response(sdp, 201, {"Location": f"{path}/{call.call_id}"}, SDP)
 
@@ -99,7 +100,12 @@ async def _offer(request: Request) -> tuple[str, dict[str, Any]]:
 def _conversation(host: Host, owner: Identity, opening: RealtimeOpening) -> Conversation:
     async def hold(media: MediaPort, link: Duplex) -> None:
         conversation = RealtimeConversation(host, opening, owner, media)
-        await conversation.open()
+        try:
+            await conversation.open()
+        except Refused as refused:
+            fault = RealtimeFault(str(refused), code=refused.code.replace(".", "_"), kind="server_error")
+            await link.send(json.dumps({"type": "error", "event_id": new_id("event"), **fault_body(fault)}))
+            return
         await conversation.run(link)
 
     return hold

@@ -22,12 +22,13 @@ from server.sessions.live import LiveSession
 from server.sessions.realtime_conduct import RealtimeConduct
 from server.sessions.realtime_delivery import RealtimeDelivery
 from server.sessions.realtime_options import Surroundings, realtime_options
+from server.transports.channel_link import TOO_FAST
 from server.transports.connection import Disconnected, Duplex
 from server.transports.media_port import MediaPort
 from server.wire.realtime.codec import EXTRAS, RealtimeCodec
 from server.wire.realtime.dialect import Dialect, SessionConfig
 from server.wire.realtime.faults import RealtimeFault
-from server.wire.realtime.state import RealtimeState
+from server.wire.realtime.state import RealtimeState, error_json
 
 EXPIRED: Final = "session_expired"
 OpenConfig = Callable[[str, int], SessionConfig]
@@ -108,8 +109,11 @@ class RealtimeConversation:
                     live.end(ErrorCode.REQUEST_INVALID, fault.message)
                     continue
                 await conduct.carry_out(acts)
-        except Disconnected:
-            live.detach(connection)
+        except Disconnected as gone:
+            if gone.code == TOO_FAST:
+                live.end(ErrorCode.RATE_LIMITED, "Messages came faster than they could be read.")
+            else:
+                live.detach(connection)
         finally:
             if self._media is not None:
                 self._media.ear = None
@@ -121,6 +125,4 @@ class RealtimeConversation:
 
 def fault_body(fault: RealtimeFault) -> dict[str, Any]:
     """A fault before there is a session, as an HTTP body."""
-    return {
-        "error": {"message": fault.message, "type": fault.kind, "code": fault.code, "param": fault.param},
-    }
+    return {"error": error_json(fault)}

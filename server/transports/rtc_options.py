@@ -8,6 +8,8 @@ from server.settings import Settings
 from server.transports.rtc.port import IceOptions, PeerOptions, TurnServer
 
 STUN_PORT = 3_478
+MAX_MESSAGE_BYTES = 256 * 1024
+"""Of one message on a data channel: sessions bring long instructions and many tools."""
 
 
 def peer_options(settings: Settings) -> PeerOptions:
@@ -25,7 +27,12 @@ def peer_options(settings: Settings) -> PeerOptions:
         stun_server=None if webrtc.stun_server is None else _host_port(webrtc.stun_server),
         turn_server=None if webrtc.relay_url is None else _relay(webrtc.relay_url.get_secret_value()),
     )
-    return PeerOptions(ice=ice, connect_limit_s=webrtc.connect_timeout_s, lost_after_s=webrtc.lost_after_s)
+    return PeerOptions(
+        ice=ice,
+        connect_limit_s=webrtc.connect_timeout_s,
+        lost_after_s=webrtc.lost_after_s,
+        max_message_bytes=MAX_MESSAGE_BYTES,
+    )
 
 
 def _host_port(address: str) -> tuple[str, int]:

@@ -23,6 +23,7 @@ from server.sessions.intake import AudioIntake
 from server.sessions.live import NORMAL_CLOSURE, LiveSession
 from server.sessions.replay import ReplayBuffer
 from server.sessions.voice_options import session_options
+from server.transports.channel_link import TOO_FAST
 from server.transports.connection import Disconnected, Duplex
 from server.transports.media_port import MediaPort
 from server.wire.client_events import (
@@ -80,6 +81,9 @@ class VoiceConversation:
             await self._converse(live)
         except Disconnected as gone:
             self._silence(live)
+            if gone.code == TOO_FAST:
+                live.end(ErrorCode.RATE_LIMITED, "Messages came faster than they could be read.")
+                return
             live.detach(connection)
             if gone.code == NORMAL_CLOSURE:
                 live.end()

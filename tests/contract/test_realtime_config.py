@@ -82,6 +82,12 @@ def test_updates_add_up_and_null_takes_back() -> None:
     assert not made.transcribes
 
 
+def test_a_pace_beyond_the_voices_is_told_as_it_is_spoken() -> None:
+    talk = started()
+    talk.update(audio={"output": {"speed": 0.25}})
+    assert talk.one("session.updated")["session"]["audio"]["output"]["speed"] == 0.5
+
+
 def test_detection_is_told_back_with_its_flags_spelled_out() -> None:
     talk = started()
     talk.update(audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
@@ -110,6 +116,7 @@ def test_detection_is_told_back_with_its_flags_spelled_out() -> None:
         ({"tools": [{"type": "function"}]}, "missing_required_parameter", "session.tools[0].name"),
         ({"tools": [TOOL, TOOL]}, "invalid_value", "session.tools"),
         ({"type": "transcription"}, "invalid_value", "session.type"),
+        ({"tool_choice": {"type": "function", "name": "nobody"}}, "invalid_value", "session.tool_choice"),
         ({"max_output_tokens": 0}, "integer_below_min_value", "session.max_output_tokens"),
     ],
 )  # fmt: skip

@@ -60,6 +60,12 @@ def choice_of(choice: ToolChoiceField | None) -> ToolChoice:
     return ToolNamed(choice.name) if isinstance(choice, NamedChoice) else choice or "auto"
 
 
+def require_known(choice: ToolChoice, tools: tuple[ToolSpec, ...], param: str) -> None:
+    """Raise RealtimeFault where a tool is to be called that is none of the client's."""
+    if isinstance(choice, ToolNamed) and all(tool.name != choice.name for tool in tools):
+        raise RealtimeFault(f"There is no tool called '{choice.name[:64]}'.", param=param)
+
+
 def tokens_of(limit: int | str | None) -> int | None:
     """A limit in tokens, where there is one."""
     return limit if isinstance(limit, int) else None

@@ -20,6 +20,7 @@ from server.wire.realtime.config_parts import (
     Tools,
     choice_of,
     merged,
+    require_known,
     specs_of,
     tokens_of,
     without_absent,
@@ -187,6 +188,7 @@ class GaConfig:
         except ValidationError as error:
             raise from_validation(error, "session") from error
         self.settings = _settings(self._session)
+        require_known(self.settings.reply.tool_choice, self.settings.reply.tools, "session.tool_choice")
 
     @classmethod
     def opened(cls, model: str, session_id: str, expires_at: int, *, transcription: bool = False) -> GaConfig:
@@ -232,6 +234,9 @@ class GaConfig:
     def rendered(self) -> dict[str, Any]:
         """The session object as clients read it."""
         told = without_absent(self._raw)
+        output: dict[str, Any] = told.get("audio", {}).get("output", {})
+        if "speed" in output:
+            output["speed"] = self.settings.reply.speed  # what is spoken, not what was asked for
         if self.settings.detection is None:  # absent, it would read as the default
             told["audio"]["input"]["turn_detection"] = None
         return told
@@ -263,7 +268,9 @@ class GaConfig:
         except ValidationError as error:
             raise from_validation(error, "response") from error
         asked = AskedReply(params.conversation, params.input, params.metadata)
-        return asked, self._reply_settings(params)
+        reply = self._reply_settings(params)
+        require_known(reply.tool_choice, reply.tools, "response.tool_choice")
+        return asked, reply
 
     def _reply_settings(self, params: ReplyParams) -> ReplySettings:
         base = self.settings.reply
