@@ -264,6 +264,11 @@ class Settings(BaseSettings):
         """The usage ledger's file."""
         return self.data_dir / "usage.sqlite3"
 
+    @property
+    def journal_path(self) -> Path:
+        """Where usage is written before it is in the ledger."""
+        return self.data_dir / "journal"
+
     def key_owner(self, presented: str) -> str | None:
         """The stable, secret-free name of an API key, or None where it is none of ours.
 

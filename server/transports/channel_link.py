@@ -14,6 +14,7 @@ import anyio
 from server.contracts.errors import ERRORS, ErrorCode
 from server.transports.connection import Disconnected, Frame
 from server.transports.rtc.port import Channel, ChannelClosed
+from server.wire.voice_json import is_audio
 
 MAX_WAITING: Final = 2_048
 """Messages that came and were not read yet; a client that sends more is told so, and ended."""
@@ -51,8 +52,8 @@ class ChannelLink:
 
     async def send(self, frame: Frame) -> None:
         """Send one message; waits while the client takes none. Raises Disconnected."""
-        if isinstance(frame, bytes):
-            return  # audio of a conversation that was held over a socket before: here it has a track
+        if is_audio(frame):
+            return  # of a conversation that was held over a socket before: here it has a track
         if not self._open:
             raise Disconnected(GONE)
         self.sending_since_s = time.monotonic()

@@ -100,6 +100,14 @@ _KINDS: Final[Mapping[type[msgspec.Struct], str]] = {_head(name): name for name 
 _DECODER: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Union[(_Chunk, *_KINDS)])
 
 
+_AUDIO_START: Final = '{"type":"voice.audio",'
+
+
+def is_audio(frame: Frame) -> bool:
+    """Whether an outgoing frame carries the agent's audio, bare or as ``voice.audio``."""
+    return isinstance(frame, bytes) or frame.startswith(_AUDIO_START)
+
+
 class VoiceCodec:
     """One client's side of the contract.
 

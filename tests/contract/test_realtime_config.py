@@ -167,6 +167,13 @@ def test_garbage_in_a_row_ends_the_connection() -> None:
     assert caught.value.fatal
 
 
+def test_refusals_of_what_could_be_read_are_no_garbage() -> None:
+    talk = started()
+    for _ in range(50):
+        talk.send("response.cancel")
+    assert talk.send("input_audio_buffer.commit") == [Commit()]
+
+
 def test_a_message_beyond_fifteen_mebibytes_ends_the_connection() -> None:
     with pytest.raises(RealtimeFault):
         started().send_text(json.dumps({"type": "session.update", "x": "y" * (15 * 1024 * 1024)}))

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import anyio
 import pytest
 
+from agents.events import AudioOutEnded
 from server.transports.channel_link import MAX_WAITING, TOO_FAST, ChannelLink, NoChannel
 from server.transports.connection import Disconnected
 from server.transports.rtc.port import ChannelClosed
+from server.wire.voice_json import EncodedAudio, VoiceCodec
 
 
 class StandInChannel:
@@ -91,8 +93,15 @@ async def test_a_channel_that_is_gone_is_a_lost_connection() -> None:
 
 async def test_audio_of_a_session_that_was_held_over_a_socket_is_not_sent() -> None:
     channel = StandInChannel()
-    await ChannelLink(channel).send(b"audio")
+    link = ChannelLink(channel)
+    await link.send(b"audio")
+    codec = VoiceCodec("req_1")
+    codec.feed('{"type":"voice.start"}')
+    for frame in codec.encode_audio(EncodedAudio("turn_1", b"\0\0", 0, 1), 1, 1):
+        await link.send(frame)
     assert channel.sent == []
+    await link.send(codec.encode(AudioOutEnded("turn_1", 1), 2, 1))
+    assert len(channel.sent) == 1
 
 
 async def test_a_connection_without_messages_ends_when_it_is_cut() -> None:

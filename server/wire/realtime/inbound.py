@@ -123,9 +123,11 @@ class Inbound:
             return self._other(frame)
         model = _model(kind)
         try:
-            return self._event(model.model_validate_json(frame))
+            message = model.model_validate_json(frame)
         except ValidationError as error:
             raise from_validation(error) from error
+        self._faults = 0  # it could be read: what stands against it now is no garbage
+        return self._event(message)
 
     def _other(self, frame: str | bytes) -> list[Act]:
         """An event of the dialect's own. What it means is done up to the first part that cannot be."""
