@@ -19,6 +19,7 @@ import anyio
 
 from agents.core.accounts import TurnAccount
 from agents.core.awaited_reply import AwaitedReply
+from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
 from agents.core.input_desk import EMPTY_INPUT, InputDesk, InputPorts
 from agents.core.item_ids import spoken_item_id
@@ -59,13 +60,17 @@ from agents.core.turn_types import (
     TurnEvent,
 )
 from agents.core.writer import Writer
-from agents.events import Degraded, Failed, SessionStarted, SpeechDropped, SpeechStartedHeard, SpeechStoppedHeard
+from agents.events import (
+    Degraded,
+    Failed,
+    RecordingTranscribed,
+    SpeechDropped,
+    SpeechStartedHeard,
+    SpeechStoppedHeard,
+)
 from agents.loop.history import History, HistoryLimits
-from agents.models.port import ModelProfile
 from audio.errors import EngineError
 from audio.formats import Samples
-from audio.stt.port import SttProfile
-from audio.tts.port import TtsProfile
 from metering.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -196,8 +201,9 @@ class Session:
             recognising = self._recordings.recognise(item_id, samples, recognition_options(self._options))
             self._tasks.create_task(recognising, name="recording")
 
-    def _on_recording(self, item_id: str, text: str) -> None:
-        self._history.say(item_id, text)
+    def _on_recording(self, found: RecordingTranscribed) -> None:
+        self._history.say(found.item_id, found.text or "")
+        self.outbox.emit(found)
         self._answer_awaited()
 
     @property
@@ -368,24 +374,11 @@ class Session:
         return HistoryLimits.for_context(profile.context_tokens, spec.instructions, spec.max_output_tokens)
 
     def _announce(self, lost: Degraded | None) -> None:
-        stt, tts, agent, options = self._engines.stt, self._engines.tts, self._engines.agent, self._options
-        capabilities = dict(self._engines.names) if options.listen else {}
-        if stt is not None and options.listen and lost is None:
-            capabilities["stt"] = _name(stt.profile)
-        capabilities["llm"] = _name(agent.profile)
-        if tts is not None and options.speak:
-            capabilities["tts"] = _name(tts.profile)
-        self.outbox.emit(SessionStarted(options.identity.session_id, agent.spec.agent_id, capabilities))
-        if lost is not None:
-            self.outbox.emit(lost)
-        if tts is not None and options.speak and options.voice not in (None, *tts.profile.voices):
-            self.outbox.emit(
-                Degraded(f"voice {options.voice}", "default voice", "There is no voice of that name here.")
-            )
-        if tts is None and options.speak:
-            self.outbox.emit(Degraded("speech", "text", "There is no voice here; answers come as text."))
-        if agent.spec.greeting and options.greet:
-            self._post(PromptReceived(agent.spec.greeting, self._hearing.now_ms, "announcement"))
+        for event in greeting_events(self._engines, self._options, lost):
+            self.outbox.emit(event)
+        greeting = self._engines.agent.spec.greeting
+        if greeting and self._options.greet:
+            self._post(PromptReceived(greeting, self._hearing.now_ms, "announcement"))
 
     async def _close_accounts(self, request_id: str) -> None:
         """Speech that was recognised but became no turn is consumption too."""
@@ -393,8 +386,3 @@ class Session:
         if account is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
                 await self._recorder.record(account.event(self._options.identity, self._epoch_ms(), ()))
-
-
-def _name(engine: SttProfile | TtsProfile | ModelProfile) -> str:
-    """An engine in words; one without variants has no second name."""
-    return engine.model if engine.model == engine.provider else f"{engine.provider} {engine.model}"

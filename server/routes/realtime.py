@@ -30,8 +30,8 @@ PREFIXES: Final = ("/v1/realtime", "/openai/v1/realtime")
 MAX_FORM_BYTES: Final = 256 * 1024
 
 
-def realtime_routes(host: Host, calls: Calls) -> list[BaseRoute]:
-    """The routes, bound to this server."""
+def secret_routes(host: Host) -> list[BaseRoute]:
+    """The routes of client secrets, bound to this server."""
 
     async def client_secrets(request: Request) -> Response:
         body = await read_json(request, host.settings.limits.max_body_bytes)
@@ -49,11 +49,19 @@ def realtime_routes(host: Host, calls: Calls) -> list[BaseRoute]:
         answer = {"value": value, "expires_at": expires_at, "session": config.rendered()}
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
+    return [Route(f"{prefix}/client_secrets", client_secrets, methods=["POST"]) for prefix in PREFIXES]
+
+
+def call_routes(host: Host, calls: Calls) -> list[BaseRoute]:
+    """The routes of WebRTC calls, bound to this server."""
+
     async def begin_call(request: Request) -> Response:
         offer, session = await _offer(request)
         grant: Grant | None = request.scope["state"].get("grant")
         owner = caller(request)
-        preset = (dict(grant.session) if grant is not None else {}) | session
+        if grant is not None and session:
+            raise Refused(ErrorCode.REQUEST_INVALID, "A client secret brings its own session; send the offer alone.")
+        preset = session if grant is None else dict(grant.session)
         try:
             opening = ga_opening(query_of(request.scope), Grant(owner, preset, 0.0) if preset else None)
             opening.config(new_id("sess"), 0)
@@ -72,7 +80,6 @@ def realtime_routes(host: Host, calls: Calls) -> list[BaseRoute]:
     routes: list[BaseRoute] = []
     for prefix in PREFIXES:
         routes += [
-            Route(f"{prefix}/client_secrets", client_secrets, methods=["POST"]),
             Route(f"{prefix}/calls", begin_call, methods=["POST"]),
             Route(prefix + "/calls/{call_id}/hangup", hang_up, methods=["POST"]),
         ]

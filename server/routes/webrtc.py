@@ -83,6 +83,17 @@ def webrtc_routes(host: Host, calls: Calls, ice: IceOffer) -> list[BaseRoute]:
     ]
 
 
+def webrtc_off_routes() -> list[BaseRoute]:
+    """The same addresses where WebRTC is switched off: they say so."""
+
+    async def refuse(_request: Request) -> Response:
+        raise Refused(ErrorCode.REQUEST_INVALID, "WebRTC is switched off here.", http_status=404)
+
+    paths = [f"{PATH}/ice-servers", PATH, PATH + "/{call_id}"]
+    paths += [f"{prefix}/calls" for prefix in ("/v1/realtime", "/openai/v1/realtime")]
+    return [Route(path, refuse, methods=["GET", "POST", "PATCH", "DELETE"]) for path in paths]
+
+
 def require_type(request: Request, *allowed: str) -> None:
     """Raise Refused unless the body is of one of these types."""
     if media_type(request) not in allowed:

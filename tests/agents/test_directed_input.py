@@ -16,6 +16,7 @@ from agents.events import (
     InputCommitted,
     InputFailed,
     Interrupted,
+    RecordingTranscribed,
     SpeechDropped,
     TranscriptUpdated,
     TurnCompleted,
@@ -149,6 +150,28 @@ async def test_a_recording_put_into_the_conversation_is_answered_by_its_words() 
         talk.session.respond("resp_1")
         await talk.until(TurnCompleted)
         assert talk.model.requests[0].messages[-1].text == "What is in the box?"
+        found = talk.one(RecordingTranscribed)
+        assert (found.item_id, found.text, found.audio_ms) == ("item_1", "What is in the box?", 1_000)
+
+
+@dialogue
+async def test_a_long_recording_is_read_in_stretches() -> None:
+    async with conversation(Script(hears=["First part.", "Second part."], policy=SILENT)) as talk:
+        talk.session.history.add(Message("user", ""), "item_1")
+        talk.session.transcribe_item("item_1", np.full(16_000 * 30, 5_000, np.int16))
+        await talk.quiet(200)
+        assert talk.one(RecordingTranscribed).text == "First part. Second part."
+
+
+@dialogue
+async def test_a_recording_that_cannot_be_read_says_so_and_holds_nobody_up() -> None:
+    script = Script(hears=[EngineUnavailable("gone", stage="stt", provider="scripted")], policy=SILENT)
+    async with conversation(script) as talk:
+        talk.session.history.add(Message("user", ""), "item_1")
+        talk.session.transcribe_item("item_1", np.full(16_000, 5_000, np.int16))
+        talk.session.respond("resp_1")
+        await talk.until(TurnCompleted)
+        assert talk.one(RecordingTranscribed).text is None
 
 
 @dialogue

@@ -126,6 +126,14 @@ async def test_a_secret_for_a_session_that_cannot_be_is_refused(tmp_path: Path) 
         assert answer.json()["error"]["param"] == "session.colour"
 
 
+async def test_a_running_call_cannot_be_joined(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        with pytest.raises(InvalidStatus) as refused:
+            async with realtime(server.url, "/v1/realtime?call_id=rtc_1"):
+                pass
+        assert refused.value.response.status_code == 404
+
+
 async def test_push_to_talk_is_transcribed_and_answered_when_asked(tmp_path: Path) -> None:
     async with served(tmp_path) as server, realtime(server.url) as client:
         await client.say("session.update", session={"type": "realtime", "audio": BY_HAND})
@@ -181,11 +189,15 @@ async def test_cancelling_stops_the_audio_and_says_so(tmp_path: Path) -> None:
 async def test_recorded_speech_in_an_item_is_answered_by_its_words(tmp_path: Path) -> None:
     async with served(tmp_path) as server, realtime(server.url) as client:
         audio = base64.b64encode(speech_24k(silence_s=0)).decode()
-        item = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": audio}]}
+        item = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": audio}], "id": "mine"}
+        await client.say("session.update", session={"type": "realtime", "audio": BY_HAND})
         await client.say("conversation.item.create", item=item)
         await client.say("response.create", response={"output_modalities": ["text"]})
         done = await client.until("response.done")
         assert done["response"]["output"][0]["content"][0]["text"] == "You said: Go forward ten meters.."
+        [told] = [e for e in client.events if e["type"] == "conversation.item.input_audio_transcription.completed"]
+        assert (told["item_id"], told["transcript"]) == ("mine", "Go forward ten meters.")
+        assert 1 < told["usage"]["seconds"] < 4
 
 
 async def test_extras_come_to_those_who_ask_in_the_query(tmp_path: Path) -> None:

@@ -187,7 +187,25 @@ async def test_ice_servers_come_with_credentials_that_are_the_callers(tmp_path: 
 
 async def test_without_webrtc_there_is_nothing_at_its_address(tmp_path: Path) -> None:
     async with served(tmp_path, webrtc={"enabled": False}) as server, http_to(server) as http:
-        assert (await http.post("/v1/voice/webrtc", content="v=0", headers=SDP)).status_code in {404, 405}
+        for path in ("/v1/voice/webrtc", "/v1/realtime/calls"):
+            answer = await http.post(path, content="v=0", headers=SDP)
+            assert answer.status_code == 404
+            assert "switched off" in answer.json()["error"]["message"]
+        assert (await http.post("/v1/realtime/client_secrets", json={})).status_code == 200
+
+
+async def test_a_client_secret_brings_its_own_session_and_no_other(tmp_path: Path) -> None:
+    async with served(tmp_path, api_keys=[KEY]) as server, http_to(server) as http, caller("oai-events") as client:
+        keyed = {"Authorization": f"Bearer {KEY}"}
+        minted = await http.post(
+            "/v1/realtime/client_secrets", json={"session": {"type": "transcription"}}, headers=keyed
+        )
+        secret = {"Authorization": f"Bearer {minted.json()['value']}"}
+        form = {"sdp": (None, await client.offer()), "session": (None, '{"type": "realtime"}', "application/json")}
+        assert (await http.post("/v1/realtime/calls", files=form, headers=secret)).status_code == 400
+        assert (await client.call(http, "/v1/realtime/calls", **secret)).status_code == 201
+        await client.ready()
+        assert (await client.until("session.created"))["session"]["type"] == "transcription"
 
 
 async def test_a_page_of_an_allowed_origin_may_call_with_the_headers_sdks_send(tmp_path: Path) -> None:
