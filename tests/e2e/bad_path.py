@@ -1,9 +1,9 @@
 """The wire between the machines of ``netns``: a process that owns their network namespaces and carries every packet.
 
 Run as ``python bad_path.py`` with a layout on its command line; takes commands, one JSON object a line, and answers
-each with what it has carried so far. Ends, and with it every namespace and device, when its standard input does, and after
-``LIFE_S`` in any case. Each machine has one TUN device; packets are IPv4 or IPv6, with no Ethernet around them. Loss,
-delay and jitter come from a random generator of each direction's own, seeded. Standard library only.
+each with what it has carried so far. Ends, and with it every namespace and device, when its standard input does, and
+after ``LIFE_S`` in any case. Each machine has one TUN device; packets are IPv4 or IPv6, with no Ethernet around them.
+Loss, delay and jitter come from a random generator of each direction's own, seeded. Standard library only.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The wire is a process (``bad_path.py``) that owns namespaces and devices; nothing of them has a name, so nothing is left
 when it ends, whatever a test does. Whatever is started ``inside`` a machine (sockets, processes, threads) lives there.
-Where namespaces cannot be made, the test is skipped and says why. No ``netem``: kernels that tests run on often have none,
-and its losses could not be repeated.
+Where namespaces cannot be made, the test is skipped and says why. No ``netem``: many kernels have none, and its losses
+could not be repeated.
 """
 
 from __future__ import annotations
