@@ -45,7 +45,7 @@ from agents.core.moves import (
     transcribe,
     unheard,
 )
-from agents.core.overlap import drop_sound, in_overlap, take_floor
+from agents.core.overlap import drop_sound, in_overlap, started, take_floor
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
     AbandonTurn,
@@ -277,11 +277,14 @@ def _in_transcribing(state: State, phase: Transcribing, event: TurnEvent, policy
 def _in_reply(state: State, phase: Replying | Filling, event: TurnEvent, policy: TurnPolicy) -> Result:
     match event:
         case ReplyStarted(turn=phase.turn):
-            return replace(state, phase=Replying(phase.turn, phase.source, started=True)), ()
+            return replace(state, phase=started(phase)), ()
+        case ReplyEnded(turn=phase.turn) if phase.owed:
+            return answer(state, BeginTurn(state.next_turn, "", "request", False), policy, event.now_ms)
         case ReplyEnded(turn=phase.turn):
             return quiet(state, policy, event.now_ms)
         case TimerFired() if isinstance(phase, Replying) and event.timer == phase.filler_timer and not phase.started:
-            return replace(state, phase=Filling(phase.turn, phase.source)), (SpeakFiller(phase.turn),)
+            filling = Filling(phase.turn, phase.source, phase.owed)
+            return replace(state, phase=filling), (SpeakFiller(phase.turn),)
         case SpeechStarted():
             if not policy.interruptible and not policy.keep_overlap:
                 return state, (EndUtterance(event.utterance, used=False),)

@@ -105,6 +105,7 @@ class Session:
         self._history = History(self._history_limits())
         self._desk = self._make_desk(loop.time)
         self._input = self._make_input()
+        self._said_meanwhile: list[tuple[str, str]] = []
         self._recordings = ItemSpeech(engines.stt, self._on_recording)
         self._awaited = AwaitedReply(self._desk, self.outbox)
         self._recognition = Recognition(engines.stt, self._hearing, lambda: self._options)
@@ -296,9 +297,17 @@ class Session:
     def _take(self, taken: TakeTurn) -> None:
         identity = self._options.identity
         item_id = spoken_item_id(identity.session_id, taken.utterance)
-        self._history.user(taken.text, item_id)
+        self._said_meanwhile.append((taken.text, item_id))
+        if live_turn(self._state.phase) is None:
+            self._remember_said()
         self._transcripts.settle_as(taken.utterance, taken.text)
         self._account_for(item_id)
+
+    def _remember_said(self) -> None:
+        """What was said over a reply stands after it in the conversation."""
+        for text, item_id in self._said_meanwhile:
+            self._history.user(text, item_id)
+        self._said_meanwhile.clear()
 
     def _account_for(self, item_id: str) -> None:
         """Where nobody answers there is no turn to bill speech to: every utterance is billed by itself."""
@@ -312,6 +321,7 @@ class Session:
             self.outbox.emit(SpeechStoppedHeard(event.utterance, event.at_ms))
 
     def _on_over(self, turn: int) -> None:
+        self._remember_said()
         if live_turn(self._state.phase) == turn:
             self._post(ReplyEnded(turn, self._hearing.now_ms))
 

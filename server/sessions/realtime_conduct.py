@@ -61,6 +61,8 @@ class RealtimeConduct:
     async def _hear(self, payload: bytes) -> None:
         if self._around.media:
             return  # audio comes beside the messages
+        if not self._options.hands_free:  # nobody looks for speech: whoever sends audio is there
+            self._live.touch()
         try:
             await self._intake.hear(self._live.session, payload)
         except AudioFormatError as error:

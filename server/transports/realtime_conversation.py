@@ -76,8 +76,9 @@ class RealtimeConversation:
         await host.agent(None)  # what the engines can do is part of the configuration: they have to be there
         session_id = new_id("sess")
         expires_at = host.epoch_ms() // 1_000 + host.settings.limits.session_minutes * 60
+        config, voiceless = opening.config(session_id, expires_at), host.engines.for_sessions().tts is None
         state = RealtimeState(
-            session_id, opening.config(session_id, expires_at), opening.dialect, new_id, media=self._media is not None
+            session_id, config, opening.dialect, new_id, media=self._media is not None, voiceless=voiceless
         )
         limits = host.settings.limits
         window = ResponseWindow(limits.responses_per_minute, time.monotonic)

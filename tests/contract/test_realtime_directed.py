@@ -224,3 +224,29 @@ def test_a_response_that_waits_is_cancelled() -> None:
     talk.hear(TurnStarted(act.turn_id, "", "request"))
     talk.complete(act.turn_id, end="cancelled")
     assert talk.one("response.done")["response"]["status"] == "cancelled"
+
+
+def test_stop_and_say_this_instead_is_taken() -> None:
+    talk = speaking()
+    talk.send("response.cancel")
+    act = talk.respond(instructions="Say sorry.")
+    assert act.reply.instructions == "Say sorry."
+
+
+@pytest.mark.parametrize(
+    ("role", "part"), [("user", "output_text"), ("system", "input_audio"), ("assistant", "input_text")]
+)
+def test_a_message_has_the_parts_of_its_role(role: str, part: str) -> None:
+    talk = started()
+    item = {"type": "message", "role": role, "content": [{"type": part, "text": "Hi"}]}
+    assert talk.send("conversation.item.create", item=item) == []
+    assert part in talk.error()["message"]
+
+
+def test_without_a_voice_responses_are_in_writing_and_say_so() -> None:
+    talk = started()
+    talk.codec.state.voiceless = True
+    talk.user_says("Hello.")
+    talk.agent_says("Hi!", audio=False)
+    assert talk.one("response.created")["response"]["output_modalities"] == ["text"]
+    assert talk.one("response.output_text.done")["text"] == "Hi!"

@@ -242,7 +242,7 @@ class Inbound:
         remembered = params.conversation != "none"
         aside = not remembered and not reply.audible
         active = None if aside or state.active is None or state.active.has_calls else state.active
-        if active is not None and not params.cancels_previous:
+        if active is not None and not params.cancels_previous and not active.cancelled:
             raise RealtimeFault(
                 f"Conversation already has an active response in progress: {active.response_id}. "
                 "Wait until the response is finished before creating a new one.",
@@ -272,6 +272,7 @@ class Inbound:
             return [Cancel(waiting)]
         if found is None:
             raise RealtimeFault("Cancellation failed: no active response found.", code="response_cancel_not_active")
+        found.cancelled = True
         return [Cancel(found.turn_id)]
 
 

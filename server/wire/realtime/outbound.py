@@ -8,6 +8,7 @@ only once it is certain, since clients drop what they are playing at that word. 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from agents.core.item_ids import spoken_item_id
@@ -252,6 +253,8 @@ class Outbound:
             waiting = next((turn for turn, one in state.requested.items() if one.remembered), None)
             requested = None if waiting is None else state.requested.pop(waiting)
         reply = state.config.settings.reply if requested is None else requested.reply
+        if state.voiceless:
+            reply = replace(reply, audible=False)
         remembered = requested is None or requested.remembered
         response_id = f"resp_{event.turn_id.rpartition('_')[2]}"
         items = state.items if remembered else None

@@ -56,6 +56,8 @@ class Response:
         self._closed_audio = False
         self._calls = 0
         self.audio_begun = False
+        self.cancelled = False
+        """Whether the client has cancelled it, and nobody waits for it any more."""
         self.heard_text: str | None = None
         """What of it was heard, where the rest was taken back."""
         self.failure: tuple[str, str] | None = None
