@@ -181,6 +181,8 @@ class Hearing:
 
         The first one sealed is being recognised already; those after it wait for ``take_up``.
         """
+        if self._utterance is None and self._heard_samples > self._free_from_sample:
+            self._open(self._free_from_sample)  # heard while another was recognised, and nothing since
         start = self._utterance_start if self._sealed is None else self._next_start
         if self._utterance is None or self._heard_samples - start < SHORTEST_COMMIT_MS * SAMPLES_PER_MS:
             return None

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import anyio
 import numpy as np
 
 from agents.events import RecordingTranscribed
-from audio.errors import EngineError
+from audio.errors import AudioError, EngineError
 from audio.formats import HEARING_RATE_HZ, PcmChunk, Samples, samples_to_ms
 from audio.stt.port import SpeechToText, SttOptions, SttStream, Transcript, TranscriptKind
 
@@ -24,9 +24,14 @@ log = logging.getLogger(__name__)
 LIMIT_S: Final = 30.0
 """For each stretch of a recording."""
 MAX_AT_ONCE: Final = 2
+MAX_WAITING: Final = 16
 LONGEST_SAMPLES: Final = 20 * HEARING_RATE_HZ
 SEARCH_SAMPLES: Final = 5 * HEARING_RATE_HZ
 STEP_SAMPLES: Final = HEARING_RATE_HZ // 10
+
+
+ReadSamples = Callable[[], Awaitable[Samples]]
+"""Brings a recording, 16 kHz; takes its time elsewhere than on the event loop."""
 
 
 class ItemSpeech:
@@ -44,22 +49,28 @@ class ItemSpeech:
         """Whether a recording's words are still missing."""
         return self._waiting > 0
 
-    def recognise(self, item_id: str, samples: Samples, options: SttOptions) -> Coroutine[Any, Any, None]:
-        """Find the words of 16 kHz ``samples``: run what is returned. The item is waited for from now on."""
-        self._waiting += 1
-        return self._recognise(item_id, samples, options)
+    def recognise(self, item_id: str, read: ReadSamples, options: SttOptions) -> Coroutine[Any, Any, None]:
+        """Find the words of what ``read`` brings: run the coroutine.
 
-    async def _recognise(self, item_id: str, samples: Samples, options: SttOptions) -> None:
-        text: str | None = None
+        The item is waited for from now on; where too many are, it is told at once that nothing was found.
+        """
+        full = self._waiting >= MAX_WAITING
+        self._waiting += 1
+        return self._recognise(item_id, None if full else read, options)
+
+    async def _recognise(self, item_id: str, read: ReadSamples | None, options: SttOptions) -> None:
+        text, audio_ms = None, 0
         try:
-            if self._stt is not None:
+            if self._stt is not None and read is not None:
                 async with self._places:
+                    samples = await read()
+                    audio_ms = samples_to_ms(len(samples), HEARING_RATE_HZ)
                     text = await _words_of(self._stt, samples, options)
-        except (EngineError, TimeoutError) as error:
+        except (AudioError, TimeoutError) as error:
             log.warning("a recording could not be recognised", extra={"reason": str(error)})
         finally:
             self._waiting -= 1
-            self._on_words(RecordingTranscribed(item_id, text, samples_to_ms(len(samples), HEARING_RATE_HZ)))
+            self._on_words(RecordingTranscribed(item_id, text, audio_ms))
 
 
 async def _words_of(stt: SpeechToText, samples: Samples, options: SttOptions) -> str:

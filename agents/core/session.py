@@ -23,7 +23,7 @@ from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
 from agents.core.input_desk import EMPTY_INPUT, InputDesk, InputPorts
 from agents.core.item_ids import spoken_item_id
-from agents.core.item_speech import ItemSpeech
+from agents.core.item_speech import ItemSpeech, ReadSamples
 from agents.core.machine import step
 from agents.core.moves import live_turn
 from agents.core.options import Engines, ReplyRequest, SessionOptions
@@ -196,10 +196,10 @@ class Session:
         """The client played no more than this of a reply: what is left of it, ``None`` where none is known."""
         return self._desk.truncate(item_id, audio_ms)
 
-    def transcribe_item(self, item_id: str, samples: Samples) -> None:
-        """An item of the conversation is this speech (16 kHz); its words are found, and replies wait for them."""
+    def transcribe_item(self, item_id: str, read: ReadSamples) -> None:
+        """An item of the conversation is the speech that ``read`` brings; its words are found, and replies wait."""
         if self._tasks is not None:
-            recognising = self._recordings.recognise(item_id, samples, recognition_options(self._options))
+            recognising = self._recordings.recognise(item_id, read, recognition_options(self._options))
             self._tasks.create_task(recognising, name="recording")
 
     def _on_recording(self, found: RecordingTranscribed) -> None:
@@ -264,9 +264,9 @@ class Session:
         self._answer_awaited()
 
     def _answer_awaited(self) -> None:
-        """Begin the reply the client asked for, once nobody speaks and all that was said is understood."""
-        recognising = self._input.busy or self._recordings.busy
-        if not recognising and isinstance(self._state.phase, Listening) and self._awaited.begin():
+        """Begin the reply the client asked for, once nobody speaks, all is understood and the last turn is closed."""
+        busy = self._input.busy or self._recordings.busy or self._desk.has_turns
+        if not busy and isinstance(self._state.phase, Listening) and self._awaited.begin():
             self._post(ReplyRequested(self._hearing.now_ms))
 
     def _carry_out(self, effect: Effect, tasks: asyncio.TaskGroup) -> None:
@@ -376,7 +376,7 @@ class Session:
             on_started=lambda turn: self._post(ReplyStarted(turn)),
             on_over=self._on_over,
         )
-        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms)
+        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms, self._answer_awaited)
         return TurnDesk(turns, ports, self._transcripts)
 
     def _history_limits(self) -> HistoryLimits:

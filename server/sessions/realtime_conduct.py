@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import assert_never
 
 import anyio
+from anyio.to_thread import run_sync
 
 from agents.core.spoken_items import Truncated
 from agents.events import Failed, ProtocolReply
@@ -120,7 +121,11 @@ class RealtimeConduct:
         after = FIRST if act.after == "" else act.after
         self._live.session.history.add(act.message, act.item_id, after)
         if act.audio:
-            self._live.session.transcribe_item(act.item_id, self._intake.decoded(act.audio))
+            self._live.session.transcribe_item(act.item_id, lambda: run_sync(self._intake.decoded, act.audio))
+
+    def tell_failure(self) -> None:
+        """Something went wrong on our side while a message was carried out."""
+        self._refuse(RealtimeFault(ERRORS[ErrorCode.INTERNAL].sentence, code="internal", kind="server_error"))
 
     def _refuse(self, fault: RealtimeFault) -> None:
         told = self._delivery.codec.state.fault(fault, None)

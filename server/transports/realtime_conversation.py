@@ -7,10 +7,11 @@ the audio is.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from agents.core.options import Identity as SessionIdentity
 from server.contracts.errors import ErrorCode
@@ -30,7 +31,8 @@ from server.wire.realtime.dialect import Dialect, SessionConfig
 from server.wire.realtime.faults import RealtimeFault
 from server.wire.realtime.state import RealtimeState, error_json
 
-EXPIRED: Final = "session_expired"
+logger = logging.getLogger(__name__)
+
 OpenConfig = Callable[[str, int], SessionConfig]
 """A session's first configuration, from its id and when it expires (Unix seconds). Raises RealtimeFault."""
 
@@ -105,11 +107,15 @@ class RealtimeConversation:
             while True:
                 frame = await connection.receive()
                 try:
-                    acts = delivery.codec.feed(frame)
+                    await conduct.carry_out(delivery.codec.feed(frame))
                 except RealtimeFault as fault:
                     live.end(ErrorCode.REQUEST_INVALID, fault.message)
-                    continue
-                await conduct.carry_out(acts)
+                except Disconnected:
+                    raise
+                except Exception:
+                    # A fault of ours in one message: it is told, and the next one counts.
+                    logger.exception("a realtime message failed", extra={"session_id": live.session_id})
+                    conduct.tell_failure()
         except Disconnected as gone:
             if gone.code == TOO_FAST:
                 live.end(ErrorCode.RATE_LIMITED, "Messages came faster than they could be read.")

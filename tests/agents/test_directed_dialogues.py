@@ -81,6 +81,28 @@ async def test_a_second_reply_at_once_is_refused_with_its_id() -> None:
 
 
 @dialogue
+async def test_stop_and_say_this_instead_is_one_reply_after_the_other() -> None:
+    async with conversation(Script(replies=[LONG, "Sorry."], policy=SILENT)) as talk:
+        talk.session.respond("resp_1")
+        await talk.until(AudioOut)
+        talk.session.cancel()
+        talk.session.respond("resp_2")
+        await talk.until(TurnCompleted, count=2)
+        order = [
+            (type(event).__name__, event.turn_id)
+            for _, event in talk.events
+            if isinstance(event, TurnStarted | TurnCompleted)
+        ]
+        assert order == [
+            ("TurnStarted", "resp_1"),
+            ("TurnCompleted", "resp_1"),
+            ("TurnStarted", "resp_2"),
+            ("TurnCompleted", "resp_2"),
+        ]
+        assert [event.end for event in talk.all(TurnCompleted)] == ["cancelled", "finished"]
+
+
+@dialogue
 async def test_a_tool_of_the_clients_ends_the_turn_and_its_result_is_read_by_the_next() -> None:
     script = Script(
         replies=[WANTS_LOOKUP, "A cat is an animal."], policy=PATIENT, options={"brief": Brief(tools=(LOOKUP,))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from agents.events import (
 )
 from agents.models.port import Message
 from audio.errors import EngineUnavailable
+from audio.formats import Samples
 from metering.ledger import UsageQuery, read_all
 
 LONG = "This is a rather long answer that goes on and on, so that it can be interrupted well before its end."
@@ -38,6 +40,13 @@ async def finals(talk: Talk) -> list[str]:
 
 def by_hand(**changes: Any) -> Script:
     return Script(policy=replace(SILENT, auto_end=False), options=BY_HAND, **changes)
+
+
+def recording(samples: int) -> Callable[[], Awaitable[Samples]]:
+    async def read() -> Samples:
+        return np.full(samples, 5_000, np.int16)
+
+    return read
 
 
 def hear_at_once(talk: Talk, ms: int) -> None:
@@ -146,7 +155,7 @@ async def test_recognition_that_fails_says_so_and_the_conversation_goes_on() -> 
 async def test_a_recording_put_into_the_conversation_is_answered_by_its_words() -> None:
     async with conversation(Script(hears=["What is in the box?"], policy=SILENT)) as talk:
         talk.session.history.add(Message("user", ""), "item_1")
-        talk.session.transcribe_item("item_1", np.full(16_000, 5_000, np.int16))
+        talk.session.transcribe_item("item_1", recording(16_000))
         talk.session.respond("resp_1")
         await talk.until(TurnCompleted)
         assert talk.model.requests[0].messages[-1].text == "What is in the box?"
@@ -158,7 +167,7 @@ async def test_a_recording_put_into_the_conversation_is_answered_by_its_words() 
 async def test_a_long_recording_is_read_in_stretches() -> None:
     async with conversation(Script(hears=["First part.", "Second part."], policy=SILENT)) as talk:
         talk.session.history.add(Message("user", ""), "item_1")
-        talk.session.transcribe_item("item_1", np.full(16_000 * 30, 5_000, np.int16))
+        talk.session.transcribe_item("item_1", recording(16_000 * 30))
         await talk.quiet(200)
         assert talk.one(RecordingTranscribed).text == "First part. Second part."
 
@@ -168,7 +177,7 @@ async def test_a_recording_that_cannot_be_read_says_so_and_holds_nobody_up() -> 
     script = Script(hears=[EngineUnavailable("gone", stage="stt", provider="scripted")], policy=SILENT)
     async with conversation(script) as talk:
         talk.session.history.add(Message("user", ""), "item_1")
-        talk.session.transcribe_item("item_1", np.full(16_000, 5_000, np.int16))
+        talk.session.transcribe_item("item_1", recording(16_000))
         talk.session.respond("resp_1")
         await talk.until(TurnCompleted)
         assert talk.one(RecordingTranscribed).text is None
@@ -186,6 +195,22 @@ async def test_what_is_cleared_while_a_commit_is_recognised_is_in_no_item() -> N
         await talk.quiet(500)
         assert [(event.start_ms, event.end_ms) for event in talk.all(InputCommitted)] == [(0, 600), (1_000, 1_300)]
         assert await finals(talk) == ["One.", "Three."]
+
+
+@dialogue
+async def test_what_was_heard_while_a_commit_was_recognised_can_be_committed_when_nothing_more_comes() -> None:
+    async with conversation(by_hand(hears=["One.", "Three."])) as talk:
+        hear_at_once(talk, 600)
+        talk.session.commit()
+        hear_at_once(talk, 400)
+        talk.session.clear()
+        hear_at_once(talk, 300)
+        await talk.mute(1_000)  # the first is recognised meanwhile
+        talk.session.commit()
+        await talk.mute(500)
+        assert [(event.start_ms, event.end_ms) for event in talk.all(InputCommitted)] == [(0, 600), (1_000, 1_300)]
+        assert await finals(talk) == ["One.", "Three."]
+        assert not talk.all(Failed)
 
 
 @dialogue

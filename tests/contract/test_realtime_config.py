@@ -88,6 +88,14 @@ def test_a_pace_beyond_the_voices_is_told_as_it_is_spoken() -> None:
     assert talk.one("session.updated")["session"]["audio"]["output"]["speed"] == 0.5
 
 
+@pytest.mark.parametrize("audio", [None, {"input": None}, {"output": None}, {}, {"input": {}}])
+def test_null_for_a_whole_direction_changes_nothing_in_it(audio: Any) -> None:
+    talk = started()
+    before = talk.codec.state.config.rendered()
+    talk.update(audio=audio)
+    assert talk.one("session.updated")["session"] == before
+
+
 def test_detection_is_told_back_with_its_flags_spelled_out() -> None:
     talk = started()
     talk.update(audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
@@ -101,6 +109,12 @@ def test_detection_is_told_back_with_its_flags_spelled_out() -> None:
         ({"colour": "red"}, "unknown_parameter", "session.colour"),
         ({"output_modalities": ["smell"]}, "invalid_value", "session.output_modalities[0]"),
         ({"output_modalities": ["audio", "text"]}, "invalid_value", "session.output_modalities"),
+        ({"truncation": "bogus"}, "invalid_value", "session.truncation"),
+        ({"tracing": 5}, "invalid_value", "session.tracing"),
+        ({"include": ["zzz"]}, "invalid_value", "session.include[0]"),
+        ({"reasoning": "x"}, "invalid_type", "session.reasoning"),
+        ({"max_output_tokens": 5_000}, "integer_above_max_value", "session.max_output_tokens"),
+        ({"audio": 5}, "invalid_type", "session.audio"),
         ({"instructions": 5}, "invalid_type", "session.instructions"),
         ({"audio": {"input": {"format": {"type": "audio/ogg"}}}}, "invalid_value", "session.audio.input.format"),
         (

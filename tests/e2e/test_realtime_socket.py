@@ -238,12 +238,38 @@ async def test_binary_garbage_is_answered(tmp_path: Path) -> None:
         assert (await client.until("error"))["error"]["code"] == "invalid_json"
 
 
-async def test_audio_of_half_a_sample_is_an_error_and_the_session_goes_on(tmp_path: Path) -> None:
+async def test_a_stream_cut_in_the_middle_of_a_sample_is_heard_whole(tmp_path: Path) -> None:
     async with served(tmp_path) as server, realtime(server.url) as client:
-        await client.say("input_audio_buffer.append", audio=base64.b64encode(b"\x01").decode())
-        await client.say("input_audio_buffer.append", audio=base64.b64encode(b"\x01\x02\x03").decode())
-        await client.say("input_audio_buffer.clear")
-        await client.until("input_audio_buffer.cleared")
+        await client.say("session.update", session={"type": "realtime", "audio": BY_HAND})
+        audio = speech_24k(silence_s=0)
+        for start in range(0, len(audio), 4_801):
+            chunk = base64.b64encode(audio[start : start + 4_801]).decode()
+            await client.say("input_audio_buffer.append", audio=chunk)
+        await client.say("input_audio_buffer.commit")
+        told = await client.until("conversation.item.input_audio_transcription.completed")
+        assert told["usage"]["seconds"] == pytest.approx(len(audio) / 48_000, abs=0.01)
+        assert "error" not in client.kinds()
+
+
+async def test_no_message_at_all_ends_the_session(tmp_path: Path) -> None:
+    odd: list[Any] = [None, 5, "x", [], {}, {"input": None}, {"type": "message", "role": "user", "content": []}]
+    async with served(tmp_path) as server, realtime(server.url) as client:
+        for value in odd:
+            for field, kind in (
+                ("session", "session.update"),
+                ("item", "conversation.item.create"),
+                ("response", "response.create"),
+                ("item_id", "conversation.item.truncate"),
+                ("audio", "input_audio_buffer.append"),
+            ):
+                await client.say(kind, **{field: value, "audio_end_ms": 1})
+            for name in ("audio", "tools", "tool_choice", "truncation", "include", "output_modalities", "prompt"):
+                await client.say("session.update", session={"type": "realtime", name: value})
+                await client.say("input_audio_buffer.clear")
+        await client.say("conversation.item.retrieve", item_id="the_end", event_id="the_end")
+        while (await client.until("error"))["error"].get("event_id") != "the_end":
+            pass
+        assert all(event["error"]["code"] != "internal" for event in client.events if event["type"] == "error")
 
 
 async def test_a_message_that_is_too_large_ends_the_connection(tmp_path: Path) -> None:

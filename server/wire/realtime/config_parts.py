@@ -43,7 +43,7 @@ class NamedChoice(Part):
 ToolChoiceField = Literal["auto", "none", "required"] | NamedChoice
 Instructions = Annotated[str, Field(max_length=MAX_INSTRUCTIONS)]
 Tools = Annotated[tuple[FunctionTool, ...], Field(max_length=MAX_TOOLS, strict=False)]
-MaxOutputTokens = Annotated[int, Field(ge=1, le=32_768)] | Literal["inf"]
+MaxOutputTokens = Annotated[int, Field(ge=1, le=4_096)] | Literal["inf"]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 
 

@@ -27,6 +27,7 @@ from server.wire.realtime.config_parts import (
 )
 from server.wire.realtime.dialect import AskedReply
 from server.wire.realtime.faults import RealtimeFault, from_validation
+from server.wire.realtime.ga_accepted import IncludeField, Prompt, Reasoning, TracingField, TruncationField
 from server.wire.realtime.settings import Detection, RealtimeSettings, ReplySettings
 
 
@@ -148,12 +149,12 @@ class Session(Part):
     tool_choice: ToolChoiceField | None = None
     max_output_tokens: MaxOutputTokens | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    truncation: Any = None
-    tracing: Any = None
-    prompt: Any = None
-    include: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    truncation: TruncationField | None = None
+    tracing: TracingField | None = None
+    prompt: Prompt | None = None
+    include: IncludeField | None = None
     parallel_tool_calls: bool | None = None
-    reasoning: Any = None
+    reasoning: Reasoning | None = None
 
 
 class ReplyParams(Part):
@@ -168,9 +169,9 @@ class ReplyParams(Part):
     tool_choice: ToolChoiceField | None = None
     max_output_tokens: MaxOutputTokens | None = None
     metadata: dict[str, Annotated[str, Field(max_length=512)]] | None = None
-    prompt: Any = None
+    prompt: Prompt | None = None
     parallel_tool_calls: bool | None = None
-    reasoning: Any = None
+    reasoning: Reasoning | None = None
 
 
 _OURS = frozenset({"id", "object", "expires_at", "model"})
@@ -222,7 +223,7 @@ class GaConfig:
             raise RealtimeFault("Invalid 'session.type': expected 'realtime' or 'transcription'.", param="session.type")
         if kind != self._raw["type"]:
             raise RealtimeFault("The type of a session cannot change.", param="session.type")
-        given = {key: value for key, value in patch.items() if key not in _OURS}
+        given = _without_empty({key: value for key, value in patch.items() if key not in _OURS})
         try:
             Session.model_validate({"type": kind, **given})  # a fault is the client's, not of what was before
         except ValidationError as error:
@@ -293,6 +294,17 @@ class GaConfig:
 
 _DEFAULT_DETECTION: dict[str, Any] = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300}
 _FLAGS: dict[str, Any] = {"create_response": True, "interrupt_response": True}
+
+
+def _without_empty(patch: dict[str, Any]) -> dict[str, Any]:
+    """``null`` for a whole direction of the audio says nothing of what is in it."""
+    audio = patch.get("audio")
+    if audio is None:
+        return {key: value for key, value in patch.items() if key != "audio"}
+    if not isinstance(audio, dict):
+        return patch
+    directions: dict[str, Any] = {name: value for name, value in audio.items() if value is not None}  # pyright: ignore
+    return patch | {"audio": directions}
 
 
 def _completed(raw: dict[str, Any]) -> dict[str, Any]:

@@ -253,7 +253,7 @@ class Inbound:
         turn_id = state.new_id("resp")
         messages = None if params.input is None else tuple(self._input(raw) for raw in params.input)
         state.requested[turn_id] = Requested(reply, params.metadata, remembered, message.event_id)
-        before = [] if active is None else [Cancel(active.turn_id)]
+        before = [] if active is None or active.cancelled else [Cancel(active.turn_id)]
         respond = Respond(turn_id, reply, messages, remembered)
         return [*before, respond, *state.tell(*state.warnings(params.warnings))]
 
