@@ -27,7 +27,9 @@ PIECES_PER_S: Final = 10
 class AudioIntake:
     """Decodes one connection's audio."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, joined: bool = False) -> None:
+        """``joined``: the bytes are one stream, which may be cut in the middle of a sample."""
+        self._joined = joined
         self._decoder: Decoder | None = None
         self._rest = b""
         """Half a sample, whose other half comes with the next bytes."""
@@ -54,8 +56,8 @@ class AudioIntake:
                 await anyio.lowlevel.checkpoint()
 
     def _whole(self, payload: bytes) -> bytes:
-        """The payload in whole samples: clients may cut their stream anywhere."""
-        if self._format is None or self._format.encoding is not Encoding.PCM16:
+        """The payload in whole samples."""
+        if not self._joined or self._format is None or self._format.encoding is not Encoding.PCM16:
             return payload
         payload = self._rest + payload
         self._rest = payload[-1:] if len(payload) % 2 else b""

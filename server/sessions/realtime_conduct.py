@@ -45,7 +45,7 @@ class RealtimeConduct:
         self._delivery = delivery
         self._around = around
         self._window = window
-        self._intake = AudioIntake()
+        self._intake = AudioIntake(joined=True)
         self._intake.expect(delivery.codec.state.config.settings.input_format)
         self._options = realtime_options(delivery.codec.state.config.settings, around)
 

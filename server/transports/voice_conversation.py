@@ -144,9 +144,9 @@ class VoiceConversation:
         live = self._host.registry.find(resume.session_id, self._identity)
         delivery = live.delivery.resumption
         assert delivery is not None, "only sessions that can be resumed are found"
-        await live.attach(self._connection, resume.last_event_id)
         self._delivery = delivery
         self._open_audio(live)
+        await live.attach(self._connection, resume.last_event_id)
         return live
 
     def _open_audio(self, live: LiveSession) -> None:
@@ -164,7 +164,7 @@ class VoiceConversation:
         if self._media is not None:
             self._media.ear = None
             if live.connection in {None, self._connection}:
-                self._delivery.carry_audio(None)
+                self._delivery.keep_audio()
 
     async def _started(self, live: LiveSession) -> None:
         try:
