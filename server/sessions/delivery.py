@@ -23,7 +23,8 @@ from audio.formats import AudioFormat
 from server.sessions.media import VoiceBacklog, VoiceSink
 from server.sessions.replay import Frame, ReplayBuffer
 from server.sessions.speech_out import SpeechEncoder
-from server.wire.voice_json import EncodedAudio, VoiceCodec
+from server.wire.values import EncodedAudio
+from server.wire.voice_json import VoiceCodec
 from server.wire.voice_messages import JsonEvent
 
 

@@ -15,7 +15,8 @@ from wire_events import JSON_EVENTS, events_of, whole
 from agents import events
 from server.contracts.errors import ErrorCode
 from server.contracts.voice import SERVER_MESSAGE, SERVER_MESSAGES, type_of
-from server.wire.voice_json import EncodedAudio, Frame, VoiceCodec
+from server.wire.values import EncodedAudio
+from server.wire.voice_json import Frame, VoiceCodec
 
 NOW_MS = 1_767_225_600_000
 NOT_AGENT_EVENTS = {"voice.audio", "session.resumed", "budget.warning"}

@@ -11,7 +11,8 @@ from agents.events import AudioOutEnded
 from server.transports.channel_link import MAX_WAITING, TOO_FAST, ChannelLink, NoChannel
 from server.transports.connection import Disconnected
 from server.transports.rtc.port import ChannelClosed
-from server.wire.voice_json import EncodedAudio, VoiceCodec
+from server.wire.values import EncodedAudio
+from server.wire.voice_json import VoiceCodec
 
 
 class StandInChannel:

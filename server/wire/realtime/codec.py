@@ -28,7 +28,7 @@ from server.wire.realtime.acts import Act
 from server.wire.realtime.inbound import Inbound
 from server.wire.realtime.outbound import Allowance, Outbound
 from server.wire.realtime.state import RealtimeState
-from server.wire.voice_json import EncodedAudio, without_surrogates
+from server.wire.values import EncodedAudio, without_surrogates
 from server.wire.voice_messages import message_of
 
 EXTRAS: Final[Mapping[str, tuple[type[Any], ...]]] = {
