@@ -34,7 +34,8 @@ _WITNESS = """async (kinds) => {
     async function record(node) {
         const { context } = node;
         Object.assign(witness, { context, blocks: [] });
-        await context.audioWorklet.addModule('/client/capture-worklet.js');
+        // A loudspeaker that another replaces before it made a sound is not listened to.
+        if (!(await context.audioWorklet.addModule('/client/capture-worklet.js').then(() => true, () => false))) return;
         const recorder = new AudioWorkletNode(context, 'convergio-capture', {
             numberOfOutputs: 0,
             channelCount: 1,

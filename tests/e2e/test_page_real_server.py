@@ -86,7 +86,8 @@ async def heard_of(witness: Witness, turn: Event) -> Recording:
 
 async def understood(listener: WhisperModel, played: Recording) -> str:
     """What somebody in front of the loudspeaker understands."""
-    samples = decoded([played.samples.tobytes()], AudioFormat(Encoding.PCM16, played.rate_hz))
+    seconds = [played.samples[at : at + played.rate_hz] for at in range(0, len(played.samples), played.rate_hz)]
+    samples = decoded((each.tobytes() for each in seconds), AudioFormat(Encoding.PCM16, played.rate_hz))
     return (await anyio.to_thread.run_sync(listener.decode, samples, listener.prompt("en"))).text
 
 

@@ -100,7 +100,7 @@ export class RtcPath {
   }
 
   async #look() {
-    const pulse = pulseOf(await this.#connection.getStats());
+    const pulse = await this.#connection.getStats().then(pulseOf, () => null);
     if (this.#stopped || pulse === null) return; // this browser does not count: its own word must do
     const now = performance.now();
     if (pulse !== this.#pulse) {

@@ -68,8 +68,12 @@ export class RtcTransport {
 
   /** @param {ClientMessage} message */
   send(message) {
-    if (this.#channel.readyState !== 'open') return;
-    this.#channel.send(JSON.stringify({ ...message, timestamp_ms: Date.now() }));
+    if (this.#channel.readyState !== 'open') return; // closing: `onclose` follows
+    try {
+      this.#channel.send(JSON.stringify({ ...message, timestamp_ms: Date.now() }));
+    } catch {
+      this.#lost('A message could not be sent.'); // it is too large: a socket would be closed for it as well
+    }
   }
 
   /** The track carries it. */
