@@ -154,9 +154,8 @@ class VoiceConversation:
         settings = self._delivery.codec.settings
         if settings is None:
             return
-        if self._media is None:
-            self._intake.expect(settings.input_format)
-        else:
+        self._intake.expect(settings.input_format)  # beside a track, too: what was said while it connected
+        if self._media is not None:
             self._media.ear = live.session.hear
 
     def _silence(self, live: LiveSession) -> None:

@@ -35,7 +35,8 @@ def said(frame: Frame) -> dict[str, Any]:
 
 
 def test_every_server_event_but_audio_travels_as_json() -> None:
-    assert {*JSON_EVENTS, events.AudioOut} == set(get_args(events.ServerEvent))
+    directed = get_args(events.DirectedEvent)
+    assert {*JSON_EVENTS, events.AudioOut, *directed} == set(get_args(events.ServerEvent))
 
 
 @pytest.mark.parametrize("kind", JSON_EVENTS, ids=lambda kind: kind.__name__)
