@@ -6,6 +6,7 @@ One per connection that carries audio in its messages. Knows no protocol.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Final
 
 import anyio
@@ -21,6 +22,7 @@ AHEAD_S: Final = 5.0
 MAX_SPEED: Final = 10
 """How many times real time it may come at from then on: one session never takes the machine from the others."""
 PIECES_PER_S: Final = 10
+PIECE_SAMPLES: Final = HEARING_RATE_HZ // PIECES_PER_S
 """A long message is heard in pieces, so that others are heard in between."""
 
 
@@ -44,15 +46,22 @@ class AudioIntake:
             self._decoder = make_decoder(audio_format, HEARING_RATE_HZ)
 
     async def hear(self, session: Session, payload: bytes) -> None:
-        """The next bytes. Raises AudioFormatError; nothing was heard then."""
-        if self._decoder is None:
+        """The next bytes. Raises AudioFormatError; nothing was heard then.
+
+        A stream may come in bytes of any length; a message of its own holds at most what a decoder takes at once.
+        """
+        decoder = self._decoder
+        if decoder is None:
             return
         payload = self._whole(payload)
-        for piece in _pieces(payload, self._format):
-            samples = self._decoder.decode(piece)
+        if self._joined:
+            heard = (decoder.decode(piece) for piece in _pieces(payload, self._format))
+        else:
+            heard = _stretches(decoder.decode(payload))
+        for samples in heard:
             session.hear(samples)
             await self._pace(len(samples))
-            if piece is not payload:
+            if len(samples) > PIECE_SAMPLES // 2:
                 await anyio.lowlevel.checkpoint()
 
     def _whole(self, payload: bytes) -> bytes:
@@ -74,6 +83,11 @@ class AudioIntake:
         self._heard_s += seconds
         if self._heard_s - (time.monotonic() - self._began_at_s) > AHEAD_S:
             await anyio.sleep(seconds / MAX_SPEED)
+
+
+def _stretches(samples: Samples) -> Iterator[Samples]:
+    """The samples, at most 100 ms at a time."""
+    return (samples[start : start + PIECE_SAMPLES] for start in range(0, len(samples), PIECE_SAMPLES))
 
 
 def _pieces(payload: bytes, audio_format: AudioFormat | None) -> list[bytes]:
