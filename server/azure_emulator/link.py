@@ -18,7 +18,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from server.azure_emulator.faults import Fault, FaultBook, Outgoing, Point, Service
 from server.azure_emulator.state import ConnectionRecord
 
-GARBAGE: Final = "this is not a message of the protocol"
+GARBAGE: Final[tuple[str | bytes, ...]] = ("this is not a message of the protocol", b"\xff\xfeX-StreamId", b"")
+"""No empty line; headers longer than the message; not even a length."""
 
 
 class LinkClosed(Exception):
@@ -106,7 +107,8 @@ class Link:
             case "delay":
                 await anyio.sleep(fault.ms / 1_000)
             case "garbage":
-                await self._write(GARBAGE)
+                for nonsense in GARBAGE:
+                    await self._write(nonsense)
             case "phrase_status":
                 return None if frame is None else _with_status(frame, fault.text)
             case "pace":

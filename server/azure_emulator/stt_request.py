@@ -81,8 +81,10 @@ def read_request(path: str, query: Mapping[str, str], context: Mapping[str, Any]
 
 
 def _mode(path: str, said: str) -> Mode:
-    named = [mode for mode in _MODES if said.lower() == mode]
-    return (named or [mode for mode in _MODES if f"/{mode}/" in path] or [*_MODES])[0]
+    for mode in _MODES:
+        if said.lower() == mode or (not said and f"/{mode}/" in path):
+            return mode
+    return "conversation"
 
 
 def _segmentation_ms(segmentation: Mapping[str, Any], query: Mapping[str, str]) -> int:

@@ -49,7 +49,7 @@ def phrase_events(
     ]
     for offset, duration, kind, data in sorted(scaled, key=lambda event: (event[0], _RANK[event[2]])):
         if kind == "Viseme":
-            yield offset, kind, {"Offset": offset, **data, "IsLastAnimation": False}
+            yield offset, kind, {"Offset": offset, **data, "IsLastAnimation": True}  # else the SDK waits for more
         else:
             yield offset, kind, {"Offset": offset, "Duration": duration, "text": data}
 
