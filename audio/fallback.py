@@ -44,15 +44,14 @@ class DegradationTeller:
         self._stage: Stage = stage
         self._preferred = preferred
         self._on_degraded = on_degraded
-        self._using = preferred
+        self._using = 0
 
-    def uses(self, provider: str, error: EngineError | None) -> None:
-        """This engine does the work now; ``error`` is why not the preferred one."""
-        if provider == self._using:
+    def uses(self, number: int, provider: str, error: EngineError | None) -> None:
+        """This engine does the work now (0 is the preferred one); ``error`` is why not the preferred one."""
+        if number == self._using:
             return
-        self._using = provider
-        told = None if provider == self._preferred else error
-        self._on_degraded(Degradation(self._stage, self._preferred, provider, told))
+        self._using = number
+        self._on_degraded(Degradation(self._stage, self._preferred, provider, error if number else None))
 
 
 def nobody_told(_: Degradation) -> None:

@@ -43,7 +43,7 @@ _CLASSES: Final[dict[str, type[EngineError]]] = {
 }
 _RETRY_AFTER: Final = re.compile(r"retry[- ]after[^0-9]{0,20}(\d{1,5})", re.IGNORECASE)
 _MOST_DETAILS: Final = 200
-_SECRETS: Final = re.compile(r"(?i)(authorization|subscription-key|bearer|aad#|token=)\S*\s*\S*")
+_SECRETS: Final = re.compile(r"(?i)(authorization|subscription-key|bearer|token)[\s:=]+(bearer\s+)?\S+|aad#\S+")
 
 
 def from_cancellation(code: str, details: str, stage: Stage) -> EngineError:

@@ -68,7 +68,8 @@ class AzureSttLimits:
 
     ``connect_s``: a recognizer asked for until its socket stands. ``first_result_s``: speech sent until the service
     says anything about it. ``silence_s``: speech going on until the next word of the service. ``final_s``: a flush
-    until its answer. ``settle_s``: how long a flush waits for better than a hypothesis that does not reach the end.
+    until its answer. ``settle_s``: how long a flush waits for better than finals that do not reach the end;
+    ``interim_s``: the same for a hypothesis.
     ``stop_s``: closing until given up. ``session_s``: how long the service lets one recognition run.
     """
 
@@ -77,6 +78,7 @@ class AzureSttLimits:
     silence_s: float = 6.0
     final_s: float = 1.5
     settle_s: float = 0.2
+    interim_s: float = 0.6
     stop_s: float = 2.0
     session_s: float = 540.0
     session_margin_s: float = 30.0

@@ -112,12 +112,7 @@ class AzureStream:
         utterance.flush(through_sample)
         if self._ear is not None:
             self._ear.conclude()
-        limits = self._limits
-        self._timers = [
-            self._loop.call_later(0, utterance.answer_if_covered),
-            self._loop.call_later(limits.settle_s, self._settle, utterance),
-            self._loop.call_later(limits.final_s, self._no_final, utterance),
-        ]
+        self._timers = self._flush_timers(utterance)
 
     def end(self, utterance_id: int) -> None:
         """See ``SttStream.end``. What was flushed with interim words may still be corrected, for a few seconds."""
@@ -172,7 +167,8 @@ class AzureStream:
             ear.write(start_sample, samples)
         if utterance.is_flushing:
             ear.conclude()
-            self._timers.append(self._loop.call_later(self._limits.final_s, self._no_final, utterance))
+            self._stop_timers()
+            self._timers = self._flush_timers(utterance)
         else:
             self._watch_words()
 
@@ -199,9 +195,26 @@ class AzureStream:
 
     # --- watchdogs ---
 
-    def _settle(self, utterance: AzureUtterance) -> None:
-        if utterance is self._utterance and utterance.has_text:
+    def _flush_timers(self, utterance: AzureUtterance) -> list[asyncio.TimerHandle]:
+        limits = self._limits
+        return [
+            self._loop.call_later(0, utterance.answer_if_covered),
+            self._loop.call_later(limits.settle_s, self._settle, utterance, self._ear),
+            self._loop.call_later(limits.interim_s, self._settle_for_interim, utterance, self._ear),
+            self._loop.call_later(limits.final_s, self._no_final, utterance),
+        ]
+
+    def _settle(self, utterance: AzureUtterance, ear: Ear | None) -> None:
+        if utterance is self._utterance and utterance.is_final and self._is_undisturbed(ear):
             utterance.answer()
+
+    def _settle_for_interim(self, utterance: AzureUtterance, ear: Ear | None) -> None:
+        if utterance is self._utterance and utterance.has_text and self._is_undisturbed(ear):
+            utterance.answer()
+
+    def _is_undisturbed(self, ear: Ear | None) -> bool:
+        """Whether the recognizer that was flushed is still there: one that took over has yet to catch up."""
+        return ear is not None and ear is self._ear and ear.connected and ear.is_usable
 
     def _no_final(self, utterance: AzureUtterance) -> None:
         if utterance is not self._utterance or not utterance.is_flushing:

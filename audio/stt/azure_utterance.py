@@ -10,7 +10,8 @@ what                                when
 ==================================  =====================================================================
 finals that reach the end           as they come; nothing better will
 a hypothesis that reaches the end   at once: stable interim text is acted upon, the final comes as CORRECTED
-whatever text there is              after ``settle_s``
+finals that do not                  after ``settle_s``: what follows them seems to be noise
+a hypothesis that does not          after ``interim_s``, unless its recognizer was lost meanwhile
 an empty final                      the service heard nothing in it
 ==================================  =====================================================================
 """
@@ -110,6 +111,11 @@ class AzureUtterance:
     def has_text(self) -> bool:
         """Whether anything was understood."""
         return bool(self._text())
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the service has done with all it understood."""
+        return bool(self._finals) and self._hypothesis is None
 
     def flush(self, through_sample: int) -> None:
         """Answer as soon as ``answer_if_covered`` can."""

@@ -181,7 +181,8 @@ class FallbackStream:
             return
         utterance_id, start_sample = self._utterance
         self._owing = place
-        self._teller.uses(place.provider, self._error or self._places[0].guarded.breaker.last_error)
+        why = self._error or self._places[0].guarded.breaker.last_error
+        self._teller.uses(self._places.index(place), place.provider, why)
         place.stream.begin(utterance_id, self._kept[0].start_sample if self._kept else start_sample)
         for chunk in self._kept:
             place.stream.push(chunk)

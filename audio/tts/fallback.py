@@ -95,7 +95,8 @@ class FallbackTextToSpeech:
             rest = spoken.rest_of(request.text)
             if rest is None and error is not None:
                 raise error
-            self._teller.uses(guarded.engine.profile.provider, error or self._engines[0].breaker.last_error)
+            why = error or self._engines[0].breaker.last_error
+            self._teller.uses(number, guarded.engine.profile.provider, why)
             heard_how = False
             try:
                 wanted = replace(request, text=rest or "", voice=request.voice if number == 0 else None)
