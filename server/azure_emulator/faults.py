@@ -62,6 +62,13 @@ _DEFAULT_POINT: Final[dict[Kind, Point]] = {
     "phrase_status": "phrase",
     "pace": "audio",
 }
+_READS: Final[dict[Kind, tuple[str, ...]]] = {
+    "refuse": ("status",),
+    "close": ("code",),
+    "delay": ("ms",),
+    "pace": ("factor",),
+    "phrase_status": ("text",),
+}
 _NUMBERS: Final = {"status", "code", "after", "times", "retry_after_s", "ms"}
 
 
@@ -226,7 +233,12 @@ def faults_as_json(book: FaultBook) -> list[dict[str, Any]]:
     return [asdict(fault) for fault in book.faults]
 
 
-def differences(fault: Fault) -> dict[str, Any]:
-    """What a fault says beyond its kind's defaults."""
+def described(fault: Fault) -> dict[str, Any]:
+    """What a fault says beside its kind: what the kind reads, and what is not as usual."""
     usual = asdict(Fault(fault.kind))
-    return {name: value for name, value in asdict(fault).items() if name == "kind" or value != usual[name]}
+    reads = _READS.get(fault.kind, ())
+    return {
+        name: value
+        for name, value in asdict(fault).items()
+        if name != "kind" and value is not None and (name in reads or value != usual[name])
+    }

@@ -93,13 +93,10 @@ class Link:
         return frame if fault is None else await self._suffer(fault, frame)
 
     async def _suffer(self, fault: Fault, frame: str | bytes | None) -> str | bytes | None:
+        """What is sent in place of a frame, after what comes before it."""
         match fault.kind:
-            case "close":
-                await self.close(fault.code, fault.reason)
-            case "abort":
-                self.record.closed = 1006
-                self._abort()
-                raise LinkClosed
+            case "close" | "abort":
+                await self._end(fault)
             case "stall":
                 self._stalled = True
             case "drop":
@@ -107,8 +104,7 @@ class Link:
             case "delay":
                 await anyio.sleep(fault.ms / 1_000)
             case "garbage":
-                for nonsense in GARBAGE:
-                    await self._write(nonsense)
+                await self._babble()
             case "phrase_status":
                 return None if frame is None else _with_status(frame, fault.text)
             case "pace":
@@ -118,6 +114,17 @@ class Link:
             case _:
                 assert_never(fault.kind)
         return frame
+
+    async def _end(self, fault: Fault) -> None:
+        if fault.kind == "close":
+            await self.close(fault.code, fault.reason)
+        self.record.closed = 1006
+        self._abort()
+        raise LinkClosed
+
+    async def _babble(self) -> None:
+        for nonsense in GARBAGE:
+            await self._write(nonsense)
 
     async def _write(self, frame: str | bytes) -> None:
         try:

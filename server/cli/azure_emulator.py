@@ -109,8 +109,8 @@ def _announce(running: RunningEmulator, engines: str, options: EmulatorOptions) 
 def _print_faults() -> None:
     from server.azure_emulator import faults  # noqa: PLC0415
 
-    click.echo(faults.__doc__)
-    click.echo("Names for usual ones:")
+    click.echo((faults.__doc__ or "").replace("``", ""))
+    click.echo("Names for usual ones; what is said beside a name overrides it:")
     for name, fault in faults.PRESETS.items():
-        said = ", ".join(f"{field}={value}" for field, value in faults.differences(fault).items() if field != "kind")
-        click.echo(f"  {name:<20}{fault.kind}{': ' if said else ''}{said}")
+        said = " ".join(f"{field}={value}" for field, value in faults.described(fault).items())
+        click.echo(f"  {name:<20}{fault.kind:<15}{said}".rstrip())

@@ -55,7 +55,7 @@ class Report:
             time.sleep(0.1)
 
 
-def recognize(given: dict[str, Any]) -> dict[str, Any]:
+def recognizer_of(given: dict[str, Any]) -> tuple[sdk.SpeechRecognizer, sdk.audio.PushAudioInputStream]:
     config = speech_config(given)
     if given.get("detailed"):
         config.output_format = sdk.OutputFormat.Detailed
@@ -72,20 +72,27 @@ def recognize(given: dict[str, Any]) -> dict[str, Any]:
         grammar = sdk.PhraseListGrammar.from_recognizer(recognizer)
         for phrase in given["phrases"]:
             grammar.addPhrase(phrase)
+    return recognizer, stream
+
+
+def recognized(result: Any) -> dict[str, Any]:
+    language = result.properties.get(sdk.PropertyId.SpeechServiceConnection_AutoDetectSourceLanguageResult)
+    return {
+        "reason": result.reason.name,
+        "text": result.text,
+        "offset": result.offset,
+        "duration": result.duration,
+        "json": json.loads(result.json or "{}"),
+        "language": language,
+    }
+
+
+def recognize(given: dict[str, Any]) -> dict[str, Any]:
+    recognizer, stream = recognizer_of(given)
     report, stopped, enough = Report(), threading.Event(), threading.Event()
 
     def on_recognized(e: Any) -> None:
-        result = e.result
-        language = result.properties.get(sdk.PropertyId.SpeechServiceConnection_AutoDetectSourceLanguageResult)
-        report.add(
-            "recognized",
-            reason=result.reason.name,
-            text=result.text,
-            offset=result.offset,
-            duration=result.duration,
-            json=json.loads(result.json or "{}"),
-            language=language,
-        )
+        report.add("recognized", **recognized(e.result))
         if sum(event["event"] == "recognized" for event in report.events) >= given.get("phrases_wanted", 99):
             enough.set()
 
@@ -95,11 +102,7 @@ def recognize(given: dict[str, Any]) -> dict[str, Any]:
     recognizer.canceled.connect(lambda e: (report.add("canceled", **details(e.cancellation_details)), enough.set()))
     recognizer.session_stopped.connect(lambda e: (report.add("stopped"), stopped.set(), enough.set()))
     recognizer.start_continuous_recognition_async().get()
-    for piece in given.get("audio", []):
-        stream.write(audio(piece))
-        time.sleep(given.get("between_s", 0.0))
-    if given.get("close", True):
-        stream.close()
+    push(stream, given, enough)
     enough.wait(given.get("wait_s", 10.0))
     began = time.monotonic()
     if not stopped.is_set():
@@ -109,6 +112,16 @@ def recognize(given: dict[str, Any]) -> dict[str, Any]:
         stopper.join(STOP_LIMIT_S)
         stopped.wait(1.0)
     return {"events": report.events, "stop_ms": round((time.monotonic() - began) * 1_000)}
+
+
+def push(stream: sdk.audio.PushAudioInputStream, given: dict[str, Any], enough: threading.Event) -> None:
+    for piece in given.get("audio", []):
+        if enough.is_set():
+            break
+        stream.write(audio(piece))
+        time.sleep(given.get("between_s", 0.0))
+    if given.get("close", True):
+        stream.close()
 
 
 def audio(piece: str | float) -> bytes:
