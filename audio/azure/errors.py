@@ -55,6 +55,12 @@ def from_cancellation(code: str, details: str, stage: Stage) -> EngineError:
     return made(f"Azure Speech: {code}: {said}", stage=stage, provider=PROVIDER, retry_after_s=after_s)
 
 
+def said_by_sdk(error: BaseException | None) -> str:
+    """What an exception of the SDK says, without its call stack."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
 def timed_out(what: str, limit_s: float, stage: Stage) -> EngineTimeout:
     """One of our watchdogs went off."""
     return EngineTimeout(f"Azure Speech: {what} within {limit_s:g} s", stage=stage, provider=PROVIDER)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from audio.azure.errors import overloaded, timed_out, unavailable
+from audio.azure.errors import overloaded, said_by_sdk, timed_out, unavailable
 from audio.azure.settings import PoolOptions
 from audio.errors import EngineError, Stage
 from audio.inference import InferencePool, PoolBusy, PoolClosed, Priority
@@ -146,7 +146,7 @@ class WarmPool(Generic[T]):
 
     def give_back(self, item: T) -> None:
         """It is as good as new."""
-        if self._closed or not item.is_healthy or len(self._spares) >= self._options.spares:
+        if self._closed or not item.is_healthy or len(self._spares) >= self._options.keep:
             self.discard(item)
         else:
             self._spares.append((item, self._now_s()))
@@ -234,7 +234,7 @@ class WarmPool(Generic[T]):
             case TimeoutError():
                 return timed_out("no connection was prepared", self._options.make_limit_s, self._stage)
             case _:
-                return unavailable(f"the SDK failed ({error})", self._stage)
+                return unavailable(f"the SDK failed ({said_by_sdk(error)})", self._stage)
 
     def _keep(self, item: T) -> None:
         self._retry_s = self._options.first_retry_s

@@ -7,6 +7,8 @@ wrap its objects (``audio.stt.azure_recognizer``, ``audio.tts.azure_synthesizer`
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from audio.azure.credentials import Secret
@@ -19,6 +21,12 @@ TICKS_PER_SECOND: Final = 10_000_000
 
 _PROFANITY: Final = {"masked": "Masked", "removed": "Removed", "raw": "Raw"}
 _STRATEGY: Final = {"silence": "Time", "semantic": "Semantic"}
+
+
+def quietly(call: Callable[[], object]) -> None:
+    """A step of releasing something: the SDK refuses some of them in some states, and the rest must go on."""
+    with suppress(RuntimeError):
+        call()
 
 
 def load_sdk(stage: Stage) -> Any:

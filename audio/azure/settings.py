@@ -52,9 +52,11 @@ class AzurePlace:
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """``spares`` are kept connected and unused, at most ``most`` exist; one unused for ``max_idle_s`` is replaced."""
+    """``spares`` are connected in advance, up to ``keep`` unused ones are kept, at most ``most`` exist; one unused for
+    ``max_idle_s`` is replaced."""
 
     spares: int = 2
+    keep: int = 32
     most: int = 64
     max_idle_s: float = 240.0
     make_limit_s: float = 5.0

@@ -13,7 +13,7 @@ from typing import Any
 
 from audio.azure.bridge import EventBridge
 from audio.azure.credentials import Credential
-from audio.azure.sdk import load_sdk, recognition_config
+from audio.azure.sdk import load_sdk, quietly, recognition_config
 from audio.azure.settings import AzureSttSettings
 from audio.stt.azure_events import (
     TICKS_PER_SAMPLE,
@@ -99,19 +99,16 @@ class AzureRecognizer:
         """Stop and release everything. Blocks for up to the stop limit."""
         self._healthy = False
         recognizer, stream, connection = self._recognizer, self._stream, self._connection
-        try:
-            if stream is not None:
-                stream.close()
-            if recognizer is not None and self._started:
-                recognizer.stop_continuous_recognition_async().get()
-        except RuntimeError:
-            pass  # what cannot be stopped is released all the same
+        if recognizer is None:
+            return
+        quietly(stream.close)
+        if self._started:
+            quietly(lambda: recognizer.stop_continuous_recognition_async().get())
         self._bridge.close()
         for signal in self._signals:
-            signal.disconnect_all()
+            quietly(signal.disconnect_all)
         self._signals.clear()
-        if connection is not None:
-            connection.close()
+        quietly(connection.close)
         self._recognizer = self._stream = self._connection = None
 
     # --- on the SDK's threads ---

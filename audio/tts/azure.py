@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from audio.azure.credentials import PROVIDER, Credential
-from audio.azure.errors import overloaded, timed_out, unavailable
+from audio.azure.errors import overloaded, said_by_sdk, timed_out, unavailable
 from audio.azure.pool import WarmPool
 from audio.azure.sdk import load_sdk
 from audio.azure.settings import AzurePlace, AzureTtsSettings
@@ -51,6 +51,7 @@ class AzureTextToSpeech:
         self._pool: WarmPool[AzureSynthesizer] | None = None
         self._stream_pools: dict[str, WarmPool[AzureSynthesizer]] = {}
         self._running: set[Speech] = set()
+        self._streams: dict[Speech, AzureTextStream] = {}
         self._closed = False
 
     @property
@@ -126,7 +127,7 @@ class AzureTextToSpeech:
             self._settled(pool, synthesizer, speech, spoken=spoken)
 
         ports = StreamPorts(synthesizer, speech, self._call, settled)
-        stream = AzureTextStream(ports, limits)
+        stream = self._streams[speech] = AzureTextStream(ports, limits)
         how = StreamedVoice(request.locale, request.rate, voice.pitch, voice.volume, voice.style)
         try:
             await self._call(partial(synthesizer.begin_stream, how))
@@ -142,6 +143,8 @@ class AzureTextToSpeech:
         self._closed = True
         for speech in tuple(self._running):
             speech.fail(unavailable("the engine is closed", "tts"))
+        for stream in tuple(self._streams.values()):
+            await stream.aclose()
         for pool in self.pools:
             await pool.aclose()
 
@@ -176,13 +179,14 @@ class AzureTextToSpeech:
         except TimeoutError as error:
             raise timed_out("the SDK did not return", _CALL_LIMIT_S, "tts") from error
         except RuntimeError as error:
-            raise EngineError(f"Azure Speech: {error}", stage="tts", provider=PROVIDER) from error
+            raise EngineError(f"Azure Speech: {said_by_sdk(error)}", stage="tts", provider=PROVIDER) from error
 
     def _settled(
         self, pool: WarmPool[AzureSynthesizer], synthesizer: AzureSynthesizer, speech: Speech, *, spoken: bool
     ) -> None:
         """The synthesizer is free: spoken to the end it is as good as new, otherwise it is not to be used again."""
         self._running.discard(speech)
+        self._streams.pop(speech, None)
         synthesizer.connect(None)
         if not spoken or self._closed:
             pool.discard(synthesizer)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from audio.azure.bridge import EventBridge
 from audio.azure.credentials import Credential
-from audio.azure.sdk import TICKS_PER_SECOND, load_sdk, speech_config
+from audio.azure.sdk import TICKS_PER_SECOND, load_sdk, quietly, speech_config
 from audio.azure.settings import AzurePlace, AzureTtsSettings
 from audio.tts.azure_ssml import rate_percent
 from audio.tts.port import Viseme
@@ -155,17 +155,14 @@ class AzureSynthesizer:
         synthesizer, connection = self._synthesizer, self._connection
         if synthesizer is None:
             return
-        try:
-            if self._speaking:
-                synthesizer.stop_speaking_async().get()
-            self.end_stream()  # an unclosed stream hangs the release
-            self._let_go()
-        except RuntimeError:
-            pass  # what cannot be stopped is released all the same
+        if self._speaking:
+            quietly(lambda: synthesizer.stop_speaking_async().get())
+        quietly(self.end_stream)  # an unclosed stream hangs the release
+        quietly(self._let_go)
         for signal in self._signals:
-            signal.disconnect_all()
+            quietly(signal.disconnect_all)
         self._signals.clear()
-        connection.close()
+        quietly(connection.close)
         self._future = self._request = self._synthesizer = self._connection = None
 
     def _let_go(self) -> None:

@@ -132,11 +132,11 @@ async def talk(engine: AzureTextToSpeech, rounds: int, delay_s: float, warm: lis
     await asyncio.sleep(delay_s)
     for _ in range(rounds):
         warm.append(await first_audio(engine))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.5)
     for _ in range(rounds):
         await first_audio(engine, stop=True)
         after.append(await first_audio(engine))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
 
 
 async def measure(url: str, sessions: int, rounds: int, finals: dict[int, float]) -> None:
@@ -168,7 +168,7 @@ async def measure(url: str, sessions: int, rounds: int, finals: dict[int, float]
         after: list[float] = []
         async with asyncio.TaskGroup() as tasks:
             for number in range(sessions):
-                tasks.create_task(talk(tts, rounds, number * 0.4 / sessions, warm, after))
+                tasks.create_task(talk(tts, rounds, number * 1.5 / sessions, warm, after))
         row("speak -> first audio, warm", warm)
         row("speak -> first audio, after a barge-in", after)
         print(f"  speaking: {memory()}; {sum(pool.made for pool in tts.pools)} synthesizers made")
