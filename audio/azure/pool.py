@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from audio.azure.errors import overloaded, said_by_sdk, timed_out, unavailable
@@ -43,19 +45,21 @@ T = TypeVar("T", bound=Pooled)
 class _Birth(Generic[T]):
     """An object being made, which may be given up before it exists."""
 
-    def __init__(self, make: Callable[[], T]) -> None:
+    def __init__(self, make: Callable[[], T], living: set[T]) -> None:
         self._make = make
+        self._living = living
         self._lock = threading.Lock()
         self._abandoned = False
         self._made: T | None = None
 
     def run(self) -> T:
         made = self._make()
+        self._living.add(made)
         with self._lock:
             self._made = made
             abandoned = self._abandoned
         if abandoned:
-            made.dispose()
+            _dispose(made, self._living)
         return made
 
     def abandon(self) -> T | None:
@@ -63,6 +67,18 @@ class _Birth(Generic[T]):
         with self._lock:
             self._abandoned = True
             return self._made
+
+
+def _dispose(item: T, living: set[T]) -> None:
+    item.dispose()
+    living.discard(item)
+
+
+def _dispose_all(living: set[T]) -> None:
+    """At the interpreter's exit, what nobody released: a callback of the SDK into an interpreter that is gone would
+    abort the process."""
+    for item in tuple(living):
+        _dispose(item, living)
 
 
 class WarmPool(Generic[T]):
@@ -82,6 +98,8 @@ class WarmPool(Generic[T]):
         self._options = options
         self._stage: Stage = stage
         self._now_s = now_s
+        self._living: set[T] = set()
+        weakref.finalize(self, _dispose_all, self._living)
         self._spares: deque[tuple[T, float]] = deque()
         self._making = 0
         self._alive = 0
@@ -154,13 +172,14 @@ class WarmPool(Generic[T]):
     def discard(self, item: T) -> None:
         """Release it, in the background; it counts until that is done."""
         try:
-            done = self._workers.submit(item.dispose, priority=Priority.NORMAL, limit_s=_DISPOSE_LIMIT_S)
+            dispose = partial(_dispose, item, self._living)
+            done = self._workers.submit(dispose, priority=Priority.NORMAL, limit_s=_DISPOSE_LIMIT_S)
         except PoolBusy:
             asyncio.get_running_loop().call_later(_RETRY_DISPOSAL_S, self.discard, item)
             return
         except PoolClosed:
             self._alive -= 1
-            threading.Thread(target=item.dispose, name="azure-dispose", daemon=True).start()
+            threading.Thread(target=_dispose, args=(item, self._living), name="azure-dispose", daemon=True).start()
             return
         self._disposals.add(done)
         done.add_done_callback(self._disposed)
@@ -187,7 +206,7 @@ class WarmPool(Generic[T]):
     def _start_making(
         self, on_made: Callable[[T], None], on_failed: Callable[[EngineError], None]
     ) -> Callable[[], None]:
-        birth = _Birth(self._make)
+        birth = _Birth(self._make, self._living)
         self._alive += 1
         self._making += 1
         try:
