@@ -52,7 +52,7 @@ def scripted_engines(
         at = position % len(texts)
         return ScriptedSpeechToText([*texts[at:], *texts[:at]], partial_every_ms=partial_every_ms)
 
-    return EmulatorEngines("scripted", stt, ScriptedTextToSpeech(voice), LoudnessDetector, min_speech_ms=20)
+    return EmulatorEngines("scripted", stt, ScriptedTextToSpeech(voice), LoudnessDetector, min_speech_ms=30)
 
 
 @asynccontextmanager

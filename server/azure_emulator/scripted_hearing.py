@@ -17,7 +17,7 @@ from audio.vad.segmenter import SpeechSegmenter
 
 PHRASE_END: Final[tuple[int, ...]] = (32_767, -32_768, 32_767, -32_768)
 """int16 at 16 kHz."""
-LOUD: Final = 250
+LOUD: Final = 500
 _FRAME: Final = 160
 _MARK: Final = np.array(PHRASE_END, np.int16).tobytes()
 

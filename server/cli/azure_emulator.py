@@ -6,12 +6,17 @@ Prints what to give the Speech SDK, then serves until it is stopped.
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from socket import socket
+
+    import anyio.abc
+
     from server.azure_emulator.engines import EmulatorEngines
     from server.azure_emulator.service import EmulatorOptions
     from server.azure_emulator.serving import RunningEmulator
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--connection-limit", type=click.FloatRange(min=0.1), help="Close each connection after so many seconds.")
 @click.option("--fault", "faults", multiple=True, help="NAME[,field=value..], see --list-faults. Repeatable.")
 @click.option("--list-faults", is_flag=True, help="Show the faults there are, and stop.")
+@click.option("--until-stdin-closes", is_flag=True, help="Stop when whoever started it is gone; for tests.")
 @click.option("--model", type=click.Path(path_type=Path, exists=True), help="A Whisper model for recognition.")
 @click.option("--voice", type=click.Path(path_type=Path, exists=True), help="A Piper voice for synthesis.")
 def command(*, list_faults: bool, **given: Any) -> int:
@@ -76,23 +82,37 @@ async def _serve(options: EmulatorOptions, given: dict[str, Any]) -> None:
 
     listener = listen(given["host"], given["port"])
     if given["scripted"] or given["script"]:
-        await _run(scripted_engines(given["script"] or DEFAULT_SCRIPT), options, listener)
+        engines = scripted_engines(given["script"] or DEFAULT_SCRIPT)
+        await _run(engines, options, listener, until_stdin_closes=given["until_stdin_closes"])
         return
     async with embedded_engines(given["model"], given["voice"]) as engines:
-        await _run(engines, options, listener)
+        await _run(engines, options, listener, until_stdin_closes=given["until_stdin_closes"])
 
 
-async def _run(engines: EmulatorEngines, options: EmulatorOptions, listener: Any) -> None:
+async def _run(
+    engines: EmulatorEngines, options: EmulatorOptions, listener: socket, *, until_stdin_closes: bool
+) -> None:
     import anyio  # noqa: PLC0415
 
     from server.azure_emulator.service import Emulator  # noqa: PLC0415
     from server.azure_emulator.serving import serving  # noqa: PLC0415
 
+    async with serving(Emulator(engines, options), listener) as running, anyio.create_task_group() as tasks:
+        await tasks.start(_until_signalled, tasks.cancel_scope)
+        _announce(running, engines.name, options)
+        if until_stdin_closes:
+            await anyio.wait_readable(sys.stdin)  # nothing is ever written there: it has closed
+            tasks.cancel_scope.cancel()
+
+
+async def _until_signalled(scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    import anyio  # noqa: PLC0415
+
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with serving(Emulator(engines, options), listener) as running:
-            _announce(running, engines.name, options)
-            async for _ in signals:
-                break
+        task_status.started()
+        async for _ in signals:
+            break
+    scope.cancel()
 
 
 def _announce(running: RunningEmulator, engines: str, options: EmulatorOptions) -> None:

@@ -82,10 +82,10 @@ class EmulatorProcess:
 def azure_emulator(*arguments: str, scripted: bool = True) -> Generator[EmulatorProcess]:
     """The emulator on a free port, while the body runs. ``arguments`` as on the command line."""
     program = "from server.cli.main import main; main()"
-    command = [sys.executable, "-c", program, "azure-emulator", "--port", "0", *arguments]
+    command = [sys.executable, "-c", program, "azure-emulator", "--port", "0", "--until-stdin-closes", *arguments]
     if scripted:
         command.append("--scripted")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield EmulatorProcess(_port(process), process)
     finally:
@@ -95,8 +95,9 @@ def azure_emulator(*arguments: str, scripted: bool = True) -> Generator[Emulator
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(5)
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 def _port(process: subprocess.Popen[str]) -> int:

@@ -237,3 +237,21 @@ def test_real_speech_goes_both_ways(sdk: SdkRunner, tmp_path: Path) -> None:
                 file.writeframes(saved.read_bytes())
             heard = sdk.run("stt", url=emulator.ws_url, audio=[str(spoken), 1.0], wait_s=30.0)
             assert texts(heard)[0].lower().startswith(("go forward 10 meters", "go forward ten meters"))
+
+
+@pytest.mark.parametrize("turns", [(), ("--turn-per-phrase",)])
+@pytest.mark.parametrize("fault", [{"at": "hypothesis", "after": 2}, {"at": "phrase", "after": 1}])
+def test_words_and_offsets_survive_a_lost_connection(
+    sdk: SdkRunner, turns: tuple[str, ...], fault: dict[str, Any]
+) -> None:
+    with azure_emulator(*turns, "--say", "One.", "--say", "Two.", "--say", "Three.") as emulator:
+        emulator.inject(kind="abort", service="stt", times=1, **fault)
+        audio: list[str | float] = [*[GO_FORWARD, 1.0] * 3, *[0.1] * 5]
+        report = sdk.run("stt", url=emulator.ws_url, detailed=True, audio=audio, between_s=0.05)
+        state = emulator.state()
+    assert texts(report) == ["One.", "Two.", "Three."]
+    assert state["accepted"] == 2
+    offsets = [each["offset"] for each in of(report, "recognized")]
+    assert [later - earlier for earlier, later in pairwise(offsets)] == pytest.approx([37_862_500] * 2, abs=200_000)
+    for each in of(report, "recognized"):
+        assert each["json"]["NBest"][0]["Words"][0]["Offset"] == each["offset"]
