@@ -104,6 +104,7 @@ class WarmPool(Generic[T]):
         self._making = 0
         self._alive = 0
         self._retry: asyncio.TimerHandle | None = None
+        self._check: asyncio.TimerHandle | None = None
         self._retry_s = options.first_retry_s
         self._disposals: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -121,8 +122,10 @@ class WarmPool(Generic[T]):
         return self._alive
 
     def fill(self) -> None:
-        """See to it, in the background, that there are spares."""
+        """See to it, in the background and from now on, that there are spares and that they are healthy."""
         self._evict()
+        if self._check is None and not self._closed:
+            self._check = asyncio.get_running_loop().call_later(self._options.check_s, self._check_again)
         while not self._closed and self._retry is None and len(self._spares) + self._making < self._options.spares:
             if self._alive >= self._options.most:
                 return
@@ -187,9 +190,10 @@ class WarmPool(Generic[T]):
     async def aclose(self) -> None:
         """Release the spares and wait for all releases under way."""
         self._closed = True
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        for timer in (self._retry, self._check):
+            if timer is not None:
+                timer.cancel()
+        self._retry = self._check = None
         while self._spares:
             self.discard(self._spares.popleft()[0])
         if self._disposals:
@@ -269,6 +273,10 @@ class WarmPool(Generic[T]):
 
     def _try_again(self) -> None:
         self._retry = None
+        self.fill()
+
+    def _check_again(self) -> None:
+        self._check = None
         self.fill()
 
     def _evict(self) -> None:

@@ -53,12 +53,13 @@ class AzurePlace:
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
     """``spares`` are connected in advance, up to ``keep`` unused ones are kept, at most ``most`` exist; one unused for
-    ``max_idle_s`` is replaced."""
+    ``max_idle_s`` is replaced. Every ``check_s`` those that lost their socket are."""
 
     spares: int = 2
     keep: int = 32
     most: int = 64
     max_idle_s: float = 240.0
+    check_s: float = 10.0
     make_limit_s: float = 5.0
     first_retry_s: float = 0.5
     longest_retry_s: float = 30.0

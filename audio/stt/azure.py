@@ -185,6 +185,8 @@ class AzureStream:
             return
         if words.final:
             utterance.final(piece)
+            if words.commit_token and words.commit_token == ear.commit_token:
+                utterance.answer()
         else:
             utterance.hypothesis(piece)
         if not utterance.is_flushing:

@@ -70,6 +70,8 @@ class Ear:
         self._retired = False
         self._gone = False
         self.connected = False
+        self.commit_token = 0
+        """Of the last commit: a final that carries it covers everything sent before."""
         self.sent = SentAudio()
         self.since_s = self.used_s = ports.now_s()
         self.heard_at_sent = 0
@@ -117,7 +119,7 @@ class Ear:
             if self._recognizer is None or self._waiting is not None:
                 self._pending_commit = True
             else:
-                self._recognizer.commit()
+                self.commit_token = self._recognizer.commit()
         tail = 0 if self._commits_known else ms_to_samples(settings.tail_ms, HEARING_RATE_HZ)
         if tail:
             self.sent.add_silence(tail)
@@ -167,7 +169,7 @@ class Ear:
         for pcm in waiting:
             recognizer.write(pcm)
         if self._pending_commit:
-            recognizer.commit()
+            self.commit_token = recognizer.commit()
 
     def _submit(self, blocking: Callable[[], None], limit_s: float, failed: Callable[[], None]) -> None:
         try:

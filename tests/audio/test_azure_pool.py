@@ -91,6 +91,17 @@ async def test_sick_and_stale_spares_are_replaced(workers: InferencePool) -> Non
     await pool.aclose()
 
 
+async def test_a_spare_that_lost_its_socket_is_replaced_before_anybody_asks(workers: InferencePool) -> None:
+    factory = Factory()
+    pool = pool_of(factory, workers, spares=1, check_s=0.01)
+    pool.fill()
+    await until(lambda: pool.spares == 1)
+    factory.made[0].is_healthy = False
+    await until(lambda: len(factory.made) == 2 and pool.spares == 1)
+    assert factory.made[0].disposed.wait(5)
+    await pool.aclose()
+
+
 async def test_it_is_bounded(workers: InferencePool) -> None:
     pool = pool_of(Factory(), workers, spares=0, most=2)
     held = [await pool.acquire() for _ in range(2)]
