@@ -1,7 +1,7 @@
 """One recognizer of the SDK, connected, with its push stream: its events as values, its blocking calls named as such.
 
 Owns the native objects. Made, started and disposed of on worker threads; ``write``, ``commit`` and ``connect`` are
-called on the event loop (a write is a copy under a lock: 3 us). Knows no session. Driven by ``audio.stt.azure``.
+called on the event loop (a write is a copy under a lock: some 60 us). Knows no session. Driven by ``audio.stt.azure``.
 """
 
 from __future__ import annotations
