@@ -17,6 +17,7 @@ run: setup ## set up what is missing and start the server on http://localhost:80
 
 test: setup-dev ## run the tests (ARGS="tests/server -k settings")
 	@scripts/test_packages.sh
+	@scripts/client_envs.sh
 	@$(BIN)/pytest $(ARGS)
 
 check: setup-dev ## lint, types, import contracts, spelling, generated contracts
@@ -51,5 +52,5 @@ format: setup-dev ## format the code and fix what can be fixed
 	$(BIN)/ruff format .
 
 clean: ## remove everything that was made: environments, caches, builds
-	rm -rf .venv .venv-tools .ruff_cache .pytest_cache .hypothesis .import_linter_cache site dist
+	rm -rf .venv .venv-tools .venv-clients tests/clients/node/node_modules .ruff_cache .pytest_cache .hypothesis .import_linter_cache site dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

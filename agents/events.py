@@ -72,6 +72,15 @@ class InputFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingTranscribed:
+    """The words of a recording that the client put into the conversation; ``None`` where it could not be read."""
+
+    item_id: str
+    text: str | None
+    audio_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class LongSilence:
     """Nobody said anything for long; the agent speaks up in turn ``turn_id``."""
 
@@ -285,7 +294,9 @@ class ProtocolReply:
     body: Mapping[str, Any]
 
 
-DirectedEvent = SpeechDropped | InputCommitted | InputFailed | LongSilence | ClientToolCalled | ProtocolReply
+DirectedEvent = (
+    SpeechDropped | InputCommitted | InputFailed | RecordingTranscribed | LongSilence | ClientToolCalled | ProtocolReply
+)
 """What only clients that direct the conversation themselves have a word for."""
 
 ServerEvent = (

@@ -111,6 +111,17 @@ class OrphanedJournal:
         os.close(self._lock)
 
 
+def waiting_turns(root: Path) -> int:
+    """How many turns stand in journals whose owners are gone, and in no ledger yet. Raises OSError."""
+    turns = 0
+    for orphan in claim_orphans(root):
+        try:
+            turns += len({entry.event.request_id for entry in orphan.entries()})
+        finally:
+            orphan.release()
+    return turns
+
+
 def claim_orphans(root: Path) -> list[OrphanedJournal]:
     """Every journal under ``root`` whose owner is gone, now ours. Raises OSError."""
     directories = sorted(root.iterdir()) if root.is_dir() else []

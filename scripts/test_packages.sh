@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# What some tests want from the system: Chromium (the page) and espeak-ng (made-up speech). Installed as root on Debian and
-# Ubuntu; anywhere else the tests that need them are skipped, and this says so. Never fails.
+# What some tests want from the system: Chromium (the page), espeak-ng (made-up speech), coturn (a TURN server) and iproute2
+# (networks of their own). Installed as root on Debian and Ubuntu; anywhere else the tests that need them are skipped, and
+# this says so. Never fails.
 set -uo pipefail
 
 missing=()
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
 command -v espeak-ng >/dev/null || missing+=(espeak-ng)
+command -v turnserver >/dev/null || missing+=(coturn)
+command -v ip >/dev/null || missing+=(iproute2)
 ((${#missing[@]})) || exit 0
 
 if [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then

@@ -24,8 +24,8 @@ from server.routes.chat import chat_routes
 from server.routes.failures import EXCEPTION_HANDLERS
 from server.routes.health import health_routes
 from server.routes.page import page_routes
-from server.routes.realtime import realtime_routes
-from server.routes.webrtc import webrtc_routes
+from server.routes.realtime import call_routes, secret_routes
+from server.routes.webrtc import webrtc_off_routes, webrtc_routes
 from server.settings import Settings
 from server.transports.calls import Calls
 from server.transports.conversation_socket import ConversationSocket
@@ -50,7 +50,7 @@ class Application:
         self.settings = settings
         self.metrics = Metrics()
         self.host = Host(settings, engines or EngineSet(settings, on_report), self.metrics)
-        self._calls = Calls(RtcHub(peer_options(settings)), settings.limits.max_sessions, self.metrics)
+        self._calls = Calls(RtcHub(peer_options(settings)), settings, self.metrics)
         self.asgi = self._assemble()
 
     @asynccontextmanager
@@ -84,9 +84,12 @@ class Application:
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),
             *(WebSocketRoute(path, RealtimeSocket(host, voice_live_opening(host))) for path in VOICE_LIVE_PATHS),
         ]
+        routes += secret_routes(host)
         if self.settings.webrtc.enabled:
             routes += webrtc_routes(host, self._calls, IceOffer(self.settings.webrtc))
-            routes += realtime_routes(host, self._calls)
+            routes += call_routes(host, self._calls)
+        else:
+            routes += webrtc_off_routes()
         known = frozenset(route.path for route in routes if isinstance(route, Route))
         routes.extend(page_routes(known))
         middleware = [
@@ -104,7 +107,7 @@ def _cors(settings: Settings) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["authorization", "api-key", "content-type", "x-request-id", "x-openai-agents-sdk"],
+            allow_headers=["*"],  # SDKs send headers of their own; which pages may send any is allowed_origins
             expose_headers=["x-request-id", "retry-after", "location", "link", "etag"],
         )
     ]

@@ -30,6 +30,9 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEYED_PREFIXES: Final = ("/v1/", "/metrics", "/openai/", "/voice-live/")
 _SECRETS_OPEN: Final = ("/v1/realtime", "/v1/realtime/calls", "/v1/voice/ws", "/v1/voice/webrtc")
 """What a client secret opens: a connection of one's own, nothing else."""
+_CALLS: Final = ("/v1/realtime/calls/", "/v1/voice/webrtc/rtc_")
+"""What the holder of a used secret may still do: change and end the call it opened."""
+REFUSED_FROM: Final = 400
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -78,6 +81,8 @@ class Edge:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                if message["status"] >= REFUSED_FROM:
+                    self._give_back(scope)
                 message["headers"] = _with_headers(message.get("headers", ()), request_id)
                 route = scope["path"] if scope["path"] in self._routes else "other"
                 self._metrics.http.labels(route, message["status"]).observe(time.monotonic() - started_at)
@@ -99,7 +104,13 @@ class Edge:
             failure = self._told(error, request_id, scope["path"])
             await deny_socket(failure, request_id, receive, send)
             return
-        await self._app(scope, receive, send)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "websocket.http.response.start":
+                self._give_back(scope)
+            await send(message)
+
+        await self._app(scope, receive, answer if "secret" in scope["state"] else send)
 
     def _admit(self, scope: Scope) -> None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -116,9 +127,20 @@ class Edge:
         if secret is not None and scope["path"] in _SECRETS_OPEN and scope.get("method", "POST") == "POST":
             grant = self._secrets.redeem(secret)
             if grant is not None:
-                state["identity"], state["grant"] = grant.identity, grant
+                state["identity"], state["grant"], state["secret"] = grant.identity, grant, secret
+                return
+        if secret is not None and scope["path"].startswith(_CALLS):
+            holder = self._secrets.holder(secret)
+            if holder is not None:
+                state["identity"] = holder
                 return
         state["identity"] = identify(self._settings, presented)
+
+    def _give_back(self, scope: Scope) -> None:
+        """The request was refused: the secret it used up has opened nothing."""
+        secret: str | None = scope["state"].pop("secret", None)
+        if secret is not None:
+            self._secrets.give_back(secret)
 
     def _told(self, error: Exception, request_id: str, path: str) -> Failure:
         failure = describe(error)

@@ -38,7 +38,6 @@ from server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-JOURNAL_DIRECTORY: Final = "journal"
 LOADING_WAIT_S: Final = 8.0
 RETRY_AFTER_S: Final = 2.0
 
@@ -84,7 +83,7 @@ class Host:
         """Everything open while the body runs; engines load meanwhile. Raises DataDirectoryUnusable."""
         await anyio.to_thread.run_sync(self._make_data_directory)
         ledger = SqliteLedger(self.settings.ledger_path)
-        recorder = UsageRecorder(ledger, self.settings.data_dir / JOURNAL_DIRECTORY)
+        recorder = UsageRecorder(ledger, self.settings.journal_path)
         recovery = await recorder.start()
         logger.info("usage recorder started", extra={"recovery": str(recovery)})
         self._recorder = recorder
@@ -221,7 +220,7 @@ class Host:
         path = self.settings.data_dir
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (path / JOURNAL_DIRECTORY).mkdir(exist_ok=True)
+            self.settings.journal_path.mkdir(exist_ok=True)
         except OSError as error:
             raise DataDirectoryUnusable(
                 f"The data directory {path} cannot be used ({error.strerror}); name another: --data-dir PATH."

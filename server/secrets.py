@@ -1,7 +1,7 @@
 """Client secrets: keys for one connection of a browser, minted for somebody who has a real one.
 
-Kept in memory, used once, gone within a minute or when the process ends. Only their hashes are kept. Owned by the
-host; the clock is given.
+Kept in memory, used once, gone within a minute or when the process ends. Only their hashes are kept. One that was used
+still names its holder, who may change and end what it opened. Owned by the host; the clock is given.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class ClientSecrets:
     def __init__(self, monotonic_s: Callable[[], float]) -> None:
         self._monotonic_s = monotonic_s
         self._grants: OrderedDict[bytes, Grant] = OrderedDict()
+        self._used: OrderedDict[bytes, Grant] = OrderedDict()
 
     def mint(self, identity: Identity, session: Mapping[str, Any], life_s: float = MAX_LIFE_S) -> str:
         """A new secret. Raises Refused where too many wait."""
@@ -52,7 +53,23 @@ class ClientSecrets:
     def redeem(self, value: str) -> Grant | None:
         """What the secret allows, this once; ``None`` where it is none, used or too old."""
         self._forget()
-        return self._grants.pop(_hash(value), None)
+        grant = self._grants.pop(_hash(value), None)
+        if grant is not None:
+            self._used[_hash(value)] = grant
+            if len(self._used) > MAX_WAITING:
+                self._used.popitem(last=False)
+        return grant
+
+    def give_back(self, value: str) -> None:
+        """Nothing came of the connection the secret was used for: it may be used again, as long as it lives."""
+        grant = self._used.pop(_hash(value), None)
+        if grant is not None:
+            self._grants[_hash(value)] = grant
+
+    def holder(self, value: str) -> Identity | None:
+        """Whose secret this is, once it was used: what it opened may be changed and ended with it."""
+        grant = self._used.get(_hash(value))
+        return None if grant is None else grant.identity
 
     def _forget(self) -> None:
         now_s = self._monotonic_s()

@@ -81,6 +81,7 @@ class Limits(_Section):
 
     max_sessions: int = Field(default=200, ge=1, le=10_000)
     max_sessions_per_key: int | None = Field(default=None, ge=1, le=10_000)
+    max_connecting_per_key: int = Field(default=50, ge=1, le=10_000)
     responses_per_minute: int = Field(default=120, ge=1, le=10_000)
     max_message_bytes: int = Field(default=256 * 1024, ge=4_096, le=16 * 1024 * 1024)
     max_body_bytes: int = Field(default=64 * 1024, ge=1_024, le=16 * 1024 * 1024)
@@ -262,6 +263,11 @@ class Settings(BaseSettings):
     def ledger_path(self) -> Path:
         """The usage ledger's file."""
         return self.data_dir / "usage.sqlite3"
+
+    @property
+    def journal_path(self) -> Path:
+        """Where usage is written before it is in the ledger."""
+        return self.data_dir / "journal"
 
     def key_owner(self, presented: str) -> str | None:
         """The stable, secret-free name of an API key, or None where it is none of ours.

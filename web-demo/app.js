@@ -209,7 +209,7 @@ client
     if (caption.speaker === 'agent') transcript.reply(caption.request_id, (reply) => reply.addCaption(caption));
   })
   .on('playback', ({ requestId, heardMs, state }) => {
-    transcript.reply(requestId, (reply) => reply.heard(heardMs, state === 'drained'));
+    transcript.reply(requestId, (reply) => reply.heard(heardMs, state));
   })
   .on('voice.interrupted', ({ request_id, heard_text }) => {
     transcript.reply(request_id, (reply) => reply.interrupt(heard_text));
@@ -235,8 +235,7 @@ client
     const title = `Using ${to} instead of ${from}`;
     notices.show({ key: `degraded:${from}`, kind: 'warning', title, text: reason, action });
   })
-  .on('audio.quality', ({ issue, message }) => {
-    if (client.muted && (issue === 'silence' || issue === 'too_quiet')) return;
+  .on('audio.quality', ({ message }) => {
     notices.show({ key: 'audio.quality', kind: 'note', title: 'Your microphone', text: message });
   })
   .on('budget.warning', ({ message }) => {

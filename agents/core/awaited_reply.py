@@ -12,7 +12,7 @@ from typing import Final
 from agents.core.options import ReplyRequest
 from agents.core.outbox import Outbox
 from agents.core.turn_desk import TurnDesk
-from agents.events import Failed
+from agents.events import Failed, TurnCompleted, TurnStarted
 
 MAX_ASIDES: Final = 4
 """Replies that are made beside the conversation at once."""
@@ -45,6 +45,14 @@ class AwaitedReply:
         (turn_id, request), self._waiting = self._waiting, None
         self._desk.expect_request(turn_id, request)
         return True
+
+    def cancel(self, turn_id: str | None) -> None:
+        """The client does not want it after all: it is told as a turn that was cancelled before it began."""
+        if self._waiting is None or turn_id not in {None, self._waiting[0]}:
+            return
+        (cancelled, _), self._waiting = self._waiting, None
+        self._outbox.emit(TurnStarted(cancelled, "", "request"))
+        self._outbox.emit(TurnCompleted(cancelled, "", interrupted=True, end="cancelled"))
 
     def forget(self) -> None:
         """Another turn answers what was asked to be answered."""

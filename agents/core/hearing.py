@@ -41,6 +41,23 @@ class HearingPorts:
     on_vad_failure: Callable[[Exception], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the client committed by hand: an utterance and its samples."""
+
+    utterance: int
+    start_sample: int
+    end_sample: int
+
+    @property
+    def start_ms(self) -> int:
+        return self.start_sample // SAMPLES_PER_MS
+
+    @property
+    def end_ms(self) -> int:
+        return self.end_sample // SAMPLES_PER_MS
+
+
 class Hearing:
     """The ear of one session. Times are whole ms of audio heard so far."""
 
@@ -56,6 +73,7 @@ class Hearing:
         sealed or cleared."""
         self._hands_free = hands_free
         self._sealed: int | None = None
+        self._next_start = 0
         self._detector = detector
         self._ports = ports
         self._prefix_samples = options.prefix_padding_ms * SAMPLES_PER_MS
@@ -81,6 +99,11 @@ class Hearing:
         return self._detector is not None and self._hands_free
 
     @property
+    def open_utterance(self) -> int | None:
+        """The utterance that is being heard."""
+        return self._utterance
+
+    @property
     def undecided(self) -> bool:
         """Whether voice activity is about to change, perhaps: a bad moment for decisions."""
         return self._detector is not None and self._hands_free and self._detector.undecided
@@ -92,10 +115,12 @@ class Hearing:
             self._recognise_from(self._utterance, self._utterance_start)
 
     def update(self, options: VadOptions, *, hands_free: bool = True) -> None:
-        """Take new voice-activity options from the next chunk on."""
+        """Take new voice-activity options from the next chunk on. An utterance that is open stays so."""
         self._prefix_samples = options.prefix_padding_ms * SAMPLES_PER_MS
         if self._detector is not None:
             self._detector.update(options)
+            if hands_free and not self._hands_free:
+                self._detector.reset()
         self._hands_free = hands_free
 
     def hear(self, samples: Samples) -> None:
@@ -134,7 +159,7 @@ class Hearing:
         if utterance != self._utterance:
             return
         self._utterance = None
-        self._free_from_sample = self._heard_samples if self._sealed is None else self._sealed
+        self._free_from_sample = self._heard_samples if self._sealed is None else self._next_start
         self._sealed = None
         if self._stream is not None:
             self._stream.end(utterance)
@@ -151,35 +176,50 @@ class Hearing:
             return None
         return self._open(recent.start_sample)
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether the open utterance, or what was heard of late, holds nothing anybody could have said."""
-        start = self._free_from_sample if self._utterance is None else self._utterance_start
-        samples = self._ring.read(start, self._heard_samples).samples
-        covered = self._heard_samples - start <= RECENT_MS * SAMPLES_PER_MS
+    def seal(self) -> Recorded | None:
+        """No more audio belongs to what was heard since the last seal; ``None`` where that is too short.
+
+        The first one sealed is being recognised already; those after it wait for ``take_up``.
+        """
+        if self._utterance is None and self._heard_samples > self._free_from_sample:
+            self._open(self._free_from_sample)  # heard while another was recognised, and nothing since
+        start = self._utterance_start if self._sealed is None else self._next_start
+        if self._utterance is None or self._heard_samples - start < SHORTEST_COMMIT_MS * SAMPLES_PER_MS:
+            return None
+        utterance = self._utterance
+        if self._sealed is None:
+            self._sealed = self._heard_samples
+        else:
+            self._last_utterance += 1
+            utterance = self._last_utterance
+        self._next_start = self._heard_samples
+        return Recorded(utterance, start, self._heard_samples)
+
+    def take_up(self, recorded: Recorded) -> None:
+        """Recognise what was sealed while another utterance was being recognised (at most the last eight seconds)."""
+        self._utterance, self._utterance_start = recorded.utterance, recorded.start_sample
+        self._sealed = recorded.end_sample
+        audio = self._ring.read(recorded.start_sample, recorded.end_sample)
+        if self._stream is not None:
+            self._stream.begin(recorded.utterance, audio.start_sample)
+        self._recognise(audio)
+
+    def is_silent(self, recorded: Recorded) -> bool:
+        """Whether it holds nothing anybody could have said."""
+        samples = self._ring.read(recorded.start_sample, recorded.end_sample).samples
+        covered = len(samples) == recorded.end_sample - recorded.start_sample
         return covered and _level_dbfs(samples) < QUIET_DBFS
 
-    def seal(self) -> tuple[int, int, int] | None:
-        """No more audio belongs to the open utterance: its number, and its span in ms. ``None`` where there is none.
-
-        What is heard from now on belongs to the next one.
-        """
-        utterance = self.commit()
-        if utterance is None or self._sealed is not None:
-            return None
-        if self._heard_samples - self._utterance_start < SHORTEST_COMMIT_MS * SAMPLES_PER_MS:
-            return None
-        self._sealed = self._heard_samples
-        return utterance, self._utterance_start // SAMPLES_PER_MS, self.now_ms
-
     def clear(self) -> int | None:
-        """Forget what was heard since the last utterance; the one that was open, if any."""
-        utterance, self._free_from_sample = self._utterance, self._heard_samples
-        self._sealed = None
+        """Forget what was heard and not sealed; the utterance that was open for it, if any."""
+        if self._sealed is not None:
+            self._next_start = self._heard_samples
+            return None
+        self._free_from_sample = self._heard_samples
         if self._detector is not None:
             self._detector.reset()
         self._speaking = False
-        return utterance
+        return self._utterance
 
     def recent(self, ms: int = RECENT_MS) -> Samples:
         """The last audio heard, oldest first."""

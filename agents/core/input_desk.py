@@ -8,11 +8,12 @@ the session, which hands it what hearing reports of an utterance it has taken.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from agents.core.hearing import Hearing
+from agents.core.hearing import Hearing, Recorded
 from agents.core.item_ids import spoken_item_id
 from agents.core.outbox import Outbox
 from agents.core.transcript_desk import TranscriptDesk
@@ -31,12 +32,14 @@ EMPTY_INPUT: Final = {"reason": "input_empty"}
 
 @dataclass(frozen=True, slots=True)
 class InputPorts:
-    """What the desk works with. ``on_settled`` is called when nothing is being recognised any more."""
+    """What the desk works with. ``on_taken`` is told the item that what was committed has become, ``on_settled`` that
+    nothing is being recognised any more."""
 
     session_id: str
     outbox: Outbox
     history: History
     transcripts: TranscriptDesk
+    on_taken: Callable[[str], None]
     on_settled: Callable[[], None]
 
 
@@ -48,7 +51,7 @@ class InputDesk:
         self._hearing = hearing
         self._pending: int | None = None
         self._partial = ""
-        self._waiting = 0
+        self._waiting: deque[Recorded] = deque()
         self._limit: asyncio.TimerHandle | None = None
 
     @property
@@ -58,31 +61,30 @@ class InputDesk:
 
     def commit(self) -> None:
         """All that was heard since the last commit becomes part of the conversation."""
-        if self.busy:
-            self._waiting = min(MAX_WAITING, self._waiting + 1)
+        if len(self._waiting) >= MAX_WAITING:
+            message = "Too much committed audio waits to be recognised."
+            self._ports.outbox.emit(Failed("rate.limited", message, True))
             return
-        silent = self._hearing.is_silent
-        sealed = self._hearing.seal()
-        if sealed is None:
+        recorded = self._hearing.seal()
+        if recorded is None:
             message = "There is too little audio to commit: at least 100 ms are needed."
             self._ports.outbox.emit(Failed("request.invalid", message, False, details=EMPTY_INPUT))
             return
-        utterance, start_ms, end_ms = sealed
-        self._pending, self._partial = utterance, ""
-        self._ports.outbox.emit(InputCommitted(utterance, start_ms, end_ms))
-        self._ports.history.add(Message("user", ""), self._item_id(utterance))
-        if silent:  # recognisers make words of silence
+        self._ports.outbox.emit(InputCommitted(recorded.utterance, recorded.start_ms, recorded.end_ms))
+        self._ports.history.add(Message("user", ""), self._item_id(recorded.utterance))
+        if self.busy:
+            self._waiting.append(recorded)
+        else:
+            self._recognise(recorded)
+
+    def _recognise(self, recorded: Recorded) -> None:
+        self._pending, self._partial = recorded.utterance, ""
+        if self._hearing.is_silent(recorded):  # recognisers make words of silence
             self._settle("")
             return
         self._ports.transcripts.asked()
-        self._limit = asyncio.get_running_loop().call_later(LIMIT_S, self._give_up, utterance)
-        self._hearing.flush(utterance, end_ms)
-
-    def clear(self) -> int | None:
-        """Forget what was heard and not committed. Returns the utterance that was open, if it is not ours."""
-        if self.busy:
-            return None
-        return self._hearing.clear()
+        self._limit = asyncio.get_running_loop().call_later(LIMIT_S, self._give_up, recorded.utterance)
+        self._hearing.flush(recorded.utterance, recorded.end_ms)
 
     def take(self, event: TurnEvent) -> bool:
         """What hearing says of an utterance: whether it was one of ours."""
@@ -120,10 +122,12 @@ class InputDesk:
         self._ports.history.say(self._item_id(utterance), text)
         self._ports.transcripts.settle_as(utterance, text)
         self._hearing.end(utterance)
+        self._ports.on_taken(self._item_id(utterance))
         if self._waiting:
-            self._waiting -= 1
-            self.commit()
-        if not self.busy:
+            recorded = self._waiting.popleft()
+            self._hearing.take_up(recorded)
+            self._recognise(recorded)
+        else:
             self._ports.on_settled()
 
     def _item_id(self, utterance: int) -> str:

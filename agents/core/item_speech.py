@@ -8,29 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import anyio
+import numpy as np
 
-from audio.errors import EngineError
-from audio.formats import PcmChunk, Samples
-from audio.stt.port import SpeechToText, SttOptions, Transcript, TranscriptKind
+from agents.events import RecordingTranscribed
+from audio.errors import AudioError, EngineError
+from audio.formats import HEARING_RATE_HZ, PcmChunk, Samples, samples_to_ms
+from audio.stt.port import SpeechToText, SttOptions, SttStream, Transcript, TranscriptKind
 
 log = logging.getLogger(__name__)
 
 LIMIT_S: Final = 30.0
+"""For each stretch of a recording."""
 MAX_AT_ONCE: Final = 2
-_UTTERANCE: Final = 1
+MAX_WAITING: Final = 16
+LONGEST_SAMPLES: Final = 20 * HEARING_RATE_HZ
+SEARCH_SAMPLES: Final = 5 * HEARING_RATE_HZ
+STEP_SAMPLES: Final = HEARING_RATE_HZ // 10
+
+
+ReadSamples = Callable[[], Awaitable[Samples]]
+"""Brings a recording, 16 kHz; takes its time elsewhere than on the event loop."""
 
 
 class ItemSpeech:
     """Recognises recordings beside the conversation."""
 
-    def __init__(self, stt: SpeechToText | None, on_text: Callable[[str, str], None]) -> None:
-        """``on_text(item_id, text)`` is told of each recording; the text is empty where no words were found."""
+    def __init__(self, stt: SpeechToText | None, on_words: Callable[[RecordingTranscribed], None]) -> None:
+        """``on_words`` is told of each recording, found or not."""
         self._stt = stt
-        self._on_text = on_text
+        self._on_words = on_words
         self._waiting = 0
         self._places = anyio.Semaphore(MAX_AT_ONCE)
 
@@ -39,43 +49,78 @@ class ItemSpeech:
         """Whether a recording's words are still missing."""
         return self._waiting > 0
 
-    def recognise(self, item_id: str, samples: Samples, options: SttOptions) -> Coroutine[Any, Any, None]:
-        """Find the words of 16 kHz ``samples``: run what is returned. The item is waited for from now on."""
-        self._waiting += 1
-        return self._recognise(item_id, samples, options)
+    def recognise(self, item_id: str, read: ReadSamples, options: SttOptions) -> Coroutine[Any, Any, None]:
+        """Find the words of what ``read`` brings: run the coroutine.
 
-    async def _recognise(self, item_id: str, samples: Samples, options: SttOptions) -> None:
-        text = ""
+        The item is waited for from now on; where too many are, it is told at once that nothing was found.
+        """
+        full = self._waiting >= MAX_WAITING
+        self._waiting += 1
+        return self._recognise(item_id, None if full else read, options)
+
+    async def _recognise(self, item_id: str, read: ReadSamples | None, options: SttOptions) -> None:
+        text, audio_ms = None, 0
         try:
-            if self._stt is not None:
+            if self._stt is not None and read is not None:
                 async with self._places:
+                    samples = await read()
+                    audio_ms = samples_to_ms(len(samples), HEARING_RATE_HZ)
                     text = await _words_of(self._stt, samples, options)
-        except (EngineError, TimeoutError) as error:
+        except (AudioError, TimeoutError) as error:
             log.warning("a recording could not be recognised", extra={"reason": str(error)})
         finally:
             self._waiting -= 1
-            self._on_text(item_id, text)
+            self._on_words(RecordingTranscribed(item_id, text, audio_ms))
 
 
 async def _words_of(stt: SpeechToText, samples: Samples, options: SttOptions) -> str:
-    answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def on_transcript(transcript: Transcript) -> None:
-        if transcript.kind is TranscriptKind.FLUSHED and not answered.done():
-            answered.set_result(transcript.text)
-
-    def on_failure(_: int, error: EngineError) -> None:
-        if not answered.done():
-            answered.set_exception(error)
-
+    reader = _Reader()
     with anyio.fail_after(LIMIT_S):
-        stream = await stt.open(options, on_transcript, on_failure)
+        stream = await stt.open(options, reader.on_transcript, reader.on_failure)
+    try:
+        texts: list[str] = []
+        for utterance, (start, end) in enumerate(_stretches(samples), 1):
+            with anyio.fail_after(LIMIT_S):
+                texts.append(await reader.read(stream, utterance, PcmChunk(samples[start:end], start)))
+        return " ".join(text for text in texts if text)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await stream.aclose()
+
+
+class _Reader:
+    """One stream's answers, an utterance at a time."""
+
+    def __init__(self) -> None:
+        self._answer: asyncio.Future[str] | None = None
+
+    async def read(self, stream: SttStream, utterance: int, chunk: PcmChunk) -> str:
+        self._answer = asyncio.get_running_loop().create_future()
+        stream.begin(utterance, chunk.start_sample)
         try:
-            stream.begin(_UTTERANCE, 0)
-            stream.push(PcmChunk(samples, 0))
-            stream.flush(_UTTERANCE, len(samples))
-            return await answered
+            stream.push(chunk)
+            stream.flush(utterance, chunk.end_sample)
+            return await self._answer
         finally:
-            stream.end(_UTTERANCE)
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
+            stream.end(utterance)
+
+    def on_transcript(self, transcript: Transcript) -> None:
+        if transcript.kind is TranscriptKind.FLUSHED and self._answer is not None and not self._answer.done():
+            self._answer.set_result(transcript.text)
+
+    def on_failure(self, _: int, error: EngineError) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+
+def _stretches(samples: Samples) -> Iterator[tuple[int, int]]:
+    """A recording in stretches that any engine takes at once, cut where it is quietest."""
+    start = 0
+    while len(samples) - start > LONGEST_SAMPLES:
+        latest = start + LONGEST_SAMPLES
+        window = np.abs(samples[latest - SEARCH_SAMPLES : latest].astype(np.int32))
+        steps = window[: len(window) // STEP_SAMPLES * STEP_SAMPLES].reshape(-1, STEP_SAMPLES).mean(axis=1)
+        cut = latest - SEARCH_SAMPLES + int(steps.argmin()) * STEP_SAMPLES + STEP_SAMPLES // 2
+        yield start, cut
+        start = cut
+    yield start, len(samples)

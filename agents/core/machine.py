@@ -45,7 +45,7 @@ from agents.core.moves import (
     transcribe,
     unheard,
 )
-from agents.core.overlap import drop_sound, in_overlap, take_floor
+from agents.core.overlap import drop_sound, in_overlap, started, take_floor
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
     AbandonTurn,
@@ -150,14 +150,15 @@ def _on_cleared(state: State, event: InputCleared) -> Result:
     phase = state.phase
     if open_utterance(phase) != event.utterance:
         return state, ()
-    ended = EndUtterance(event.utterance, used=False)
+    ended: tuple[Effect, ...] = () if event.kept else (EndUtterance(event.utterance, used=False),)
     match phase:
         case Overlap():
-            return drop_sound(state, phase)
+            state, effects = drop_sound(state, phase)
+            return state, tuple(effect for effect in effects if not (event.kept and isinstance(effect, EndUtterance)))
         case Speculating(turn=turn):
-            return replace(state, phase=Listening()), (AbandonTurn(turn, "cancelled"), ended)
+            return replace(state, phase=Listening()), (AbandonTurn(turn, "cancelled"), *ended)
         case _:
-            return replace(state, phase=Listening()), (ended,)
+            return replace(state, phase=Listening()), ended
 
 
 def _on_commit(state: State, event: CommitRequested, policy: TurnPolicy) -> Result:
@@ -174,7 +175,7 @@ def _on_commit(state: State, event: CommitRequested, policy: TurnPolicy) -> Resu
     recording = open_utterance(phase)
     utterance = event.utterance if recording is None else recording
     if utterance is None:
-        return state, (ReportUnheard(None, failed=False),) if live_turn(phase) is None else ()
+        return state, (ReportUnheard(None, failed=False),)
     turn = live_turn(phase)
     dropped: tuple[Effect, ...] = () if turn is None else (AbandonTurn(turn, "interrupted"),)
     stopped_ms = phase.stopped_ms if isinstance(phase, Settling) else event.now_ms
@@ -276,11 +277,14 @@ def _in_transcribing(state: State, phase: Transcribing, event: TurnEvent, policy
 def _in_reply(state: State, phase: Replying | Filling, event: TurnEvent, policy: TurnPolicy) -> Result:
     match event:
         case ReplyStarted(turn=phase.turn):
-            return replace(state, phase=Replying(phase.turn, phase.source, started=True)), ()
+            return replace(state, phase=started(phase)), ()
+        case ReplyEnded(turn=phase.turn) if phase.owed:
+            return answer(state, BeginTurn(state.next_turn, "", "request", False), policy, event.now_ms)
         case ReplyEnded(turn=phase.turn):
             return quiet(state, policy, event.now_ms)
         case TimerFired() if isinstance(phase, Replying) and event.timer == phase.filler_timer and not phase.started:
-            return replace(state, phase=Filling(phase.turn, phase.source)), (SpeakFiller(phase.turn),)
+            filling = Filling(phase.turn, phase.source, phase.owed)
+            return replace(state, phase=filling), (SpeakFiller(phase.turn),)
         case SpeechStarted():
             if not policy.interruptible and not policy.keep_overlap:
                 return state, (EndUtterance(event.utterance, used=False),)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agents.core.moves import Result, set_timer, settle, settled
-from agents.core.policy import TurnPolicy, is_backchannel, words_of
+from agents.core.moves import NO_TIMER, Result, set_timer, settle, settled
+from agents.core.policy import TurnPolicy, endpoint_wait_ms, is_backchannel, words_of
 from agents.core.turn_types import (
     AbandonReason,
     AbandonTurn,
@@ -25,6 +25,7 @@ from agents.core.turn_types import (
     SpeechStarted,
     SpeechStopped,
     State,
+    TakeTurn,
     TimerFired,
     TranscriptArrived,
     TranscriptFailed,
@@ -51,7 +52,7 @@ def in_overlap(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolic
         case TranscriptFailed(utterance=phase.utterance) if phase.stopped_ms is not None:
             return drop_sound(state, phase)
         case ReplyStarted(turn=turn) if turn == phase.reply.turn:
-            return replace(state, phase=replace(phase, reply=_started(phase.reply))), ()
+            return replace(state, phase=replace(phase, reply=started(phase.reply))), ()
         case ReplyEnded(turn=turn) if turn == phase.reply.turn:
             return _floor_is_free(state, phase, "", policy)
         case _:
@@ -59,23 +60,50 @@ def in_overlap(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolic
 
 
 def _in_waiting(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolicy) -> Result:
-    """The agent finishes first, whatever the user says; then it is the user's turn."""
+    """The agent finishes first, whatever the user says: their turn ends as any does, and waits to be answered."""
     match event:
         case SpeechStarted(utterance=phase.utterance):
-            return replace(state, phase=replace(phase, stopped_ms=None)), ()
+            return replace(state, phase=replace(phase, stopped_ms=None, text=None, timer=NO_TIMER)), ()
         case SpeechStopped(utterance=phase.utterance, at_ms=at_ms):
-            return replace(state, phase=replace(phase, stopped_ms=at_ms)), ()
+            state, timer = set_timer(state, at_ms + endpoint_wait_ms(None, None, policy), "endpoint")
+            paused = replace(phase, stopped_ms=at_ms, timer=timer.timer)
+            return replace(state, phase=paused), (FlushTranscript(phase.utterance, at_ms), timer)
+        case TranscriptArrived(utterance=phase.utterance, flushed=True) if phase.stopped_ms is not None:
+            return _waiting_words(state, phase, event, policy)
+        case TranscriptFailed(utterance=phase.utterance) if phase.stopped_ms is not None:
+            return drop_sound(state, phase)
+        case TimerFired(timer=phase.timer):
+            if phase.text is None:  # the turn is over; its words are not there yet
+                return replace(state, phase=replace(phase, timer=NO_TIMER)), ()
+            return _wait_for_answer(state, phase, phase.text, policy)
         case ReplyStarted(turn=turn) if turn == phase.reply.turn:
-            return replace(state, phase=replace(phase, reply=_started(phase.reply))), ()
+            return replace(state, phase=replace(phase, reply=started(phase.reply))), ()
         case ReplyEnded(turn=turn) if turn == phase.reply.turn:
             return _floor_is_free(state, phase, "", policy)
         case _:
             return state, ()
 
 
-def _started(reply: Replying | Filling) -> Replying:
+def _waiting_words(state: State, phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> Result:
+    assert phase.stopped_ms is not None
+    due_ms = phase.stopped_ms + endpoint_wait_ms(event.text, None, policy)
+    if phase.timer == NO_TIMER or due_ms <= event.now_ms or not words_of(event.text):
+        return _wait_for_answer(state, phase, event.text, policy)
+    state, timer = set_timer(state, due_ms, "endpoint")
+    return replace(state, phase=replace(phase, text=event.text, timer=timer.timer)), (timer,)
+
+
+def _wait_for_answer(state: State, phase: Overlap, text: str, policy: TurnPolicy) -> Result:
+    """What the user said is part of the conversation; the agent goes on with what it is saying."""
+    if not words_of(text):
+        return drop_sound(state, phase)
+    reply = replace(phase.reply, owed=policy.auto_reply)
+    return replace(state, phase=reply), (TakeTurn(phase.utterance, text), EndUtterance(phase.utterance, used=True))
+
+
+def started(reply: Replying | Filling) -> Replying:
     """The reply, now that its first audio is out."""
-    return Replying(reply.turn, reply.source, started=True)
+    return Replying(reply.turn, reply.source, started=True, owed=reply.owed)
 
 
 def _overlap_goes_on(state: State, phase: Overlap, at_ms: int, policy: TurnPolicy) -> Result:

@@ -19,10 +19,11 @@ import anyio
 
 from agents.core.accounts import TurnAccount
 from agents.core.awaited_reply import AwaitedReply
+from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
 from agents.core.input_desk import EMPTY_INPUT, InputDesk, InputPorts
 from agents.core.item_ids import spoken_item_id
-from agents.core.item_speech import ItemSpeech
+from agents.core.item_speech import ItemSpeech, ReadSamples
 from agents.core.machine import step
 from agents.core.moves import live_turn
 from agents.core.options import Engines, ReplyRequest, SessionOptions
@@ -59,13 +60,17 @@ from agents.core.turn_types import (
     TurnEvent,
 )
 from agents.core.writer import Writer
-from agents.events import Degraded, Failed, SessionStarted, SpeechDropped, SpeechStartedHeard, SpeechStoppedHeard
+from agents.events import (
+    Degraded,
+    Failed,
+    RecordingTranscribed,
+    SpeechDropped,
+    SpeechStartedHeard,
+    SpeechStoppedHeard,
+)
 from agents.loop.history import History, HistoryLimits
-from agents.models.port import ModelProfile
 from audio.errors import EngineError
 from audio.formats import Samples
-from audio.stt.port import SttProfile
-from audio.tts.port import TtsProfile
 from metering.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -100,6 +105,7 @@ class Session:
         self._history = History(self._history_limits())
         self._desk = self._make_desk(loop.time)
         self._input = self._make_input()
+        self._said_meanwhile: list[tuple[str, str]] = []
         self._recordings = ItemSpeech(engines.stt, self._on_recording)
         self._awaited = AwaitedReply(self._desk, self.outbox)
         self._recognition = Recognition(engines.stt, self._hearing, lambda: self._options)
@@ -128,7 +134,7 @@ class Session:
             if self._stall is not None:
                 self._stall.cancel()
             with anyio.CancelScope(shield=True):
-                await self._close_accounts()
+                await self._close_accounts(f"{self._options.identity.session_id}:unclaimed")
                 await self._recognition.aclose()
             self.outbox.close()
 
@@ -151,14 +157,14 @@ class Session:
 
     def commit(self) -> None:
         """The user's turn ends now (push-to-talk)."""
-        if self._options.hands_free:
-            self._post(CommitRequested(self._hearing.commit(), self._hearing.now_ms))
-        else:
+        if not self._options.hands_free:
             self._input.commit()
+            return
+        self._post(CommitRequested(self._hearing.commit(), self._hearing.now_ms))
 
     def clear(self) -> None:
         """What was said and not committed is taken back."""
-        utterance = self._input.clear()
+        utterance = self._hearing.clear()
         if utterance is None:
             return
         if self._options.hands_free:
@@ -169,10 +175,11 @@ class Session:
 
     def cancel(self, turn_id: str | None = None) -> None:
         """Stop the agent."""
-        if turn_id is not None and turn_id != self._desk.turn_id(live_turn(self._state.phase)):
-            self._desk.cancel_aside(turn_id)
-            return
-        self._post(CancelRequested())
+        live = self._desk.turn_id(live_turn(self._state.phase))
+        if live is not None and turn_id in {None, live}:
+            self._post(CancelRequested())
+        elif turn_id is None or not self._desk.cancel_aside(turn_id):
+            self._awaited.cancel(turn_id)
 
     def respond(self, turn_id: str, request: ReplyRequest | None = None) -> None:
         """A reply to the conversation as it stands, as the turn ``turn_id``.
@@ -189,14 +196,15 @@ class Session:
         """The client played no more than this of a reply: what is left of it, ``None`` where none is known."""
         return self._desk.truncate(item_id, audio_ms)
 
-    def transcribe_item(self, item_id: str, samples: Samples) -> None:
-        """An item of the conversation is this speech (16 kHz); its words are found, and replies wait for them."""
+    def transcribe_item(self, item_id: str, read: ReadSamples) -> None:
+        """An item of the conversation is the speech that ``read`` brings; its words are found, and replies wait."""
         if self._tasks is not None:
-            recognising = self._recordings.recognise(item_id, samples, recognition_options(self._options))
+            recognising = self._recordings.recognise(item_id, read, recognition_options(self._options))
             self._tasks.create_task(recognising, name="recording")
 
-    def _on_recording(self, item_id: str, text: str) -> None:
-        self._history.say(item_id, text)
+    def _on_recording(self, found: RecordingTranscribed) -> None:
+        self._history.say(found.item_id, found.text or "")
+        self.outbox.emit(found)
         self._answer_awaited()
 
     @property
@@ -219,8 +227,9 @@ class Session:
 
     def update(self, options: SessionOptions) -> None:
         """Take new options; a running turn keeps those it began with, and nobody changes who they are."""
-        if options.hands_free != self._options.hands_free:
-            self.clear()
+        utterance = self._hearing.open_utterance
+        if self._options.hands_free and not options.hands_free and utterance is not None:
+            self._post(InputCleared(utterance, kept=True))  # what was said stays, for the client to commit
         self._hearing.update(options.vad, hands_free=options.hands_free)
         reopens = recognition_options(options) != recognition_options(self._options)
         policy = options.policy if self._hearing.can_tell_speech else replace(options.policy, auto_end=False)
@@ -255,9 +264,9 @@ class Session:
         self._answer_awaited()
 
     def _answer_awaited(self) -> None:
-        """Begin the reply the client asked for, once nobody speaks and all that was said is understood."""
-        recognising = self._input.busy or self._recordings.busy
-        if not recognising and isinstance(self._state.phase, Listening) and self._awaited.begin():
+        """Begin the reply the client asked for, once nobody speaks, all is understood and the last turn is closed."""
+        busy = self._input.busy or self._recordings.busy or self._desk.has_turns
+        if not busy and isinstance(self._state.phase, Listening) and self._awaited.begin():
             self._post(ReplyRequested(self._hearing.now_ms))
 
     def _carry_out(self, effect: Effect, tasks: asyncio.TaskGroup) -> None:
@@ -287,8 +296,23 @@ class Session:
 
     def _take(self, taken: TakeTurn) -> None:
         identity = self._options.identity
-        self._history.user(taken.text, spoken_item_id(identity.session_id, taken.utterance))
+        item_id = spoken_item_id(identity.session_id, taken.utterance)
+        self._said_meanwhile.append((taken.text, item_id))
+        if live_turn(self._state.phase) is None:
+            self._remember_said()
         self._transcripts.settle_as(taken.utterance, taken.text)
+        self._account_for(item_id)
+
+    def _remember_said(self) -> None:
+        """What was said over a reply stands after it in the conversation."""
+        for text, item_id in self._said_meanwhile:
+            self._history.user(text, item_id)
+        self._said_meanwhile.clear()
+
+    def _account_for(self, item_id: str) -> None:
+        """Where nobody answers there is no turn to bill speech to: every utterance is billed by itself."""
+        if not self._options.answers and self._tasks is not None:
+            self._tasks.create_task(self._close_accounts(item_id), name="account")
 
     def _tell(self, event: TurnEvent) -> None:
         if isinstance(event, SpeechStarted):
@@ -297,6 +321,7 @@ class Session:
             self.outbox.emit(SpeechStoppedHeard(event.utterance, event.at_ms))
 
     def _on_over(self, turn: int) -> None:
+        self._remember_said()
         if live_turn(self._state.phase) == turn:
             self._post(ReplyEnded(turn, self._hearing.now_ms))
 
@@ -332,7 +357,9 @@ class Session:
 
     def _make_input(self) -> InputDesk:
         session_id = self._options.identity.session_id
-        ports = InputPorts(session_id, self.outbox, self._history, self._transcripts, self._answer_awaited)
+        ports = InputPorts(
+            session_id, self.outbox, self._history, self._transcripts, self._account_for, self._answer_awaited
+        )
         return InputDesk(ports, self._hearing)
 
     def _make_desk(self, monotonic_s: Callable[[], float]) -> TurnDesk:
@@ -349,7 +376,7 @@ class Session:
             on_started=lambda turn: self._post(ReplyStarted(turn)),
             on_over=self._on_over,
         )
-        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms)
+        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms, self._answer_awaited)
         return TurnDesk(turns, ports, self._transcripts)
 
     def _history_limits(self) -> HistoryLimits:
@@ -357,36 +384,15 @@ class Session:
         return HistoryLimits.for_context(profile.context_tokens, spec.instructions, spec.max_output_tokens)
 
     def _announce(self, lost: Degraded | None) -> None:
-        stt, tts, agent, options = self._engines.stt, self._engines.tts, self._engines.agent, self._options
-        capabilities = dict(self._engines.names) if options.listen else {}
-        if stt is not None and options.listen and lost is None:
-            capabilities["stt"] = _name(stt.profile)
-        capabilities["llm"] = _name(agent.profile)
-        if tts is not None and options.speak:
-            capabilities["tts"] = _name(tts.profile)
-        self.outbox.emit(SessionStarted(options.identity.session_id, agent.spec.agent_id, capabilities))
-        if lost is not None:
-            self.outbox.emit(lost)
-        if tts is not None and options.speak and options.voice not in (None, *tts.profile.voices):
-            self.outbox.emit(
-                Degraded(f"voice {options.voice}", "default voice", "There is no voice of that name here.")
-            )
-        if tts is None and options.speak:
-            self.outbox.emit(Degraded("speech", "text", "There is no voice here; answers come as text."))
-        if agent.spec.greeting and options.greet:
-            self._post(PromptReceived(agent.spec.greeting, self._hearing.now_ms, "announcement"))
+        for event in greeting_events(self._engines, self._options, lost):
+            self.outbox.emit(event)
+        greeting = self._engines.agent.spec.greeting
+        if greeting and self._options.greet:
+            self._post(PromptReceived(greeting, self._hearing.now_ms, "announcement"))
 
-    async def _close_accounts(self) -> None:
+    async def _close_accounts(self, request_id: str) -> None:
         """Speech that was recognised but became no turn is consumption too."""
-        identity = self._options.identity
-        account: TurnAccount | None = self._desk.unclaimed(
-            identity.session_id, self._engines.agent.spec.agent_id, self._epoch_ms()
-        )
+        account: TurnAccount | None = self._desk.unclaimed(request_id, self._epoch_ms())
         if account is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
-                await self._recorder.record(account.event(identity, self._epoch_ms(), ()))
-
-
-def _name(engine: SttProfile | TtsProfile | ModelProfile) -> str:
-    """An engine in words; one without variants has no second name."""
-    return engine.model if engine.model == engine.provider else f"{engine.provider} {engine.model}"
+                await self._recorder.record(account.event(self._options.identity, self._epoch_ms(), ()))

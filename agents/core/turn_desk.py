@@ -32,10 +32,14 @@ KNOWN_IDS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class DeskPorts:
-    """What the desk asks of its session: audio heard so far (ms), and audio newly handed to recognition (ms)."""
+    """What the desk asks of its session: audio heard so far (ms), and audio newly handed to recognition (ms).
+
+    ``on_closed`` is called when a turn is over and accounted for.
+    """
 
     now_ms: Callable[[], int]
     take_recognised_ms: Callable[[], int]
+    on_closed: Callable[[], None]
 
 
 class TurnDesk:
@@ -75,6 +79,11 @@ class TurnDesk:
         marks = LatencyMarks()
         marks.mark("speech_end", self._turns.monotonic_s())
         self._start(TurnRun(self._turns, begin, turn_id, marks, request), tasks)
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether a turn of the conversation runs, or is being accounted for."""
+        return any(turn > 0 for turn in self._runs)
 
     @property
     def asides(self) -> int:
@@ -136,9 +145,9 @@ class TurnDesk:
             self._idle = asyncio.Event()
             await self._idle.wait()
 
-    def unclaimed(self, session_id: str, agent_id: str, now_epoch_ms: int) -> TurnAccount | None:
-        """What was consumed since the last turn and belongs to none, if anything."""
-        account = TurnAccount(f"{session_id}:unclaimed", agent_id, now_epoch_ms)
+    def unclaimed(self, request_id: str, now_epoch_ms: int) -> TurnAccount | None:
+        """What was consumed since the last turn and belongs to none, if anything, as an account of its own."""
+        account = TurnAccount(request_id, self._turns.engines.agent.spec.agent_id, now_epoch_ms)
         self._claim(account)
         return None if account.is_empty() else account
 
@@ -184,6 +193,7 @@ class TurnDesk:
                 self._discarded.append(run.account)
             if not self._runs:
                 self._idle.set()
+            self._ports.on_closed()
 
     def _commit(self, run: TurnRun) -> None:
         self._claim(run.account)

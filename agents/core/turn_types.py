@@ -72,12 +72,14 @@ class Transcribing:
 
 @dataclass(frozen=True, slots=True)
 class Replying:
-    """The agent answers: thinking (``started`` is false), or speaking."""
+    """The agent answers: thinking (``started`` is false), or speaking. ``owed``: something was said meanwhile that is
+    to be answered next."""
 
     turn: int
     source: Source = "speech"
     started: bool = False
     filler_timer: int | None = None
+    owed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Filling:
 
     turn: int
     source: Source = "speech"
+    owed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ class Overlap:
 
     ``held`` means speech is held, waiting to learn whether it was an interruption; ``stopped_ms`` is set while the
     user is silent again and the verdict depends on the transcript. ``timer`` is the one that counts now. Where the
-    agent may not be interrupted none counts: what the user says is the next turn, once the agent has finished.
+    agent may not be interrupted it is that of the end of the user's turn, which is answered once the agent has
+    finished; ``text`` is its transcript, once known.
     """
 
     reply: Replying | Filling
@@ -103,6 +107,7 @@ class Overlap:
     timer: int
     held: bool = False
     stopped_ms: int | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +193,10 @@ class CommitRequested:
 
 @dataclass(frozen=True, slots=True)
 class InputCleared:
-    """The client takes back what was said in this utterance."""
+    """The client takes back what was said in this utterance, or (``kept``) will commit it by hand."""
 
     utterance: int
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,8 @@ class Agent:
     def _request(self, messages: tuple[Message, ...], brief: Brief, number: int) -> ModelRequest:
         """What the model is asked in the reply's round ``number``."""
         may_call = self.profile.tools and number < self._spec.max_tool_rounds and brief.tool_choice != "none"
-        agents_own = tuple(spec for spec in self._runner.specs if not brief.owns(spec.name))
+        # Who must call a tool must call one of the client's, which waits for it.
+        agents_own = tuple(spec for spec in self._runner.specs if not brief.owns(spec.name) and not brief.must_call)
         return ModelRequest(
             messages=messages,
             tools=(*brief.tools, *agents_own) if may_call else (),

@@ -16,7 +16,7 @@ class Brief:
 
     ``instructions`` replace the agent's. ``tools`` are the client's: a reply that asks for one ends there, and the
     client answers with the result. They come before the agent's own tools of the same name. ``tool_choice`` ``none``
-    keeps the agent's own tools back too.
+    keeps the agent's own tools back too, and so does one that demands a call.
     """
 
     instructions: str | None = None
@@ -24,6 +24,11 @@ class Brief:
     tool_choice: ToolChoice = "auto"
     max_output_tokens: int | None = None
     temperature: float | None = None
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the reply has to be a call of one of the client's tools."""
+        return bool(self.tools) and self.tool_choice not in {"auto", "none"}
 
     def owns(self, name: str) -> bool:
         """Whether the client runs this tool."""

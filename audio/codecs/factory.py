@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from audio.codecs.g711 import G711Decoder, G711Encoder
-from audio.codecs.opus import ENCODER_RATES_HZ, OpusDecoder, OpusEncoder, OpusOptions
+from audio.codecs.libopus import CODED_RATES_HZ
+from audio.codecs.opus import DECODED_RATE_HZ, ENCODER_RATES_HZ, OpusDecoder, OpusEncoder, OpusOptions
 from audio.codecs.pcm16 import Pcm16Decoder, Pcm16Encoder
 from audio.codecs.port import Decoder, Encoder
 from audio.codecs.resample import StreamResampler
@@ -28,7 +29,7 @@ def make_decoder(audio_format: AudioFormat, to_rate_hz: int = HEARING_RATE_HZ) -
         case Encoding.G711_ULAW | Encoding.G711_ALAW:
             decoder = G711Decoder(audio_format.encoding)
         case Encoding.OPUS:
-            decoder = OpusDecoder()
+            decoder = OpusDecoder(to_rate_hz if to_rate_hz in CODED_RATES_HZ else DECODED_RATE_HZ)
         case _:
             assert_never(audio_format.encoding)
     return decoder if decoder.sample_rate_hz == to_rate_hz else _ResamplingDecoder(decoder, to_rate_hz)

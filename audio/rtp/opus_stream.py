@@ -58,7 +58,10 @@ class OpusStreamOptions:
 
 @dataclass(frozen=True, slots=True)
 class StreamStats:
-    """Packets received, lost, recovered, concealed, late (of no use), sent twice, not Opus; silence put in."""
+    """Packets received, lost, recovered, concealed, late (of no use), sent twice, not Opus; silence put in.
+
+    What is lost and neither recovered nor concealed, in a long loss, is silence.
+    """
 
     received: int
     lost: int
@@ -196,7 +199,7 @@ class OpusStream:
             concealed = min(lost - fec, self._options.conceal_ms * _MS) // _STEP * _STEP
             parts += self._conceal(concealed)
             gap -= concealed
-            self._concealed += missing - (fec > 0)
+            self._concealed += min(missing - (fec > 0), -(-concealed // self._last_units))
             self._recovered += fec > 0
         parts += self._fill_silence(gap - fec)
         if fec:

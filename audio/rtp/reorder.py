@@ -105,9 +105,10 @@ class ReorderBuffer:
 
     def _hold(self, index: int, packet: RtpPacket, now_ms: float) -> list[Ordered]:
         ready: list[Ordered] = []
-        if self._held and index < max(self._held):
+        overtaken_ms = [arrived_ms for held, (_, arrived_ms) in self._held.items() if held > index]
+        if overtaken_ms:  # those before it wait for another, and say nothing about this one
             self.reordered += 1
-            self._was_late_by(now_ms - self._oldest_ms())
+            self._was_late_by(now_ms - min(overtaken_ms))
         self._held[index] = (packet, now_ms)
         if len(self._held) > self._options.max_held:
             ready += self._skip_gap(now_ms)

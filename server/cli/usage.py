@@ -25,13 +25,20 @@ DEFAULT_ROWS = 20
 @click.option("--csv", "form", flag_value="csv", help="Every event as CSV.")
 def command(config: Path | None, data_dir: Path | None, rows: int, form: str | None) -> int:
     """Show what was used."""
-    from metering.ledger import PageRequest, UsageQuery, read_all  # noqa: PLC0415 - commands import late
+    from metering.journal import waiting_turns  # noqa: PLC0415 - commands import late
+    from metering.ledger import PageRequest, UsageQuery, read_all  # noqa: PLC0415
     from metering.report import csv_export, jsonl_export  # noqa: PLC0415
     from metering.sqlite_ledger import SqliteLedger  # noqa: PLC0415
     from server.settings import load_settings  # noqa: PLC0415
 
-    path = load_settings(config, data_dir=data_dir).ledger_path
+    settings = load_settings(config, data_dir=data_dir)
+    path, waiting = settings.ledger_path, waiting_turns(settings.journal_path)
+    if waiting:
+        note = f"{waiting} turns of a server that was cut short wait in its journal; the next start enters them."
+        click.echo(note, err=True)
     if not path.is_file():
+        if waiting:
+            raise click.ClickException("Nothing is in the ledger yet.")
         raise click.ClickException(f"Nothing was used yet: there is no ledger at {path}.")
     ledger = SqliteLedger(path)
     try:

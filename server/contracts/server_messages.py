@@ -116,7 +116,7 @@ class TurnStartedMessage(ServerMessage):
     type: Literal["turn.started"] = "turn.started"
     text: str
     """What the user said; for an announcement, what the agent says."""
-    source: Literal["speech", "text", "announcement"]
+    source: Literal["speech", "text", "announcement", "request", "idle"]
 
 
 class ChatTokenMessage(ServerMessage):

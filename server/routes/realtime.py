@@ -15,7 +15,7 @@ from server.errors import Refused
 from server.guard import Identity
 from server.host import Host
 from server.routes.bodies import caller, media_type, read_form, read_json, read_text
-from server.routes.webrtc import SDP
+from server.routes.webrtc import SDP, has_channel
 from server.secrets import MAX_LIFE_S, Grant
 from server.transports.calls import Calls, Conversation
 from server.transports.connection import Duplex
@@ -30,8 +30,8 @@ PREFIXES: Final = ("/v1/realtime", "/openai/v1/realtime")
 MAX_FORM_BYTES: Final = 256 * 1024
 
 
-def realtime_routes(host: Host, calls: Calls) -> list[BaseRoute]:
-    """The routes, bound to this server."""
+def secret_routes(host: Host) -> list[BaseRoute]:
+    """The routes of client secrets, bound to this server."""
 
     async def client_secrets(request: Request) -> Response:
         body = await read_json(request, host.settings.limits.max_body_bytes)
@@ -49,18 +49,27 @@ def realtime_routes(host: Host, calls: Calls) -> list[BaseRoute]:
         answer = {"value": value, "expires_at": expires_at, "session": config.rendered()}
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
+    return [Route(f"{prefix}/client_secrets", client_secrets, methods=["POST"]) for prefix in PREFIXES]
+
+
+def call_routes(host: Host, calls: Calls) -> list[BaseRoute]:
+    """The routes of WebRTC calls, bound to this server."""
+
     async def begin_call(request: Request) -> Response:
         offer, session = await _offer(request)
         grant: Grant | None = request.scope["state"].get("grant")
         owner = caller(request)
-        preset = (dict(grant.session) if grant is not None else {}) | session
+        if grant is not None and session:
+            raise Refused(ErrorCode.REQUEST_INVALID, "A client secret brings its own session; send the offer alone.")
+        preset = session if grant is None else dict(grant.session)
         try:
             opening = ga_opening(query_of(request.scope), Grant(owner, preset, 0.0) if preset else None)
             opening.config(new_id("sess"), 0)
         except RealtimeFault as fault:
             return JSONResponse(fault_body(fault), 400)
         host.registry.require_room()
-        call, sdp = await calls.begin(offer, owner, CHANNEL, _conversation(host, owner, opening))
+        label = CHANNEL if has_channel(offer) else None
+        call, sdp = await calls.begin(offer, owner, label, _conversation(host, owner, opening))
         path = request.url.path.rstrip("/")
         return Response(sdp, 201, {"Location": f"{path}/{call.call_id}"}, SDP)
 
@@ -71,7 +80,6 @@ def realtime_routes(host: Host, calls: Calls) -> list[BaseRoute]:
     routes: list[BaseRoute] = []
     for prefix in PREFIXES:
         routes += [
-            Route(f"{prefix}/client_secrets", client_secrets, methods=["POST"]),
             Route(f"{prefix}/calls", begin_call, methods=["POST"]),
             Route(prefix + "/calls/{call_id}/hangup", hang_up, methods=["POST"]),
         ]
@@ -99,7 +107,12 @@ async def _offer(request: Request) -> tuple[str, dict[str, Any]]:
 def _conversation(host: Host, owner: Identity, opening: RealtimeOpening) -> Conversation:
     async def hold(media: MediaPort, link: Duplex) -> None:
         conversation = RealtimeConversation(host, opening, owner, media)
-        await conversation.open()
+        try:
+            await conversation.open()
+        except Refused as refused:
+            fault = RealtimeFault(str(refused), code=refused.code.replace(".", "_"), kind="server_error")
+            await link.send(json.dumps({"type": "error", "event_id": new_id("event"), **fault_body(fault)}))
+            return
         await conversation.run(link)
 
     return hold

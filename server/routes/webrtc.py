@@ -29,6 +29,7 @@ from server.transports.voice_conversation import VoiceConversation
 SDP: Final = "application/sdp"
 FRAGMENT: Final = "application/trickle-ice-sdpfrag"
 PATH: Final = "/v1/voice/webrtc"
+_DATA: Final = re.compile(r"^m=application ", re.MULTILINE)
 _UFRAG: Final = re.compile(r"^a=ice-ufrag:(\S+)", re.MULTILINE)
 
 
@@ -47,6 +48,9 @@ def webrtc_routes(host: Host, calls: Calls, ice: IceOffer) -> list[BaseRoute]:
     async def begin(request: Request) -> Response:
         require_type(request, SDP)
         offer = await read_text(request, MAX_DESCRIPTION_BYTES)
+        if not has_channel(offer):
+            message = f"The offer has no data channel; the conversation is held on one called {PROTOCOL}."
+            raise Refused(ErrorCode.REQUEST_INVALID, message)
         host.registry.require_hope()
         owner = caller(request)
         call, sdp = await calls.begin(offer, owner, PROTOCOL, _conversation(host, owner, request_id(request)))
@@ -79,10 +83,26 @@ def webrtc_routes(host: Host, calls: Calls, ice: IceOffer) -> list[BaseRoute]:
     ]
 
 
+def webrtc_off_routes() -> list[BaseRoute]:
+    """The same addresses where WebRTC is switched off: they say so."""
+
+    async def refuse(_request: Request) -> Response:
+        raise Refused(ErrorCode.REQUEST_INVALID, "WebRTC is switched off here.", http_status=404)
+
+    paths = [f"{PATH}/ice-servers", PATH, PATH + "/{call_id}"]
+    paths += [f"{prefix}/calls" for prefix in ("/v1/realtime", "/openai/v1/realtime")]
+    return [Route(path, refuse, methods=["GET", "POST", "PATCH", "DELETE"]) for path in paths]
+
+
 def require_type(request: Request, *allowed: str) -> None:
     """Raise Refused unless the body is of one of these types."""
     if media_type(request) not in allowed:
         raise Refused(ErrorCode.REQUEST_INVALID, f"The body must be {' or '.join(allowed)}.", http_status=415)
+
+
+def has_channel(offer: str) -> bool:
+    """Whether an offer has a section for data channels."""
+    return _DATA.search(offer) is not None
 
 
 def etag(sdp: str) -> str:

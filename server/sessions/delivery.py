@@ -20,10 +20,11 @@ from agents.events import (
     ServerEvent,
 )
 from audio.formats import AudioFormat
-from server.sessions.media import VoiceSink
+from server.sessions.media import VoiceBacklog, VoiceSink
 from server.sessions.replay import Frame, ReplayBuffer
 from server.sessions.speech_out import SpeechEncoder
-from server.wire.voice_json import EncodedAudio, VoiceCodec
+from server.wire.values import EncodedAudio
+from server.wire.voice_json import VoiceCodec
 from server.wire.voice_messages import JsonEvent
 
 
@@ -55,6 +56,7 @@ class VoiceDelivery:
         self._epoch_ms = epoch_ms
         self._speech: SpeechEncoder | None = None
         self._sink: VoiceSink | None = None
+        self._kept: VoiceBacklog | None = None
 
     @property
     def resumption(self) -> VoiceDelivery:
@@ -69,8 +71,15 @@ class VoiceDelivery:
         self._speech = SpeechEncoder(output, rate_hz)
 
     def carry_audio(self, sink: VoiceSink | None) -> None:
-        """From now on the agent's audio goes to ``sink`` (``None``: into frames)."""
+        """From now on the agent's audio goes to ``sink`` (``None``: into frames), what was kept first."""
         self._sink = sink
+        kept, self._kept = self._kept, None
+        for event in () if kept is None else kept.take():
+            self._audio_out(event)
+
+    def keep_audio(self) -> None:
+        """The track is gone: what the agent says now is kept for whatever comes next, the newest seconds of it."""
+        self._sink, self._kept = None, VoiceBacklog()
 
     def frames(self, event: ServerEvent) -> list[Frame]:
         """The frames that tell the client, kept for replay."""
@@ -117,6 +126,9 @@ class VoiceDelivery:
     # --- audio ---
 
     def _audio_out(self, event: AudioOut) -> list[Frame]:
+        if self._kept is not None:
+            self._kept.add(event)
+            return []
         if self._sink is not None:
             self._sink.play(event.samples, event.sample_rate_hz)
             return []
@@ -129,6 +141,8 @@ class VoiceDelivery:
         return self._audio([] if self._speech is None else self._speech.finish())
 
     def _stop_audio(self) -> None:
+        if self._kept is not None:
+            self._kept.clear()
         if self._sink is not None:
             self._sink.clear()
         if self._speech is not None:

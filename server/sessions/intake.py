@@ -27,8 +27,12 @@ PIECES_PER_S: Final = 10
 class AudioIntake:
     """Decodes one connection's audio."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, joined: bool = False) -> None:
+        """``joined``: the bytes are one stream, which may be cut in the middle of a sample."""
+        self._joined = joined
         self._decoder: Decoder | None = None
+        self._rest = b""
+        """Half a sample, whose other half comes with the next bytes."""
         self._format: AudioFormat | None = None
         self._heard_s = 0.0
         self._began_at_s = time.monotonic()
@@ -36,19 +40,28 @@ class AudioIntake:
     def expect(self, audio_format: AudioFormat) -> None:
         """From now on audio comes in this format."""
         if audio_format != self._format:
-            self._format = audio_format
+            self._format, self._rest = audio_format, b""
             self._decoder = make_decoder(audio_format, HEARING_RATE_HZ)
 
     async def hear(self, session: Session, payload: bytes) -> None:
         """The next bytes. Raises AudioFormatError; nothing was heard then."""
         if self._decoder is None:
             return
+        payload = self._whole(payload)
         for piece in _pieces(payload, self._format):
             samples = self._decoder.decode(piece)
             session.hear(samples)
             await self._pace(len(samples))
             if piece is not payload:
                 await anyio.lowlevel.checkpoint()
+
+    def _whole(self, payload: bytes) -> bytes:
+        """The payload in whole samples."""
+        if not self._joined or self._format is None or self._format.encoding is not Encoding.PCM16:
+            return payload
+        payload = self._rest + payload
+        self._rest = payload[-1:] if len(payload) % 2 else b""
+        return payload[:-1] if self._rest else payload
 
     def decoded(self, payload: bytes) -> Samples:
         """A whole recording in the format of this connection, at 16 kHz. Raises AudioFormatError."""

@@ -62,6 +62,8 @@ class LiveSession:
         self.started = anyio.Event()
         """Set once the session can be spoken to, or has ended before."""
         self.ended = anyio.Event()
+        self._met = anyio.Event()
+        """Set once there was a connection: what happens before is kept for it."""
         self.born_at_s = time.monotonic()
         self.active_at_s = self.born_at_s
         """When the client last said anything but audio, spoke, or was answered (monotonic)."""
@@ -84,6 +86,7 @@ class LiveSession:
                     await self.session.run()
                 finally:
                     self.session.outbox.close()
+                    self._met.set()
         except Exception:
             logger.exception("session failed", extra={"session_id": self.session_id})
             await self._tell_internal()
@@ -132,6 +135,7 @@ class LiveSession:
         """Send to this connection, which has seen every frame so far (it began the session)."""
         self._connection = connection
         self.detached_at_s = None
+        self._met.set()
 
     async def attach(self, connection: Link, last_event_id: int) -> None:
         """Go on over a new connection: ``session.resumed``, what it missed, then what comes. Raises Disconnected."""
@@ -170,6 +174,7 @@ class LiveSession:
 
     async def _deliver(self) -> None:
         outbox = self.session.outbox
+        await self._met.wait()
         while True:
             try:
                 event = await outbox.get()

@@ -5,11 +5,10 @@ One per session. Knows neither sockets nor JSON; driven by ``server.transports.r
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
-from typing import Final, assert_never
+from typing import assert_never
 
 import anyio
+from anyio.to_thread import run_sync
 
 from agents.core.spoken_items import Truncated
 from agents.events import Failed, ProtocolReply
@@ -36,7 +35,6 @@ from server.wire.realtime.acts import (
 from server.wire.realtime.faults import RealtimeFault
 
 Done = Commit | Cancel | ClearInput | ClearOutput | Configure | Respond | Tell | AddItem | RemoveItem | Truncate
-MAX_ITEM_AUDIO_BYTES: Final = 8 * 1024 * 1024
 
 
 class RealtimeConduct:
@@ -47,7 +45,7 @@ class RealtimeConduct:
         self._delivery = delivery
         self._around = around
         self._window = window
-        self._intake = AudioIntake()
+        self._intake = AudioIntake(joined=True)
         self._intake.expect(delivery.codec.state.config.settings.input_format)
         self._options = realtime_options(delivery.codec.state.config.settings, around)
 
@@ -64,6 +62,8 @@ class RealtimeConduct:
     async def _hear(self, payload: bytes) -> None:
         if self._around.media:
             return  # audio comes beside the messages
+        if not self._options.hands_free:  # nobody looks for speech: whoever sends audio is there
+            self._live.touch()
         try:
             await self._intake.hear(self._live.session, payload)
         except AudioFormatError as error:
@@ -120,17 +120,12 @@ class RealtimeConduct:
     def _add(self, act: AddItem) -> None:
         after = FIRST if act.after == "" else act.after
         self._live.session.history.add(act.message, act.item_id, after)
-        if not act.audio:
-            return
-        try:
-            audio = b"".join(b64decode(part, validate=True) for part in act.audio)
-        except (binascii.Error, ValueError):
-            self._refuse(RealtimeFault("Invalid 'item.content': expected audio in standard base64.", param="item"))
-            return
-        if len(audio) > MAX_ITEM_AUDIO_BYTES:
-            self._refuse(RealtimeFault("Invalid 'item.content': at most 8 MiB of audio.", param="item"))
-            return
-        self._live.session.transcribe_item(act.item_id, self._intake.decoded(audio))
+        if act.audio:
+            self._live.session.transcribe_item(act.item_id, lambda: run_sync(self._intake.decoded, act.audio))
+
+    def tell_failure(self) -> None:
+        """Something went wrong on our side while a message was carried out."""
+        self._refuse(RealtimeFault(ERRORS[ErrorCode.INTERNAL].sentence, code="internal", kind="server_error"))
 
     def _refuse(self, fault: RealtimeFault) -> None:
         told = self._delivery.codec.state.fault(fault, None)

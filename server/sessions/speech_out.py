@@ -12,7 +12,7 @@ from typing import Final
 from agents.events import AudioOut
 from audio.codecs.factory import make_encoder
 from audio.formats import AudioFormat, Encoding, samples_to_ms
-from server.wire.voice_json import EncodedAudio
+from server.wire.values import EncodedAudio
 
 OPUS_SESSION_RATE_HZ: Final = 24_000
 _OPUS_PACKETS_PER_S: Final = 50

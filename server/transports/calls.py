@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Final
 
 import anyio
@@ -19,7 +20,8 @@ from server.edge import new_id
 from server.errors import Refused
 from server.guard import Identity
 from server.observability.metrics import Metrics
-from server.transports.channel_link import ChannelLink
+from server.settings import Settings
+from server.transports.channel_link import ChannelLink, NoChannel
 from server.transports.connection import Duplex
 from server.transports.media_port import MediaPort
 from server.transports.rtc.hub import RtcHub
@@ -40,13 +42,13 @@ Conversation = Callable[[MediaPort, Duplex], Awaitable[None]]
 class Call:
     """One WebRTC connection: a peer's listener, and its audio as a conversation sees it."""
 
-    def __init__(self, hub: RtcHub, call_id: str, owner: Identity, label: str) -> None:
-        """``label`` is that of the data channel which carries the conversation; empty for any."""
+    def __init__(self, hub: RtcHub, call_id: str, owner: Identity, label: str | None) -> None:
+        """``label`` is that of the data channel which carries the conversation; ``None``: there is none."""
         self.call_id = call_id
         self.owner = owner
         self.ear: Callable[[Samples], None] | None = None
         self.peer = hub.peer(self)
-        self.link: ChannelLink | None = None
+        self.link: ChannelLink | NoChannel | None = None
         self.reason: CloseReason | None = None
         self._label = label
         self._opened = anyio.Event()
@@ -60,18 +62,21 @@ class Call:
 
     def on_channel(self, channel: Channel) -> None:
         """The first channel of the right name carries the conversation; others are closed."""
-        if self.link is not None or self._label not in {"", channel.label}:
+        if self.link is not None or self._label != channel.label:
             channel.close()
             return
         self.link = ChannelLink(channel)
         self._opened.set()
 
     def on_state(self, state: PeerState, reason: CloseReason | None) -> None:
-        """The peer is gone for good."""
+        """A call without messages begins when it is connected; any ends when its peer is gone for good."""
+        if state is PeerState.CONNECTED and self._label is None and self.link is None:
+            self.link = NoChannel()
+            self._opened.set()
         if state is not PeerState.CLOSED:
             return
         self.reason = reason
-        logger.info("call ended", extra={"call_id": self.call_id, "reason": reason})
+        logger.info("call ended", extra={"call_id": self.call_id, "reason": reason, **asdict(self.peer.stats)})
         if self.link is not None:
             self.link.cut(LOST)
         self._opened.set()
@@ -95,18 +100,20 @@ class Call:
             self.link.cut(NORMAL_CLOSURE)
         self._opened.set()
 
-    async def opened(self) -> ChannelLink | None:
-        """The connection, once there is one; ``None`` where the peer was gone before."""
-        await self._opened.wait()
+    async def opened(self, limit_s: float) -> Duplex | None:
+        """The connection, once there is one; ``None`` where the peer was gone before, or none came in time."""
+        with anyio.move_on_after(limit_s):
+            await self._opened.wait()
         return self.link
 
 
 class Calls:
     """The WebRTC connections of one server process."""
 
-    def __init__(self, hub: RtcHub, max_calls: int, metrics: Metrics) -> None:
+    def __init__(self, hub: RtcHub, settings: Settings, metrics: Metrics) -> None:
         self._hub = hub
-        self._max_calls = max_calls
+        self._limits = settings.limits
+        self._open_limit_s = settings.webrtc.connect_timeout_s + settings.limits.handshake_timeout_s
         self._metrics = metrics
         self._calls: dict[str, Call] = {}
         metrics.watch("convergio_webrtc_open", "WebRTC connections open, connecting ones included.", self.__len__)
@@ -125,14 +132,17 @@ class Calls:
                 self._tasks = None
                 tasks.cancel_scope.cancel()
 
-    async def begin(self, offer: str, owner: Identity, label: str, conversation: Conversation) -> tuple[Call, str]:
-        """Answer an offer. ``conversation`` is held once the data channel opens.
+    async def begin(
+        self, offer: str, owner: Identity, label: str | None, conversation: Conversation
+    ) -> tuple[Call, str]:
+        """Answer an offer. ``conversation`` is held once its data channel opens (or, with no ``label``, at once).
 
         Raises:
             Refused: an offer that cannot be answered, no room, or no address left.
         """
-        if self._tasks is None or len(self._calls) >= self._max_calls:
+        if self._tasks is None or len(self._calls) >= self._limits.max_sessions:
             raise Refused(ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S)
+        self._require_share(owner)
         call = Call(self._hub, new_id("rtc"), owner, label)
         self._calls[call.call_id] = call
         try:
@@ -150,9 +160,17 @@ class Calls:
             raise Refused(ErrorCode.SESSION_NOT_FOUND, "There is no such call.")
         return call
 
+    def _require_share(self, owner: Identity) -> None:
+        """One caller's offers that lead nowhere must not take the places of all others."""
+        theirs = [call for call in self._calls.values() if call.owner == owner]
+        connecting = sum(call.link is None for call in theirs)
+        most = self._limits.max_sessions_per_key
+        if connecting >= self._limits.max_connecting_per_key or (most is not None and len(theirs) >= most):
+            raise Refused(ErrorCode.RATE_LIMITED, retry_after_s=RETRY_AFTER_S)
+
     async def _hold(self, call: Call, conversation: Conversation) -> None:
         try:
-            link = await call.opened()
+            link = await call.opened(self._open_limit_s)
             if link is not None:
                 await conversation(call, link)
                 await anyio.sleep(LAST_WORDS_S)

@@ -7,10 +7,11 @@ the audio is.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from agents.core.options import Identity as SessionIdentity
 from server.contracts.errors import ErrorCode
@@ -22,14 +23,16 @@ from server.sessions.live import LiveSession
 from server.sessions.realtime_conduct import RealtimeConduct
 from server.sessions.realtime_delivery import RealtimeDelivery
 from server.sessions.realtime_options import Surroundings, realtime_options
+from server.transports.channel_link import TOO_FAST
 from server.transports.connection import Disconnected, Duplex
 from server.transports.media_port import MediaPort
 from server.wire.realtime.codec import EXTRAS, RealtimeCodec
 from server.wire.realtime.dialect import Dialect, SessionConfig
 from server.wire.realtime.faults import RealtimeFault
-from server.wire.realtime.state import RealtimeState
+from server.wire.realtime.state import RealtimeState, error_json
 
-EXPIRED: Final = "session_expired"
+logger = logging.getLogger(__name__)
+
 OpenConfig = Callable[[str, int], SessionConfig]
 """A session's first configuration, from its id and when it expires (Unix seconds). Raises RealtimeFault."""
 
@@ -75,8 +78,9 @@ class RealtimeConversation:
         await host.agent(None)  # what the engines can do is part of the configuration: they have to be there
         session_id = new_id("sess")
         expires_at = host.epoch_ms() // 1_000 + host.settings.limits.session_minutes * 60
+        config, voiceless = opening.config(session_id, expires_at), host.engines.for_sessions().tts is None
         state = RealtimeState(
-            session_id, opening.config(session_id, expires_at), opening.dialect, new_id, media=self._media is not None
+            session_id, config, opening.dialect, new_id, media=self._media is not None, voiceless=voiceless
         )
         limits = host.settings.limits
         window = ResponseWindow(limits.responses_per_minute, time.monotonic)
@@ -98,17 +102,25 @@ class RealtimeConversation:
         live, conduct, delivery = self.live, self._conduct, self._delivery
         assert conduct is not None and delivery is not None, "the conversation is not open"  # noqa: PT018
         live.adopt(connection)
+        await live.started.wait()  # the greeting comes before any answer
         try:
             while True:
                 frame = await connection.receive()
                 try:
-                    acts = delivery.codec.feed(frame)
+                    await conduct.carry_out(delivery.codec.feed(frame))
                 except RealtimeFault as fault:
                     live.end(ErrorCode.REQUEST_INVALID, fault.message)
-                    continue
-                await conduct.carry_out(acts)
-        except Disconnected:
-            live.detach(connection)
+                except Disconnected:
+                    raise
+                except Exception:
+                    # A fault of ours in one message: it is told, and the next one counts.
+                    logger.exception("a realtime message failed", extra={"session_id": live.session_id})
+                    conduct.tell_failure()
+        except Disconnected as gone:
+            if gone.code == TOO_FAST:
+                live.end(ErrorCode.RATE_LIMITED, "Messages came faster than they could be read.")
+            else:
+                live.detach(connection)
         finally:
             if self._media is not None:
                 self._media.ear = None
@@ -120,6 +132,4 @@ class RealtimeConversation:
 
 def fault_body(fault: RealtimeFault) -> dict[str, Any]:
     """A fault before there is a session, as an HTTP body."""
-    return {
-        "error": {"message": fault.message, "type": fault.kind, "code": fault.code, "param": fault.param},
-    }
+    return {"error": error_json(fault)}

@@ -11,8 +11,9 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
+from server.contracts.errors import ErrorCode
 from server.edge import deny_socket
-from server.errors import describe
+from server.errors import Refused, describe
 from server.host import Host
 from server.secrets import Grant
 from server.transports.connection import Connection, Disconnected
@@ -35,7 +36,9 @@ def query_of(scope: Scope) -> dict[str, str]:
 
 
 def ga_opening(query: Query, grant: Grant | None = None) -> RealtimeOpening:
-    """How a session in OpenAI's dialect begins: the model is ``model`` or Azure's ``deployment``."""
+    """How a session in OpenAI's dialect begins: the model is ``model`` or Azure's ``deployment``. Raises Refused."""
+    if "call_id" in query:
+        raise Refused(ErrorCode.REQUEST_INVALID, "A running call cannot be joined here.", http_status=404)
     model = (query.get("model") or query.get("deployment") or DEFAULT_MODEL)[:MAX_MODEL_CHARS]
     preset: dict[str, Any] = {} if grant is None else dict(grant.session)
     transcription = preset.get("type") == "transcription" or query.get("intent") == "transcription"
@@ -58,10 +61,9 @@ class RealtimeSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["state"]
-        conversation = RealtimeConversation(
-            self._host, self._opening(query_of(scope), state.get("grant")), state["identity"]
-        )
         try:
+            query = query_of(scope)
+            conversation = RealtimeConversation(self._host, self._opening(query, state.get("grant")), state["identity"])
             live = await conversation.open()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told before the handshake
             failure = describe(error)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from server.settings import Settings
 from server.transports.rtc.port import IceOptions, PeerOptions, TurnServer
 
 STUN_PORT = 3_478
+MAX_MESSAGE_BYTES = 256 * 1024
+"""Of one message on a data channel: sessions bring long instructions and many tools."""
 
 
 def peer_options(settings: Settings) -> PeerOptions:
@@ -25,7 +27,12 @@ def peer_options(settings: Settings) -> PeerOptions:
         stun_server=None if webrtc.stun_server is None else _host_port(webrtc.stun_server),
         turn_server=None if webrtc.relay_url is None else _relay(webrtc.relay_url.get_secret_value()),
     )
-    return PeerOptions(ice=ice, connect_limit_s=webrtc.connect_timeout_s, lost_after_s=webrtc.lost_after_s)
+    return PeerOptions(
+        ice=ice,
+        connect_limit_s=webrtc.connect_timeout_s,
+        lost_after_s=webrtc.lost_after_s,
+        max_message_bytes=MAX_MESSAGE_BYTES,
+    )
 
 
 def _host_port(address: str) -> tuple[str, int]:
@@ -40,5 +47,9 @@ def _relay(url: str) -> TurnServer:
     if parts.hostname is None or parts.username is None or parts.password is None:
         raise ValueError("webrtc.relay_url is not turn:user:password@host:port")
     return TurnServer(
-        parts.hostname, parts.port or STUN_PORT, parts.username, parts.password, tls=parts.scheme == "turns"
+        host=parts.hostname,
+        port=parts.port or STUN_PORT,
+        username=unquote(parts.username),
+        password=unquote(parts.password),
+        tls=parts.scheme == "turns",
     )

@@ -23,6 +23,7 @@ from server.sessions.intake import AudioIntake
 from server.sessions.live import NORMAL_CLOSURE, LiveSession
 from server.sessions.replay import ReplayBuffer
 from server.sessions.voice_options import session_options
+from server.transports.channel_link import TOO_FAST
 from server.transports.connection import Disconnected, Duplex
 from server.transports.media_port import MediaPort
 from server.wire.client_events import (
@@ -80,6 +81,9 @@ class VoiceConversation:
             await self._converse(live)
         except Disconnected as gone:
             self._silence(live)
+            if gone.code == TOO_FAST:
+                live.end(ErrorCode.RATE_LIMITED, "Messages came faster than they could be read.")
+                return
             live.detach(connection)
             if gone.code == NORMAL_CLOSURE:
                 live.end()
@@ -140,9 +144,9 @@ class VoiceConversation:
         live = self._host.registry.find(resume.session_id, self._identity)
         delivery = live.delivery.resumption
         assert delivery is not None, "only sessions that can be resumed are found"
-        await live.attach(self._connection, resume.last_event_id)
         self._delivery = delivery
         self._open_audio(live)
+        await live.attach(self._connection, resume.last_event_id)
         return live
 
     def _open_audio(self, live: LiveSession) -> None:
@@ -150,9 +154,8 @@ class VoiceConversation:
         settings = self._delivery.codec.settings
         if settings is None:
             return
-        if self._media is None:
-            self._intake.expect(settings.input_format)
-        else:
+        self._intake.expect(settings.input_format)  # beside a track, too: what was said while it connected
+        if self._media is not None:
             self._media.ear = live.session.hear
 
     def _silence(self, live: LiveSession) -> None:
@@ -160,7 +163,7 @@ class VoiceConversation:
         if self._media is not None:
             self._media.ear = None
             if live.connection in {None, self._connection}:
-                self._delivery.carry_audio(None)
+                self._delivery.keep_audio()
 
     async def _started(self, live: LiveSession) -> None:
         try:

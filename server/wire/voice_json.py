@@ -50,6 +50,7 @@ from server.wire.client_events import (
 )
 from server.wire.errors import WireError
 from server.wire.faults import explain, invalid_message, no_voice, too_large
+from server.wire.values import EncodedAudio, without_surrogates
 from server.wire.voice_messages import JsonEvent, message_of
 
 Frame = str | bytes
@@ -74,20 +75,6 @@ class WireLimits:
     max_faults: int = 20
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedAudio:
-    """A stretch of a turn's audio in the session's output format, ready for the wire.
-
-    ``payload`` is little-endian samples (``pcm16``), bytes (G.711) or exactly one packet (``opus``); ``start_ms`` and
-    ``audio_ms`` are its position and length in the turn's audio.
-    """
-
-    turn_id: str
-    payload: bytes
-    start_ms: int
-    audio_ms: int
-
-
 class _Chunk(msgspec.Struct, tag_field="type", tag="voice.chunk"):
     bytes_base64: bytes
 
@@ -98,6 +85,14 @@ def _head(name: str) -> type[msgspec.Struct]:
 
 _KINDS: Final[Mapping[type[msgspec.Struct], str]] = {_head(name): name for name in _MODELS if name != "voice.chunk"}
 _DECODER: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Union[(_Chunk, *_KINDS)])
+
+
+_AUDIO_START: Final = '{"type":"voice.audio",'
+
+
+def is_audio(frame: Frame) -> bool:
+    """Whether an outgoing frame carries the agent's audio, bare or as ``voice.audio``."""
+    return isinstance(frame, bytes) or frame.startswith(_AUDIO_START)
 
 
 class VoiceCodec:
@@ -327,15 +322,3 @@ def _format(audio: AudioFormat) -> dict[str, object]:
 def _plain(value: object) -> object:
     """What msgspec cannot write by itself: mappings that are no dict, and values of tools and providers."""
     return dict(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else str(value)
-
-
-def without_surrogates(value: object) -> object:
-    """Text as JSON can carry it: half of a split surrogate pair (a model's stream may hold one) becomes U+FFFD."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, Mapping):
-        items = cast("Mapping[str, object]", value).items()
-        return {without_surrogates(key): without_surrogates(item) for key, item in items}
-    if isinstance(value, list | tuple):
-        return [without_surrogates(item) for item in cast("list[object]", value)]
-    return value

@@ -24,9 +24,10 @@ from agents.loop.agent import (
     ToolStarted,
     default_agent_spec,
 )
+from agents.loop.brief import Brief
 from agents.loop.router import OfflineRouter
 from agents.loop.spoken_numbers import to_expression
-from agents.models.port import Message, ModelProfile, TextDelta, ToolRequest
+from agents.models.port import Message, ModelProfile, TextDelta, ToolRequest, ToolSpec
 from agents.models.scripted import ScriptedModel, ScriptedReply
 from agents.tools.builtin import builtin_tools
 from agents.tools.tool import tool
@@ -318,3 +319,24 @@ async def test_the_script_streams_word_by_word_and_can_start_over() -> None:
     first, second = await collect(model.stream(agent_request)), await collect(model.stream(agent_request))
     assert first == second
     assert [event.text for event in first if isinstance(event, TextDelta)] == ["One", " two.", " "]
+
+
+async def test_who_must_call_is_offered_the_clients_tools_alone() -> None:
+    lookup = ToolSpec("lookup", "Look up.", {"type": "object"})
+    offered: dict[str, set[str]] = {}
+    for choice in ("auto", "required", "none"):
+        model = ScriptedModel("Fine.")
+        agent = Agent(AgentSpec("a", "A", "Be brief.", tools=builtin_tools()), model)
+        committed = anyio.Event()
+        committed.set()
+        limits = ReplyLimits(5.0, 5.0)
+        brief = Brief(tools=(lookup,), tool_choice=choice)
+        async with aclosing(
+            agent.reply((Message("user", "Hi"),), committed=committed, limits=limits, brief=brief)
+        ) as all_parts:
+            async for _ in all_parts:
+                pass
+        offered[choice] = {tool.name for tool in model.requests[0].tools}
+    assert offered["required"] == {"lookup"}
+    assert offered["none"] == set()
+    assert {"lookup"} < offered["auto"]

@@ -81,6 +81,28 @@ async def test_a_second_reply_at_once_is_refused_with_its_id() -> None:
 
 
 @dialogue
+async def test_stop_and_say_this_instead_is_one_reply_after_the_other() -> None:
+    async with conversation(Script(replies=[LONG, "Sorry."], policy=SILENT)) as talk:
+        talk.session.respond("resp_1")
+        await talk.until(AudioOut)
+        talk.session.cancel()
+        talk.session.respond("resp_2")
+        await talk.until(TurnCompleted, count=2)
+        order = [
+            (type(event).__name__, event.turn_id)
+            for _, event in talk.events
+            if isinstance(event, TurnStarted | TurnCompleted)
+        ]
+        assert order == [
+            ("TurnStarted", "resp_1"),
+            ("TurnCompleted", "resp_1"),
+            ("TurnStarted", "resp_2"),
+            ("TurnCompleted", "resp_2"),
+        ]
+        assert [event.end for event in talk.all(TurnCompleted)] == ["cancelled", "finished"]
+
+
+@dialogue
 async def test_a_tool_of_the_clients_ends_the_turn_and_its_result_is_read_by_the_next() -> None:
     script = Script(
         replies=[WANTS_LOOKUP, "A cat is an animal."], policy=PATIENT, options={"brief": Brief(tools=(LOOKUP,))}
@@ -239,15 +261,43 @@ async def test_a_client_that_cannot_drop_audio_goes_on_where_sending_stopped() -
 
 
 @dialogue
-async def test_what_is_said_over_a_reply_that_may_not_be_interrupted_is_the_next_turn() -> None:
+async def test_what_is_said_over_a_reply_that_may_not_be_interrupted_is_told_at_once_and_answered_next() -> None:
     policy = replace(PATIENT, interruptible=False, keep_overlap=True)
     async with conversation(Script(hears=["First.", "Second."], replies=[LONG, "Right."], policy=policy)) as talk:
         await talk.speak(600)
         await talk.until(AudioOut)
         await talk.speak(600)
         await talk.until(TurnCompleted, count=2)
-        assert [event.text for event in talk.all(TurnStarted)] == ["First.", "Second."]
+        said = [event.text for event in talk.all(TranscriptUpdated) if event.final]
+        assert said == ["First.", "Second."]
+        assert talk.when_ms(TurnCompleted) - _when_said(talk, "Second.") > 1_000
+        assert [event.source for event in talk.all(TurnStarted)] == ["speech", "request"]
         assert [event.end for event in talk.all(TurnCompleted)] == ["finished", "finished"]
+        asked = [message.text for message in talk.model.requests[1].messages]
+        assert asked[1:] == ["First.", LONG, "Second."]
+
+
+@dialogue
+async def test_a_cough_over_a_reply_that_may_not_be_interrupted_is_no_turn() -> None:
+    policy = replace(PATIENT, interruptible=False, keep_overlap=True)
+    async with conversation(Script(hears=["First.", ""], replies=[LONG], policy=policy)) as talk:
+        await talk.speak(600)
+        await talk.until(AudioOut)
+        await talk.speak(300)
+        await talk.until(TurnCompleted)
+        await talk.quiet(2_000)
+        assert len(talk.all(TurnStarted)) == 1
+
+
+@dialogue
+async def test_speech_that_outlasts_a_reply_that_may_not_be_interrupted_is_an_ordinary_turn() -> None:
+    policy = replace(PATIENT, interruptible=False, keep_overlap=True)
+    async with conversation(Script(hears=["First.", "Second."], replies=["Yes.", "Right."], policy=policy)) as talk:
+        await talk.speak(600)
+        await talk.until(AudioOut)
+        await talk.speak(3_000)
+        await talk.until(TurnCompleted, count=2)
+        assert [event.text for event in talk.all(TurnStarted)] == ["First.", "Second."]
 
 
 @dialogue
@@ -273,3 +323,11 @@ async def test_whoever_speaks_is_not_asked_whether_they_are_there() -> None:
         await talk.speak(600)
         await talk.quiet(3_000)
         assert not talk.all(LongSilence)
+
+
+def _when_said(talk: Talk, text: str) -> float:
+    return next(
+        at * 1_000
+        for at, event in talk.events
+        if isinstance(event, TranscriptUpdated) and event.final and event.text == text
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from conversation import Script, Talk, conversation, dialogue
 
+from agents.core.item_ids import spoken_item_id
 from agents.core.policy import TurnPolicy
 from agents.events import (
     AudioOut,
@@ -15,6 +17,7 @@ from agents.events import (
     InputCommitted,
     InputFailed,
     Interrupted,
+    RecordingTranscribed,
     SpeechDropped,
     TranscriptUpdated,
     TurnCompleted,
@@ -22,6 +25,8 @@ from agents.events import (
 )
 from agents.models.port import Message
 from audio.errors import EngineUnavailable
+from audio.formats import Samples
+from metering.ledger import UsageQuery, read_all
 
 LONG = "This is a rather long answer that goes on and on, so that it can be interrupted well before its end."
 PATIENT = TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900)
@@ -35,6 +40,19 @@ async def finals(talk: Talk) -> list[str]:
 
 def by_hand(**changes: Any) -> Script:
     return Script(policy=replace(SILENT, auto_end=False), options=BY_HAND, **changes)
+
+
+def recording(samples: int) -> Callable[[], Awaitable[Samples]]:
+    async def read() -> Samples:
+        return np.full(samples, 5_000, np.int16)
+
+    return read
+
+
+def hear_at_once(talk: Talk, ms: int) -> None:
+    """Speech that comes faster than recognition can answer."""
+    for _ in range(ms // 20):
+        talk.session.hear(np.full(320, 8_000, np.int16))
 
 
 @dialogue
@@ -137,21 +155,127 @@ async def test_recognition_that_fails_says_so_and_the_conversation_goes_on() -> 
 async def test_a_recording_put_into_the_conversation_is_answered_by_its_words() -> None:
     async with conversation(Script(hears=["What is in the box?"], policy=SILENT)) as talk:
         talk.session.history.add(Message("user", ""), "item_1")
-        talk.session.transcribe_item("item_1", np.full(16_000, 5_000, np.int16))
+        talk.session.transcribe_item("item_1", recording(16_000))
         talk.session.respond("resp_1")
         await talk.until(TurnCompleted)
         assert talk.model.requests[0].messages[-1].text == "What is in the box?"
+        found = talk.one(RecordingTranscribed)
+        assert (found.item_id, found.text, found.audio_ms) == ("item_1", "What is in the box?", 1_000)
 
 
 @dialogue
-async def test_switching_to_push_to_talk_mid_session_drops_what_was_half_heard() -> None:
-    async with conversation(Script(policy=PATIENT, hears=["Later."])) as talk:
+async def test_a_long_recording_is_read_in_stretches() -> None:
+    async with conversation(Script(hears=["First part.", "Second part."], policy=SILENT)) as talk:
+        talk.session.history.add(Message("user", ""), "item_1")
+        talk.session.transcribe_item("item_1", recording(16_000 * 30))
+        await talk.quiet(200)
+        assert talk.one(RecordingTranscribed).text == "First part. Second part."
+
+
+@dialogue
+async def test_a_recording_that_cannot_be_read_says_so_and_holds_nobody_up() -> None:
+    script = Script(hears=[EngineUnavailable("gone", stage="stt", provider="scripted")], policy=SILENT)
+    async with conversation(script) as talk:
+        talk.session.history.add(Message("user", ""), "item_1")
+        talk.session.transcribe_item("item_1", recording(16_000))
+        talk.session.respond("resp_1")
+        await talk.until(TurnCompleted)
+        assert talk.one(RecordingTranscribed).text is None
+
+
+@dialogue
+async def test_what_is_cleared_while_a_commit_is_recognised_is_in_no_item() -> None:
+    async with conversation(by_hand(hears=["One.", "Three."])) as talk:
+        hear_at_once(talk, 600)
+        talk.session.commit()
+        hear_at_once(talk, 400)
+        talk.session.clear()
+        hear_at_once(talk, 300)
+        talk.session.commit()
+        await talk.quiet(500)
+        assert [(event.start_ms, event.end_ms) for event in talk.all(InputCommitted)] == [(0, 600), (1_000, 1_300)]
+        assert await finals(talk) == ["One.", "Three."]
+
+
+@dialogue
+async def test_what_was_heard_while_a_commit_was_recognised_can_be_committed_when_nothing_more_comes() -> None:
+    async with conversation(by_hand(hears=["One.", "Three."])) as talk:
+        hear_at_once(talk, 600)
+        talk.session.commit()
+        hear_at_once(talk, 400)
+        talk.session.clear()
+        hear_at_once(talk, 300)
+        await talk.mute(1_000)  # the first is recognised meanwhile
+        talk.session.commit()
+        await talk.mute(500)
+        assert [(event.start_ms, event.end_ms) for event in talk.all(InputCommitted)] == [(0, 600), (1_000, 1_300)]
+        assert await finals(talk) == ["One.", "Three."]
+        assert not talk.all(Failed)
+
+
+@dialogue
+async def test_commits_in_a_row_stay_apart_however_slow_recognition_is() -> None:
+    async with conversation(by_hand(hears=["One.", "Two.", "Three."])) as talk:
+        for _ in range(3):
+            hear_at_once(talk, 300)
+            talk.session.commit()
+        assert [event.end_ms for event in talk.all(InputCommitted)] == []  # nobody has read yet
+        await talk.quiet(500)
+        assert [(event.start_ms, event.end_ms) for event in talk.all(InputCommitted)] == [
+            (0, 300),
+            (300, 600),
+            (600, 900),
+        ]
+        assert await finals(talk) == ["One.", "Two.", "Three."]
+
+
+@dialogue
+async def test_switching_to_push_to_talk_mid_utterance_keeps_what_was_said() -> None:
+    async with conversation(Script(policy=PATIENT, hears=["All of it."])) as talk:
         await talk.speak(400)
         policy = replace(SILENT, auto_end=False)
         talk.session.update(replace(talk.options, policy=policy, hands_free=False))
         await talk.speak(600)
         await talk.quiet(1_500)
         assert not talk.all(TurnStarted)
+        assert not talk.all(SpeechDropped)
         talk.session.commit()
         await talk.quiet(300)
-        assert await finals(talk) == ["Later."]
+        assert await finals(talk) == ["All of it."]
+        assert talk.one(InputCommitted).start_ms == 0
+
+
+@dialogue
+async def test_switching_to_hands_free_mid_utterance_keeps_what_was_said() -> None:
+    async with conversation(by_hand(hears=["All of it."])) as talk:
+        await talk.speak(400)
+        talk.session.update(replace(talk.options, policy=PATIENT, hands_free=True))
+        await talk.speak(600)
+        await talk.until(TurnCompleted)
+        assert talk.one(TurnStarted).text == "All of it."
+        final = [event for event in talk.all(TranscriptUpdated) if event.final]
+        assert final[0].start_ms == 0
+
+
+@dialogue
+async def test_a_reply_that_waits_can_be_cancelled_and_is_told_so() -> None:
+    async with conversation(Script(policy=SILENT)) as talk:
+        await talk.speak(400)
+        talk.session.respond("resp_1")
+        talk.session.cancel("resp_1")
+        await talk.quiet(2_000)
+        assert (talk.one(TurnCompleted).turn_id, talk.one(TurnCompleted).end) == ("resp_1", "cancelled")
+        assert talk.model.requests == []
+
+
+@dialogue
+async def test_where_nobody_answers_every_utterance_is_billed_by_itself() -> None:
+    script = Script(hears=["One.", "Two."], policy=SILENT, options={"answers": False, "speak": False})
+    async with conversation(script) as talk:
+        for _ in range(2):
+            await talk.speak(800)
+            await talk.quiet(1_200)
+        billed = list(read_all(talk.recorder.ledger, UsageQuery()))
+        assert [event.request_id for event in billed] == [spoken_item_id("session-1", number) for number in (1, 2)]
+        assert all(event.audio_ms_in >= 800 for event in billed)
+        assert await finals(talk) == ["One.", "Two."]

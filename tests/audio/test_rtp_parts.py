@@ -114,6 +114,26 @@ def test_the_wait_follows_lateness_between_floor_and_ceiling_and_forgets():
     assert buffer.wait_ms == 100
 
 
+def test_a_packet_is_late_by_those_that_overtook_it_not_by_those_that_wait_for_another():
+    buffer = ReorderBuffer(ReorderOptions(floor_ms=20, ceiling_ms=100))
+    buffer.push(numbered(0), 0)
+    buffer.push(numbered(2), 30)  # 1 is lost
+    buffer.push(numbered(4), 47)
+    buffer.push(numbered(3), 49)
+    assert buffer.reordered == 1
+    assert buffer.wait_ms == 20
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05, 0.2])
+def test_losses_do_not_make_the_wait_longer_than_packets_swap_places_for(loss):
+    chance = random.Random(4)
+    buffer = ReorderBuffer()
+    for at, n in sorted((20 * n + chance.random() * 60, n) for n in range(3_000) if chance.random() >= loss):
+        buffer.expire(at)
+        buffer.push(numbered(n), at)
+    assert 30 < buffer.wait_ms <= 1.25 * 60
+
+
 def test_what_waits_is_bounded():
     buffer = ReorderBuffer(ReorderOptions(max_held=5, ceiling_ms=10_000, floor_ms=10_000))
     buffer.push(numbered(0), 0)

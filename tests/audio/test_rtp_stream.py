@@ -172,6 +172,18 @@ def test_after_a_long_stall_what_silence_stood_in_for_is_dropped():
     assert stream.stats.late > 50
 
 
+def test_of_a_dead_path_only_what_was_made_up_counts_as_concealed_the_rest_is_silence():
+    sent = [one for one in Sender().send(tone(8)) if not 2_000 < one.at_ms <= 7_000]
+    stream = OpusStream(0.0)
+    for _, part in hear(stream, [(one.at_ms, one.packet) for one in sent], 8_000):
+        assert len(part) <= 16_000
+    stats = stream.stats
+    assert stats.lost == 250
+    assert 0 < stats.recovered + stats.concealed <= 6
+    assert stats.silence_ms == pytest.approx(5_000, abs=150)
+    assert stats.late == 0
+
+
 def test_a_listener_hears_silence_before_the_first_packet():
     stream = OpusStream(1_000.0)
     total = sum(len(stream.tick(1_000.0 + 20 * n)) for n in range(51))

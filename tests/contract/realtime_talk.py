@@ -30,7 +30,7 @@ from server.wire.realtime.codec import RealtimeCodec
 from server.wire.realtime.dialect import GA, Dialect, SessionConfig
 from server.wire.realtime.ga_config import GaConfig
 from server.wire.realtime.state import RealtimeState
-from server.wire.voice_json import EncodedAudio
+from server.wire.values import EncodedAudio
 
 SESSION_ID = "sess_0123456789abcdef0123456789abcdef"
 Message = dict[str, Any]

@@ -211,8 +211,10 @@ def test_over_webrtc_the_servers_own_playout_is_told_of() -> None:
     assert not talk.all("response.output_audio.delta")
     talk.hear(SpeechStartedHeard(2, 5_000), Interrupted("turn_1", 80, "Once", resumable=False))
     assert "output_audio_buffer.cleared" in talk.kinds()
+    assert talk.one("conversation.item.truncated")["audio_end_ms"] == 80
     talk.complete(end="interrupted")
     assert "output_audio_buffer.stopped" not in talk.kinds()
+    assert talk.one("response.done")["response"]["output"][0]["content"][0]["transcript"] == "Once"
 
 
 def test_over_webrtc_playout_begins_before_the_first_sound_and_stops_at_the_end() -> None:

@@ -82,6 +82,20 @@ def test_updates_add_up_and_null_takes_back() -> None:
     assert not made.transcribes
 
 
+def test_a_pace_beyond_the_voices_is_told_as_it_is_spoken() -> None:
+    talk = started()
+    talk.update(audio={"output": {"speed": 0.25}})
+    assert talk.one("session.updated")["session"]["audio"]["output"]["speed"] == 0.5
+
+
+@pytest.mark.parametrize("audio", [None, {"input": None}, {"output": None}, {}, {"input": {}}])
+def test_null_for_a_whole_direction_changes_nothing_in_it(audio: Any) -> None:
+    talk = started()
+    before = talk.codec.state.config.rendered()
+    talk.update(audio=audio)
+    assert talk.one("session.updated")["session"] == before
+
+
 def test_detection_is_told_back_with_its_flags_spelled_out() -> None:
     talk = started()
     talk.update(audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
@@ -94,6 +108,13 @@ def test_detection_is_told_back_with_its_flags_spelled_out() -> None:
     [
         ({"colour": "red"}, "unknown_parameter", "session.colour"),
         ({"output_modalities": ["smell"]}, "invalid_value", "session.output_modalities[0]"),
+        ({"output_modalities": ["audio", "text"]}, "invalid_value", "session.output_modalities"),
+        ({"truncation": "bogus"}, "invalid_value", "session.truncation"),
+        ({"tracing": 5}, "invalid_value", "session.tracing"),
+        ({"include": ["zzz"]}, "invalid_value", "session.include[0]"),
+        ({"reasoning": "x"}, "invalid_type", "session.reasoning"),
+        ({"max_output_tokens": 5_000}, "integer_above_max_value", "session.max_output_tokens"),
+        ({"audio": 5}, "invalid_type", "session.audio"),
         ({"instructions": 5}, "invalid_type", "session.instructions"),
         ({"audio": {"input": {"format": {"type": "audio/ogg"}}}}, "invalid_value", "session.audio.input.format"),
         (
@@ -109,6 +130,7 @@ def test_detection_is_told_back_with_its_flags_spelled_out() -> None:
         ({"tools": [{"type": "function"}]}, "missing_required_parameter", "session.tools[0].name"),
         ({"tools": [TOOL, TOOL]}, "invalid_value", "session.tools"),
         ({"type": "transcription"}, "invalid_value", "session.type"),
+        ({"tool_choice": {"type": "function", "name": "nobody"}}, "invalid_value", "session.tool_choice"),
         ({"max_output_tokens": 0}, "integer_below_min_value", "session.max_output_tokens"),
     ],
 )  # fmt: skip
@@ -135,7 +157,7 @@ def test_a_bad_configuration_names_its_field_and_changes_nothing(
         ("{}", "missing_required_parameter"),
         ('{"type": 5}', "invalid_json"),
         ('{"type": "session.destroy"}', "invalid_value"),
-        ('{"type": "input_audio_buffer.append"}', "invalid_value"),
+        ('{"type": "input_audio_buffer.append"}', "missing_required_parameter"),
         ('{"type": "input_audio_buffer.append", "audio": "%%%"}', "invalid_value"),
         ('{"type": "conversation.item.create"}', "missing_required_parameter"),
         ('{"type": "conversation.item.truncate", "item_id": "x", "audio_end_ms": -1}', "integer_below_min_value"),
@@ -157,6 +179,13 @@ def test_garbage_in_a_row_ends_the_connection() -> None:
     with pytest.raises(RealtimeFault) as caught:
         talk.send_text("garbage")
     assert caught.value.fatal
+
+
+def test_refusals_of_what_could_be_read_are_no_garbage() -> None:
+    talk = started()
+    for _ in range(50):
+        talk.send("response.cancel")
+    assert talk.send("input_audio_buffer.commit") == [Commit()]
 
 
 def test_a_message_beyond_fifteen_mebibytes_ends_the_connection() -> None:

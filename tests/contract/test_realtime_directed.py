@@ -100,7 +100,7 @@ def test_speech_in_an_item_is_handed_on_to_be_recognised() -> None:
     item = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": audio}]}
     [added] = talk.send("conversation.item.create", item=item)
     assert isinstance(added, AddItem)
-    assert added.audio == (audio,)
+    assert added.audio == bytes(4_800)
     assert "audio" not in talk.one("conversation.item.added")["item"]["content"][0]
 
 
@@ -206,3 +206,47 @@ def test_a_long_silence_is_told_before_the_agent_speaks_up() -> None:
     triggered = talk.one("input_audio_buffer.timeout_triggered")
     assert (triggered["audio_start_ms"], triggered["audio_end_ms"]) == (1_000, 6_000)
     assert talk.one("response.created")["response"]["id"] == "resp_5"
+
+
+@pytest.mark.parametrize("audio", ["%%%", base64.b64encode(b"odd").decode()])
+def test_a_recording_that_cannot_be_read_is_refused_and_nothing_is_added(audio: str) -> None:
+    talk = started()
+    item = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": audio}]}
+    assert talk.send("conversation.item.create", item=item, event_id="mine_6") == []
+    assert (talk.error()["event_id"], talk.error()["param"]) == ("mine_6", "item.content")
+    assert not talk.all("conversation.item.added")
+
+
+def test_a_response_that_waits_is_cancelled() -> None:
+    talk = started()
+    act = talk.respond()
+    assert talk.send("response.cancel") == [Cancel(act.turn_id)]
+    talk.hear(TurnStarted(act.turn_id, "", "request"))
+    talk.complete(act.turn_id, end="cancelled")
+    assert talk.one("response.done")["response"]["status"] == "cancelled"
+
+
+def test_stop_and_say_this_instead_is_taken() -> None:
+    talk = speaking()
+    talk.send("response.cancel")
+    act = talk.respond(instructions="Say sorry.")
+    assert act.reply.instructions == "Say sorry."
+
+
+@pytest.mark.parametrize(
+    ("role", "part"), [("user", "output_text"), ("system", "input_audio"), ("assistant", "input_text")]
+)
+def test_a_message_has_the_parts_of_its_role(role: str, part: str) -> None:
+    talk = started()
+    item = {"type": "message", "role": role, "content": [{"type": part, "text": "Hi"}]}
+    assert talk.send("conversation.item.create", item=item) == []
+    assert part in talk.error()["message"]
+
+
+def test_without_a_voice_responses_are_in_writing_and_say_so() -> None:
+    talk = started()
+    talk.codec.state.voiceless = True
+    talk.user_says("Hello.")
+    talk.agent_says("Hi!", audio=False)
+    assert talk.one("response.created")["response"]["output_modalities"] == ["text"]
+    assert talk.one("response.output_text.done")["text"] == "Hi!"

@@ -27,7 +27,8 @@ from server.wire.client_events import (
     Update,
     VoiceStart,
 )
-from server.wire.voice_json import EncodedAudio, VoiceCodec
+from server.wire.values import EncodedAudio
+from server.wire.voice_json import VoiceCodec
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -15,7 +15,8 @@ from wire_events import JSON_EVENTS, events_of, whole
 from agents import events
 from server.contracts.errors import ErrorCode
 from server.contracts.voice import SERVER_MESSAGE, SERVER_MESSAGES, type_of
-from server.wire.voice_json import EncodedAudio, Frame, VoiceCodec
+from server.wire.values import EncodedAudio
+from server.wire.voice_json import Frame, VoiceCodec
 
 NOW_MS = 1_767_225_600_000
 NOT_AGENT_EVENTS = {"voice.audio", "session.resumed", "budget.warning"}
@@ -34,7 +35,8 @@ def said(frame: Frame) -> dict[str, Any]:
 
 
 def test_every_server_event_but_audio_travels_as_json() -> None:
-    assert {*JSON_EVENTS, events.AudioOut} == set(get_args(events.ServerEvent))
+    directed = get_args(events.DirectedEvent)
+    assert {*JSON_EVENTS, events.AudioOut, *directed} == set(get_args(events.ServerEvent))
 
 
 @pytest.mark.parametrize("kind", JSON_EVENTS, ids=lambda kind: kind.__name__)

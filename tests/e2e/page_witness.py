@@ -1,13 +1,15 @@
 """What a page really played and what it was told, on one clock: that of its loudspeaker, in samples.
 
-Whatever the page connects to its audio destination is recorded on its way there (by the page's own capture worklet:
-its security policy lets nothing else in), and every event of its voice client is noted with the sample that was being
-played. Knows the client's events, not the server. For browser tests.
+Whatever the page connects to its audio destination, or plays through an element, is recorded on its way there (by the
+page's own capture worklet: its security policy lets nothing else in; what a muted element plays is silence), and every
+event of its voice client is noted with the sample that was being played. Knows the client's events, not the server. For
+browser tests.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,8 @@ _WITNESS = """async (kinds) => {
     async function record(node) {
         const { context } = node;
         Object.assign(witness, { context, blocks: [] });
-        await context.audioWorklet.addModule('/client/capture-worklet.js');
+        // A loudspeaker that another replaces before it made a sound is not listened to.
+        if (!(await context.audioWorklet.addModule('/client/capture-worklet.js').then(() => true, () => false))) return;
         const recorder = new AudioWorkletNode(context, 'convergio-capture', {
             numberOfOutputs: 0,
             channelCount: 1,
@@ -46,6 +49,15 @@ _WITNESS = """async (kinds) => {
     AudioNode.prototype.connect = function (to, ...more) {
         if (to instanceof AudioDestinationNode) void record(this);
         return connect.call(this, to, ...more);
+    };
+    const play = HTMLMediaElement.prototype.play;
+    HTMLMediaElement.prototype.play = function () {
+        const context = new AudioContext({ sampleRate: 24000 });
+        const gate = new GainNode(context, { gain: this.muted ? 0 : 1 });
+        this.addEventListener('volumechange', () => (gate.gain.value = this.muted ? 0 : 1));
+        connect.call(context.createMediaStreamSource(this.srcObject), gate);
+        void record(gate);
+        return play.call(this);
     };
     for (const kind of kinds) {
         client.on(kind, (detail) => witness.events.push({ ...detail, kind, frame: witness.frame }));
@@ -63,11 +75,18 @@ _RECORDING = """() => {
 }"""
 
 KINDS = (
-    "session.started vad.speech_started vad.speech_stopped transcript.partial transcript.final turn.started chat.token "
-    "caption voice.interrupted voice.resumed turn.latency chat.complete degraded error playback activity level"
+    "session.started session.resumed transport vad.speech_started vad.speech_stopped transcript.partial "
+    "transcript.final turn.started chat.token caption voice.interrupted voice.resumed turn.latency chat.complete "
+    "degraded error link playback activity level"
 ).split()
 
 Event = dict[str, Any]
+
+
+def preferring(url: str, transport: str) -> Any:
+    """The storage of a browser whose user has chosen this transport before."""
+    kept = {"name": "convergio-voice.preferences", "value": json.dumps({"transport": transport})}
+    return {"cookies": [], "origins": [{"origin": url.rstrip("/"), "localStorage": [kept]}]}
 
 
 @dataclass(frozen=True)

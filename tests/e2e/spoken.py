@@ -77,6 +77,17 @@ def match(expected: str, understood: str) -> float:
     return sum(block.size for block in blocks) / len(wanted) if wanted else 1.0
 
 
+def word_error_rate(expected: str, understood: str) -> float:
+    """Words to replace, leave out and put in, to make what was expected of what was understood; by words expected."""
+    wanted, got = words(expected), words(understood)
+    row = list(range(len(got) + 1))
+    for at, word in enumerate(wanted, start=1):
+        before, row[0] = row[0], at
+        for to, other in enumerate(got, start=1):
+            before, row[to] = row[to], min(row[to] + 1, row[to - 1] + 1, before + (word != other))
+    return row[-1] / len(wanted)
+
+
 def _number(value: int) -> list[str]:
     if value >= 1_000:
         head, rest = divmod(value, 1_000)

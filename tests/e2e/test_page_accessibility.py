@@ -134,6 +134,7 @@ async def test_every_stop_of_the_keyboard_is_seen(tmp_path: Path) -> None:
             assert stop[1:] == ["solid", "3px"], stop
             seen.add(stop[0])
         assert {"conversation", "talk", "mute", "stop", "prompt", "push-to-talk", "patience", "announce"} <= seen
+        assert {"transport", "microphone", "speaker"} <= seen
 
 
 @needs_chromium
@@ -149,6 +150,9 @@ async def test_assistive_technology_finds_names_roles_and_a_real_table(tmp_path:
             '- textbox "Or type"',
             '- switch "Push to talk hold the button or Space"',
             '- combobox "When I pause, the agent"',
+            '- combobox "Sound travels"',
+            '- combobox "I speak into"',
+            '- combobox "I hear it from"',
             '- columnheader "Stage"',
             '- rowheader "Words understood stt · whisper"',
             "interrupted; not said:",

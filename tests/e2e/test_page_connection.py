@@ -174,15 +174,18 @@ async def test_a_refusal_that_trying_again_cannot_mend_ends_the_attempts(tmp_pat
 
 
 async def test_the_servers_own_goodbye_ends_the_conversation_quietly(tmp_path: Path) -> None:
+    seen = anyio.Event()
+
     async def script(call: StubCall) -> None:
         await call.start()
-        await call.expect_frames(5)
+        await seen.wait()
         await call.drop(1000)
 
     stub = VoiceStub(script)
     async with stub_page(stub, tone_wav(tmp_path)) as page:
         await page.click("#talk")
         await page.wait_for_selector("#state[data-activity=listening]", state="attached")
+        seen.set()
         await page.wait_for_selector("#state[data-activity=idle]", state="attached")
         assert await page.inner_text("#talk-label") == "Talk"
     assert len(stub.calls) == 1

@@ -1,7 +1,7 @@
 """The whole product as people meet it: a real browser, a microphone with a human voice, the real server and engines.
 
-What was said is compared with the page's words; what the page played is recorded at its loudspeaker and transcribed
-back. Everything that happens is timed in samples of that loudspeaker.
+Over each of the two transports. What was said is compared with the page's words; what the page played is recorded at
+its loudspeaker and transcribed back. Everything that happens is timed in samples of that loudspeaker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import anyio.to_thread
 import numpy as np
 import pytest
 from browser import chromium, needs_chromium, open_page, write_wav
-from page_witness import Event, Recording, Witness
+from page_witness import Event, Recording, Witness, preferring
 from real_server import RealServer, require_engines, usage_events
 from spoken import clip, decoded, match, quiet, transcript
 
@@ -38,6 +38,12 @@ STOPS_WITHIN_MS = 100
 """Of sound after Escape: a ramp, and what the audio thread needs to hear of it on a busy machine."""
 
 
+@pytest.fixture(params=["webrtc", "websocket"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries the conversation."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def listener() -> WhisperModel:
     """Who listens to the page."""
@@ -52,12 +58,18 @@ def microphone(folder: Path, *parts: str | float) -> Path:
 
 
 @asynccontextmanager
-async def conversation(server: RealServer, voice: Path | None = None) -> AsyncGenerator[tuple[Page, Witness]]:
+async def conversation(
+    server: RealServer, transport: str, voice: Path | None = None
+) -> AsyncGenerator[tuple[Page, Witness]]:
     """The server's page with somebody who listens to it; the microphone says its piece once."""
-    async with chromium(voice, loop=False) as browser, open_page(browser, server.url) as page:
+    async with (
+        chromium(voice, loop=False) as browser,
+        open_page(browser, server.url, storage_state=preferring(server.url, transport)) as page,
+    ):
         witness = Witness(page)
         await witness.begin()
         yield page, witness
+        assert {event["transport"] for event in await witness.events("transport")} == {transport}
 
 
 async def ask(page: Page, question: str) -> None:
@@ -74,7 +86,8 @@ async def heard_of(witness: Witness, turn: Event) -> Recording:
 
 async def understood(listener: WhisperModel, played: Recording) -> str:
     """What somebody in front of the loudspeaker understands."""
-    samples = decoded([played.samples.tobytes()], AudioFormat(Encoding.PCM16, played.rate_hz))
+    seconds = [played.samples[at : at + played.rate_hz] for at in range(0, len(played.samples), played.rate_hz)]
+    samples = decoded((each.tobytes() for each in seconds), AudioFormat(Encoding.PCM16, played.rate_hz))
     return (await anyio.to_thread.run_sync(listener.decode, samples, listener.prompt("en"))).text
 
 
@@ -110,10 +123,10 @@ async def waterfall(page: Page) -> list[list[str]]:
 
 
 async def test_a_spoken_question_is_answered_aloud_escape_silences_and_the_talk_goes_on(
-    embedded: RealServer, listener: WhisperModel, tmp_path: Path
+    embedded: RealServer, transport: str, listener: WhisperModel, tmp_path: Path
 ) -> None:
     voice = microphone(tmp_path, 0.5, "goforward", 4.5, "librivox_0930", 1.0)
-    async with conversation(embedded, voice) as (page, witness):
+    async with conversation(embedded, transport, voice) as (page, witness):
         await page.click("#talk")
         first = await witness.until("turn.started")
         await page.wait_for_function("() => client.outputLevel > 0.3")
@@ -145,10 +158,10 @@ async def test_a_spoken_question_is_answered_aloud_escape_silences_and_the_talk_
 
 
 async def test_the_agent_falls_silent_when_the_user_speaks_and_answers_what_was_said(
-    embedded: RealServer, listener: WhisperModel, tmp_path: Path
+    embedded: RealServer, transport: str, listener: WhisperModel, tmp_path: Path
 ) -> None:
     voice = microphone(tmp_path, 0.5, "goforward", 3.0, "librivox_0930", 1.0)
-    async with conversation(embedded, voice) as (page, witness):
+    async with conversation(embedded, transport, voice) as (page, witness):
         await page.click("text=Preferences")
         await page.select_option("#rate", "0.75")  # so that there is something to interrupt
         await page.click("#talk")
@@ -169,8 +182,52 @@ async def test_the_agent_falls_silent_when_the_user_speaks_and_answers_what_was_
         assert await ledger(embedded, session, 2) == [(turn, True) for turn in turns]
 
 
-async def test_a_page_reloaded_in_the_middle_of_an_answer_begins_anew(embedded: RealServer) -> None:
-    async with conversation(embedded) as (page, witness):
+async def test_push_to_talk_hears_what_was_said_while_the_key_was_held(
+    embedded: RealServer, transport: str, tmp_path: Path
+) -> None:
+    voice = microphone(tmp_path, 1.0, "goforward", 1.0)
+    async with conversation(embedded, transport, voice) as (page, witness):
+        await page.check("#push-to-talk")
+        await page.click("#talk")
+        await page.wait_for_selector("#state[data-activity=push-to-talk]", state="attached")
+        await page.locator("body").click(position={"x": 5, "y": 5})
+        await page.keyboard.down("Space")
+        await witness.until("vad.speech_stopped")
+        assert await witness.events("turn.started") == [], "a pause is no end while the key is held"
+        await page.keyboard.up("Space")
+        turn = await witness.until("turn.started")
+        assert match(transcript("goforward"), turn["text"]) >= UNDERSTOOD
+        await page.wait_for_function("() => client.outputLevel > 0.3")
+        assert await witness.events("error") == await witness.events("degraded") == []
+
+
+async def test_a_session_changes_over_to_the_other_transport_and_knows_what_was_said(embedded: RealServer) -> None:
+    async with (
+        chromium() as browser,
+        open_page(browser, embedded.url, storage_state=preferring(embedded.url, "auto")) as page,
+    ):
+        witness = Witness(page)
+        await witness.begin()
+        await page.click("text=Preferences")
+        questions = ("What is two times three?", "What is three times four?", "What is four times five?")
+        for nth, (question, over) in enumerate(zip(questions, ("auto", "websocket", "webrtc"), strict=True), start=1):
+            await page.select_option("#transport", over)
+            if nth > 1:
+                await page.locator("#carrier", has_text={"websocket": "WebSocket", "webrtc": "WebRTC"}[over]).wait_for()
+            await ask(page, question)
+            turn = await witness.until("turn.started", nth=nth)
+            await witness.until("playback", requestId=turn["request_id"], state="drained")
+        session = await witness.until("session.started")
+        resumed = await witness.events("session.resumed")
+        assert [event["session_id"] for event in resumed] == [session["session_id"]] * 2
+        carriers = [event["transport"] for event in await witness.events("transport")]
+        assert carriers == ["webrtc", "websocket", "webrtc"]
+        assert [interrupted for _, interrupted in await ledger(embedded, session, 3)] == [False] * 3
+        assert await witness.events("error") == await witness.events("degraded") == []
+
+
+async def test_a_page_reloaded_in_the_middle_of_an_answer_begins_anew(embedded: RealServer, transport: str) -> None:
+    async with conversation(embedded, transport) as (page, witness):
         await ask(page, "Tell me about the moon.")
         left = await witness.until("turn.started")
         deserted = await witness.until("session.started")

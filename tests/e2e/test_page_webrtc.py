@@ -82,8 +82,7 @@ async def test_both_voices_travel_as_tracks_and_messages_on_the_data_channel(tmp
         assert 0 < call.early_frames < 100, "what was said while it connected is heard too"
         assert loudest_hz(call.frames[25:75]) == pytest.approx(TONE_HZ, abs=3)
         start, *others = call.messages
-        assert start["type"] == "voice.start"
-        assert not {"codec", "sample_rate", "binary"} & start.keys()
+        assert (start["type"], start["binary"]) == ("voice.start", True), "it may have to go on over a socket"
         assert [message["type"] for message in others] == []
         await page.click("#talk")
         with anyio.fail_after(5):

@@ -99,11 +99,39 @@ async def test_a_client_secret_opens_one_session_once_as_configured(tmp_path: Pa
                 pass
 
 
+async def test_a_secret_that_opened_nothing_may_be_used_again(tmp_path: Path) -> None:
+    async with served(tmp_path, **KEYED, limits={"max_sessions": 1}) as server:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            keyed = {"Authorization": f"Bearer {KEY}"}
+            minted = await http.post("/v1/realtime/client_secrets", json={}, headers=keyed)
+            how = {"Authorization": f"Bearer {minted.json()['value']}"}
+            bad = await http.post(
+                "/v1/realtime/calls", content="no sdp", headers=how | {"Content-Type": "application/sdp"}
+            )
+            assert bad.status_code == 400
+        async with realtime(server.url, additional_headers={"api-key": KEY}):
+            with pytest.raises(InvalidStatus) as full:
+                async with realtime(server.url, additional_headers=how):
+                    pass
+            assert full.value.response.status_code == 503
+        await eventually(lambda: len(server.application.host.registry) == 0)
+        async with realtime(server.url, additional_headers=how):
+            pass
+
+
 async def test_a_secret_for_a_session_that_cannot_be_is_refused(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
         answer = await http.post("/v1/realtime/client_secrets", json={"session": {"type": "realtime", "colour": "red"}})
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] == "session.colour"
+
+
+async def test_a_running_call_cannot_be_joined(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        with pytest.raises(InvalidStatus) as refused:
+            async with realtime(server.url, "/v1/realtime?call_id=rtc_1"):
+                pass
+        assert refused.value.response.status_code == 404
 
 
 async def test_push_to_talk_is_transcribed_and_answered_when_asked(tmp_path: Path) -> None:
@@ -161,11 +189,15 @@ async def test_cancelling_stops_the_audio_and_says_so(tmp_path: Path) -> None:
 async def test_recorded_speech_in_an_item_is_answered_by_its_words(tmp_path: Path) -> None:
     async with served(tmp_path) as server, realtime(server.url) as client:
         audio = base64.b64encode(speech_24k(silence_s=0)).decode()
-        item = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": audio}]}
+        item = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": audio}], "id": "mine"}
+        await client.say("session.update", session={"type": "realtime", "audio": BY_HAND})
         await client.say("conversation.item.create", item=item)
         await client.say("response.create", response={"output_modalities": ["text"]})
         done = await client.until("response.done")
         assert done["response"]["output"][0]["content"][0]["text"] == "You said: Go forward ten meters.."
+        [told] = [e for e in client.events if e["type"] == "conversation.item.input_audio_transcription.completed"]
+        assert (told["item_id"], told["transcript"]) == ("mine", "Go forward ten meters.")
+        assert 1 < told["usage"]["seconds"] < 4
 
 
 async def test_extras_come_to_those_who_ask_in_the_query(tmp_path: Path) -> None:
@@ -191,18 +223,53 @@ async def test_garbage_is_answered_and_too_much_of_it_ends_the_connection(tmp_pa
         assert client.kinds().count("error") == 20
 
 
+async def test_the_greeting_comes_before_any_answer(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        for _ in range(10):
+            async with connect(f"ws{server.url[4:]}/v1/realtime?model=m", proxy=None) as ws:
+                await ws.send("garbage")
+                kinds = [json.loads(await ws.recv())["type"] for _ in range(3)]
+                assert kinds == ["session.created", "conversation.created", "error"]
+
+
 async def test_binary_garbage_is_answered(tmp_path: Path) -> None:
     async with served(tmp_path) as server, realtime(server.url) as client:
         await client.ws.send(b"\xff\xfe\x00")
         assert (await client.until("error"))["error"]["code"] == "invalid_json"
 
 
-async def test_audio_of_half_a_sample_is_an_error_and_the_session_goes_on(tmp_path: Path) -> None:
+async def test_a_stream_cut_in_the_middle_of_a_sample_is_heard_whole(tmp_path: Path) -> None:
     async with served(tmp_path) as server, realtime(server.url) as client:
-        await client.say("input_audio_buffer.append", audio=base64.b64encode(b"\x01").decode())
-        await client.say("input_audio_buffer.append", audio=base64.b64encode(b"\x01\x02\x03").decode())
-        await client.say("input_audio_buffer.clear")
-        await client.until("input_audio_buffer.cleared")
+        await client.say("session.update", session={"type": "realtime", "audio": BY_HAND})
+        audio = speech_24k(silence_s=0)
+        for start in range(0, len(audio), 4_801):
+            chunk = base64.b64encode(audio[start : start + 4_801]).decode()
+            await client.say("input_audio_buffer.append", audio=chunk)
+        await client.say("input_audio_buffer.commit")
+        told = await client.until("conversation.item.input_audio_transcription.completed")
+        assert told["usage"]["seconds"] == pytest.approx(len(audio) / 48_000, abs=0.01)
+        assert "error" not in client.kinds()
+
+
+async def test_no_message_at_all_ends_the_session(tmp_path: Path) -> None:
+    odd: list[Any] = [None, 5, "x", [], {}, {"input": None}, {"type": "message", "role": "user", "content": []}]
+    async with served(tmp_path) as server, realtime(server.url) as client:
+        for value in odd:
+            for field, kind in (
+                ("session", "session.update"),
+                ("item", "conversation.item.create"),
+                ("response", "response.create"),
+                ("item_id", "conversation.item.truncate"),
+                ("audio", "input_audio_buffer.append"),
+            ):
+                await client.say(kind, **{field: value, "audio_end_ms": 1})
+            for name in ("audio", "tools", "tool_choice", "truncation", "include", "output_modalities", "prompt"):
+                await client.say("session.update", session={"type": "realtime", name: value})
+                await client.say("input_audio_buffer.clear")
+        await client.say("conversation.item.retrieve", item_id="the_end", event_id="the_end")
+        while (await client.until("error"))["error"].get("event_id") != "the_end":
+            pass
+        assert all(event["error"]["code"] != "internal" for event in client.events if event["type"] == "error")
 
 
 async def test_a_message_that_is_too_large_ends_the_connection(tmp_path: Path) -> None:

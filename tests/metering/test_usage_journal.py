@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from usage_events import events, numbered
 
 from metering.errors import JournalLineDamaged
-from metering.journal import Journal, SegmentReader, claim_orphans
+from metering.journal import Journal, SegmentReader, claim_orphans, waiting_turns
 from metering.journal_lines import Entry, TurnOpened, UsageRecorded, decode_line, encode_line
 
 entries = st.one_of(st.builds(TurnOpened, events()), st.builds(UsageRecorded, events()))
@@ -88,6 +88,15 @@ def test_a_running_owners_journal_is_not_taken(tmp_path: Path) -> None:
     assert claim_orphans(tmp_path) == []
     abandon(journal)
     assert [entry.event for entry in read(tmp_path)] == [numbered(1)]
+
+
+def test_what_waits_in_the_journals_of_the_dead_is_counted_turn_by_turn(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.append(encode_line(TurnOpened(numbered(1))) + line(1) + line(2))
+    assert waiting_turns(tmp_path) == 0  # its owner lives, and will enter it
+    abandon(journal)
+    assert waiting_turns(tmp_path) == 2
+    assert len(read(tmp_path)) == 3  # counting takes nothing away
 
 
 def test_an_orphan_is_taken_by_one_only(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import aioice.ice
 import pytest
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCSctpTransport
 
-from server.transports.rtc.aiortc_seam import add_protocol, dtls_over, srtp_sessions
+from server.transports.rtc.aiortc_seam import Association, Resending, add_protocol, dtls_over, srtp_sessions
 
 
 class Path:
@@ -72,3 +72,18 @@ async def test_an_association_registers_before_it_first_waits():
     """Or what the other side sends first would be lost, and sent again only after seconds."""
     source = inspect.getsource(RTCSctpTransport.start)
     assert source.index("_register_data_receiver(self)") < source.index("await ")
+
+
+async def test_a_message_is_sent_again_by_the_round_trip_within_our_limits():
+    dtls = dtls_over(Path(), RTCCertificate.generateCertificate(), "client")
+    association = Association(dtls, 5_000, Resending(initial_s=0.5, min_s=0.4, max_s=2.0))
+    assert association._rto == 0.5
+    association._update_rto(0.01)
+    assert association._rto == 0.4
+    association._update_rto(0.9)
+    assert association._rto == pytest.approx(1.03, abs=0.01)
+    for seconds in (2.0, 2.0):
+        association._t3_expired()
+        assert association._rto == seconds
+    for name in ("_update_rto(", "_t3_expired)", "_rto,"):
+        assert f"self.{name}" in inspect.getsource(RTCSctpTransport)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agents.core.options import Identity
 from agents.events import AudioOut, AudioOutEnded, Interrupted, ReplyText
-from audio.formats import AudioFormat, Encoding
+from audio.formats import AudioFormat, Encoding, Samples
 from server.contracts.session import Output, TurnDetection, VoiceSettings
 from server.sessions.delivery import VoiceDelivery
 from server.sessions.replay import ReplayBuffer
@@ -88,6 +88,50 @@ def test_every_frame_has_the_next_id_and_is_kept() -> None:
     ]
     assert [frame for _, frame in told.replay.after(0)] == frames
     assert [number for number, _ in told.replay.after(0)] == list(range(1, 6))
+
+
+class Track:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def play(self, samples: Samples, rate_hz: int) -> None:
+        self.samples += len(samples)
+
+    def finish(self) -> None:
+        """Nothing."""
+
+    def clear(self) -> None:
+        self.samples = 0
+
+
+@pytest.mark.parametrize("back", ["track", "frames"])
+def test_what_is_said_while_nobody_is_attached_is_heard_afterwards(back: str) -> None:
+    told, first, second = delivery(), Track(), Track()
+    told.carry_audio(first)
+    told.frames(out("t", 480, 24_000, 0))
+    told.keep_audio()
+    told.frames(out("t", 960, 24_000, 20))
+    assert (first.samples, told.replay.last_id) == (480, 0)
+    told.carry_audio(second if back == "track" else None)
+    assert second.samples == (960 if back == "track" else 0)
+    assert len(told.replay.after(0)) == (0 if back == "track" else 2)  # whose audio it is, then the audio
+
+
+def test_only_the_newest_of_a_long_absence_is_kept_and_nothing_of_an_interrupted_turn() -> None:
+    told, track = delivery(), Track()
+    told.keep_audio()
+    for second in range(9):
+        told.frames(out("t", 24_000, 24_000, second * 1_000))
+    told.carry_audio(track)
+    assert track.samples == 5 * 24_000
+    told.keep_audio()
+    told.frames(out("t", 24_000, 24_000, 9_000))
+    told.frames(Interrupted("t", 10, "hm", resumable=False))
+    late = Track()
+    told.carry_audio(late)
+    assert late.samples == 0
 
 
 def test_what_the_client_did_not_ask_for_is_not_sent_and_takes_no_id() -> None:

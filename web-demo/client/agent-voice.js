@@ -57,12 +57,12 @@ export class AgentVoice {
    */
   async comesBy(stream) {
     if (stream === null) {
+      this.#track.close(); // it still says how far it came
       this.#playing = this.#frames;
-      this.#track.close();
       await this.#frames.open(PLAYBACK_HZ);
     } else {
-      this.#playing = this.#track;
       this.#frames.close();
+      this.#playing = this.#track;
       await Promise.all([this.#track.open(), this.#track.play(stream)]);
     }
   }

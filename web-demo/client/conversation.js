@@ -77,9 +77,10 @@ export class Conversation {
   }
 
   /** @param {Playback} playback */
-  heard({ state }) {
+  heard({ requestId, state }) {
+    const over = state === 'drained' && requestId === this.#turnId;
     // One change, not two: "thinking" must not flash up between an answer's end and listening again.
-    this.update({ agentSpeaking: state === 'playing', ...(state === 'drained' && { answering: false }) });
+    this.update({ agentSpeaking: state === 'playing', ...(over && { answering: false }) });
   }
 
   /** @param {ServerMessage} message */

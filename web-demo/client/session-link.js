@@ -67,7 +67,7 @@ export class SessionLink {
   /**
    * @param {object} options
    * @param {import('./transport-choice.js').TransportChoice} options.transports
-   * @param {(kind: TransportKind) => ClientMessage} options.startMessage the `voice.start` that begins a session
+   * @param {() => ClientMessage} options.startMessage the `voice.start` that begins a session
    * @param {readonly number[]} options.retryDelaysMs
    */
   constructor({ transports, startMessage, retryDelaysMs }) {
@@ -243,7 +243,7 @@ export class SessionLink {
         limit();
         transport.open().then(() => {
           limit();
-          transport.send(this.#greeting(kind));
+          transport.send(this.#greeting());
         }, reject);
       });
     } catch (error) {
@@ -265,12 +265,9 @@ export class SessionLink {
     for (const message of this.#keptMessages.splice(0)) this.#transport?.send(message);
   }
 
-  /**
-   * @param {TransportKind} kind
-   * @returns {ClientMessage}
-   */
-  #greeting(kind) {
-    if (this.#sessionId === null) return this.#startMessage(kind);
+  /** @returns {ClientMessage} */
+  #greeting() {
+    if (this.#sessionId === null) return this.#startMessage();
     return { type: 'session.resume', session_id: this.#sessionId, last_event_id: this.#lastEventId };
   }
 

@@ -4,7 +4,6 @@
  * @typedef {import('./types.js').SessionSettings} Settings
  * @typedef {import('./types.js').SessionUpdate} SessionUpdate
  * @typedef {import('./types.js').ClientMessage} ClientMessage
- * @typedef {import('./types.js').TransportKind} TransportKind
  */
 
 /** What the microphone's frames hold. */
@@ -37,17 +36,14 @@ export class SessionSettings {
   }
 
   /**
-   * The message that begins a session. Over WebRTC audio is negotiated elsewhere.
-   * @param {TransportKind} kind
+   * The message that begins a session. Over WebRTC audio is agreed on elsewhere, but the session may go on over a socket.
    * @returns {ClientMessage}
    */
-  start(kind) {
-    const { output, ...settings } = this.#settings;
-    if (kind === 'webrtc') return { type: 'voice.start', ...settings, ...(output && { output }) };
+  start() {
     return {
       type: 'voice.start',
-      ...settings,
-      output: { ...output, ...{ codec: 'pcm16', sample_rate: PLAYBACK_HZ } },
+      ...this.#settings,
+      output: { ...this.#settings.output, ...{ codec: 'pcm16', sample_rate: PLAYBACK_HZ } },
       codec: 'pcm16',
       sample_rate: CAPTURE_HZ,
       binary: true,

@@ -4,8 +4,8 @@
  * no browser. Driven by `track-player.js`.
  *
  * The turn begins to be heard when sound sets in after `turn.started`, and ends when the length that `voice.audio.done`
- * names is reached or silence follows it. Pauses between words count; a longer silence beyond the last caption is an
- * agent that waits for its own words, and does not.
+ * names is reached or silence follows it. Pauses between words count; a longer silence is an agent that waits for its
+ * own words, or a network that lost them, and does not.
  *
  * @typedef {import('./types.js').ServerMessage} ServerMessage
  * @typedef {import('./types.js').Playback} Playback
@@ -17,8 +17,9 @@ const SOUND_RMS = 0.003;
 const RESIDUE_MS = 40;
 /** or after as much time, once the server has moved on. */
 const RESIDUE_LIMIT_MS = 300;
-/** A pause between words; a longer one where no caption promises more is none. */
+/** A pause between words: shorter where no caption promises more. What is longer is no speech. */
 const PAUSE_MS = 200;
+const CAPTIONED_PAUSE_MS = 800;
 /** As much silence after the last of the audio was sent is its end. */
 const END_SILENCE_MS = 400;
 /** Sound that was announced and never heard was too quiet to hear. */
@@ -90,10 +91,12 @@ export class TrackClock {
     if (this.#state !== 'idle') this.#cut(this.#positionMs);
   }
 
-  /** The track has ended; another way of hearing the turn goes on without this. */
+  /** The track has ended; if the turn goes on, it is heard in another way. */
   forget() {
+    if (this.#state === 'sounding') this.#report('cleared');
     this.#turnId = '';
     this.#state = 'idle';
+    this.#residue = false;
   }
 
   /**
@@ -115,8 +118,8 @@ export class TrackClock {
 
   /** @param {number} blockMs */
   #advance(blockMs) {
-    const goesOn = this.#quietMs < PAUSE_MS || this.#positionMs < this.#captionedMs;
-    if (goesOn) this.#positionMs = Math.min(this.#lengthMs, this.#positionMs + blockMs);
+    const pauseMs = this.#positionMs < this.#captionedMs ? CAPTIONED_PAUSE_MS : PAUSE_MS;
+    if (this.#quietMs < pauseMs) this.#positionMs = Math.min(this.#lengthMs, this.#positionMs + blockMs);
     const over = this.#positionMs >= this.#lengthMs && this.#quietMs >= RESIDUE_MS;
     if (over || ((this.#isDue() || this.#complete) && this.#waitedMs >= END_SILENCE_MS)) this.#end();
     else if (this.#positionMs - this.#reportedMs >= REPORT_MS) this.#report('playing');

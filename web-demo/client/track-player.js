@@ -59,7 +59,11 @@ export class TrackPlayer {
     this.#stream = stream;
     this.#element.srcObject = stream;
     this.#listen();
-    if (stream !== null) await this.#element.play();
+    try {
+      if (stream !== null) await this.#element.play();
+    } catch (error) {
+      if (this.#stream === stream) throw error; // else another came, or the end, before it could begin
+    }
   }
 
   /** @param {ServerMessage} message */

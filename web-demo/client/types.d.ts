@@ -47,7 +47,7 @@ export interface SessionSettings extends SessionUpdate {
 // ----------------------------------------------------------------------------------------------------- client -> server
 
 export type ClientMessage =
-  | ({ type: 'voice.start'; codec?: 'pcm16'; sample_rate?: number; binary?: true } & SessionSettings)
+  | ({ type: 'voice.start'; codec: 'pcm16'; sample_rate: number; binary: true } & SessionSettings)
   | { type: 'session.resume'; session_id: string; last_event_id: number }
   | ({ type: 'voice.update' } & SessionUpdate)
   | { type: 'voice.chunk'; bytes_base64: string }

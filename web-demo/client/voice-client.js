@@ -50,7 +50,7 @@ export class VoiceClient extends EventTarget {
     this.#transports = transportsFor(options, () => this.#writing.apiKey);
     this.#link = new SessionLink({
       transports: this.#transports,
-      startMessage: (kind) => this.#settings.start(kind),
+      startMessage: () => this.#settings.start(),
       retryDelaysMs,
     });
     this.#bind();
@@ -113,7 +113,7 @@ export class VoiceClient extends EventTarget {
    * @returns {Promise<boolean>} false when only text is left
    */
   async connect() {
-    if (this.#link.carrier === null) void this.#sounding(this.#voice.open(this.#transports.order));
+    if (!this.linked) void this.#sounding(this.#voice.open(this.#transports.order));
     return this.#link.open();
   }
 
@@ -180,9 +180,9 @@ export class VoiceClient extends EventTarget {
   cancel() {
     const { turnId, agentIsBusy } = this.#conversation;
     this.#writing.stop();
+    this.#conversation.update({ answering: false, held: false });
     this.#voice.silence(turnId);
     if (agentIsBusy) this.#link.send({ type: 'voice.cancel', ...(turnId && { request_id: turnId }) });
-    this.#conversation.update({ answering: false, held: false });
   }
 
   /**
@@ -339,8 +339,9 @@ export class VoiceClient extends EventTarget {
 
   /** @param {ServerMessage} message */
   #receive(message) {
-    this.#voice.take(message);
+    if (this.#isOwnSilence(message)) return;
     this.#conversation.take(message);
+    this.#voice.take(message);
     if (message.type === 'session.started' && message.output) {
       void this.#sounding(this.#voice.comesAt(message.output.sample_rate));
     } else if (message.type === 'chat.complete') {
@@ -348,6 +349,15 @@ export class VoiceClient extends EventTarget {
       this.#writing.remember('assistant', message.text);
     }
     this.#emit(message.type, message);
+  }
+
+  /**
+   * A track goes on while nothing is to be heard on it, and the server cannot know that this is meant.
+   * @param {ServerMessage} message
+   */
+  #isOwnSilence(message) {
+    if (message.type !== 'audio.quality' || !['silence', 'too_quiet'].includes(message.issue)) return false;
+    return !this.talking || this.muted || (this.#settings.pushToTalk && message.issue === 'silence');
   }
 
   /** @param {Transport} transport */

@@ -17,6 +17,8 @@ export class Reply {
   #captions = [];
   #heardMs = 0;
   #drained = false;
+  /** The voice fell silent before its end, and nobody interrupted it. */
+  #silenced = false;
   #complete = false;
   #writtenAtOnce;
   /** @type {string | null} */
@@ -46,11 +48,12 @@ export class Reply {
 
   /**
    * @param {number} heardMs
-   * @param {boolean} drained everything sent so far was heard
+   * @param {import('../client/types.js').Playback['state']} state
    */
-  heard(heardMs, drained) {
+  heard(heardMs, state) {
     this.#heardMs = heardMs;
-    this.#drained = drained;
+    this.#drained = state === 'drained';
+    this.#silenced = state === 'cleared';
   }
 
   /** @param {string} heardText */
@@ -79,7 +82,7 @@ export class Reply {
       const everything = this.#generated || joined(this.#captions.map(({ text }) => text));
       return { spoken: this.#heardText, unspoken: remainder(everything, this.#heardText) };
     }
-    const silent = this.#captions.length === 0 && this.#complete;
+    const silent = (this.#captions.length === 0 || this.#silenced) && this.#complete;
     if (this.#writtenAtOnce || silent) return { spoken: this.#generated, unspoken: '' };
     return { spoken: joined(this.#captions.map((caption) => this.#spokenOf(caption))), unspoken: '' };
   }

@@ -23,7 +23,9 @@ export const TRANSPORTS = { webrtc: 'WebRTC', websocket: 'WebSocket' };
 export class SessionPanel {
   /** @type {SessionStarted | null} */
   #started = null;
-  #carrier = '';
+  /** @type {TransportKind | null} */
+  #transport = null;
+  #reason = '';
 
   /** @param {SessionStarted} started */
   started(started) {
@@ -36,22 +38,33 @@ export class SessionPanel {
    * @param {string} reason why it is not another, where there is something to say
    */
   carriedBy(transport, reason) {
-    this.#carrier = reason ? `${TRANSPORTS[transport]}. ${reason}` : TRANSPORTS[transport];
+    this.#transport = transport;
+    this.#reason = reason;
     this.#show();
   }
 
   #show() {
-    if (this.#started === null) return;
-    const { session_id, agent_id, capabilities, input, output } = this.#started;
+    if (this.#started === null || this.#transport === null) return;
+    const { session_id, agent_id, capabilities } = this.#started;
     const facts = [['Agent', agent_id]];
     for (const [stage, engine] of Object.entries(capabilities)) facts.push([STAGES[stage] ?? stage, engine]);
-    facts.push(['Connection', this.#carrier]);
-    if (input && output) facts.push(['Audio', `${format(input)} up, ${format(output)} down`]);
+    const carrier = TRANSPORTS[this.#transport];
+    facts.push(['Connection', this.#reason ? `${carrier}. ${this.#reason}` : carrier]);
+    facts.push(['Audio', audio(this.#transport, this.#started)]);
     facts.push(['Session', session_id]);
     byId('session').replaceChildren(
       ...facts.flatMap(([name, value]) => [element('dt', '', name), element('dd', '', value)]),
     );
   }
+}
+
+/**
+ * @param {TransportKind} transport
+ * @param {SessionStarted} started
+ */
+function audio(transport, { input, output }) {
+  if (transport === 'webrtc') return 'opus, both ways'; // agreed between browser and server, whatever the session says
+  return input && output ? `${format(input)} up, ${format(output)} down` : 'none';
 }
 
 /** @param {WireFormat} wire */

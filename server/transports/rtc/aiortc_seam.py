@@ -9,11 +9,12 @@ anything; ``ice`` and ``secure`` call it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from aioice import Connection
 from aioice.ice import StunProtocol
-from aiortc import RTCCertificate, RTCDtlsTransport
+from aiortc import RTCCertificate, RTCDtlsTransport, RTCSctpTransport
 
 
 class SrtpSession(Protocol):
@@ -57,3 +58,32 @@ def srtp_sessions(transport: RTCDtlsTransport) -> tuple[SrtpSession, SrtpSession
     assert inbound is not None
     assert outbound is not None
     return inbound, outbound
+
+
+@dataclass(frozen=True, slots=True)
+class Resending:
+    """When what was not acknowledged is sent again: at first, then by the round trip within limits (RFC 9260, 6.3)."""
+
+    initial_s: float
+    min_s: float
+    max_s: float
+
+
+class Association(RTCSctpTransport):
+    """aiortc's SCTP over DTLS, with limits of our own for sending again; its own are 3 s, and never below 1 s."""
+
+    def __init__(self, transport: RTCDtlsTransport, port: int, resending: Resending) -> None:
+        super().__init__(transport, port)
+        self._resending = resending
+        self._rto = resending.initial_s
+
+    def _update_rto(self, R: float) -> None:  # noqa: N803 - aiortc's name
+        super()._update_rto(R)
+        assert self._srtt is not None
+        assert self._rttvar is not None
+        limits = self._resending
+        self._rto = max(limits.min_s, min(self._srtt + 4 * self._rttvar, limits.max_s))
+
+    def _t3_expired(self) -> None:
+        self._rto = min(2 * self._rto, self._resending.max_s)
+        super()._t3_expired()

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 import anyio
-from aiortc import RTCDataChannel, RTCSctpTransport
+from aiortc import RTCDataChannel
 from aiortc.rtcsctptransport import RTCSctpCapabilities
 
+from server.transports.rtc.aiortc_seam import Association, Resending
 from server.transports.rtc.description import SCTP_PORT
 from server.transports.rtc.offer import OfferedData
 from server.transports.rtc.port import ChannelClosed, PeerOptions
@@ -21,6 +22,10 @@ from server.transports.rtc.secure import SecureTransport
 
 _MAX_KEPT: Final = 64
 """Messages kept for a channel that nobody listens to yet; more close it."""
+
+_RESENDING: Final = Resending(initial_s=0.5, min_s=0.4, max_s=2.0)
+"""As browsers have it: a lost message holds up those behind it. Above the 200 ms an acknowledgement may be delayed; and
+soon again after the path was dead."""
 
 Message = str | bytes
 
@@ -119,7 +124,7 @@ class ChannelDesk:
         self._options = options
         self._on_channel = on_channel
         self._channels: list[DataChannel] = []
-        self._sctp = RTCSctpTransport(secure.dtls, port=SCTP_PORT)
+        self._sctp = Association(secure.dtls, SCTP_PORT, _RESENDING)
         cast("Any", self._sctp).on("datachannel", self._opened)
 
     async def start(self) -> None:

@@ -32,13 +32,13 @@ class ClearOutput:
 class AddItem:
     """A message becomes part of the conversation, after the item ``after`` (``None``: last; empty: first).
 
-    ``audio`` is speech (base64) that is to be recognised for its words.
+    ``audio`` is speech in the session's input format that is to be recognised for its words.
     """
 
     item_id: str
     message: Message
     after: str | None
-    audio: tuple[str, ...] = ()
+    audio: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from server.wire.realtime.acts import Act
 from server.wire.realtime.inbound import Inbound
 from server.wire.realtime.outbound import Allowance, Outbound
 from server.wire.realtime.state import RealtimeState
-from server.wire.voice_json import EncodedAudio, without_surrogates
+from server.wire.values import EncodedAudio, without_surrogates
 from server.wire.voice_messages import message_of
 
 EXTRAS: Final[Mapping[str, tuple[type[Any], ...]]] = {
@@ -92,6 +92,9 @@ class RealtimeCodec:
             for part in item["content"]:
                 if "transcript" in part:
                     part["transcript"] = left.text
+        for response in self.state.responses.values():
+            if response.item_id == item_id:
+                response.heard_text = left.text
         fields = {"item_id": item_id, "content_index": content_index, "audio_end_ms": left.audio_ms}
         frame = self.state.frame(("conversation.item.truncated", fields))
         assert frame is not None, "every dialect has it"

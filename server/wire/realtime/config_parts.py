@@ -43,7 +43,7 @@ class NamedChoice(Part):
 ToolChoiceField = Literal["auto", "none", "required"] | NamedChoice
 Instructions = Annotated[str, Field(max_length=MAX_INSTRUCTIONS)]
 Tools = Annotated[tuple[FunctionTool, ...], Field(max_length=MAX_TOOLS, strict=False)]
-MaxOutputTokens = Annotated[int, Field(ge=1, le=32_768)] | Literal["inf"]
+MaxOutputTokens = Annotated[int, Field(ge=1, le=4_096)] | Literal["inf"]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 
 
@@ -58,6 +58,12 @@ def specs_of(tools: tuple[FunctionTool, ...] | None) -> tuple[ToolSpec, ...]:
 def choice_of(choice: ToolChoiceField | None) -> ToolChoice:
     """The choice of tools as a model takes it."""
     return ToolNamed(choice.name) if isinstance(choice, NamedChoice) else choice or "auto"
+
+
+def require_known(choice: ToolChoice, tools: tuple[ToolSpec, ...], param: str) -> None:
+    """Raise RealtimeFault where a tool is to be called that is none of the client's."""
+    if isinstance(choice, ToolNamed) and all(tool.name != choice.name for tool in tools):
+        raise RealtimeFault(f"There is no tool called '{choice.name[:64]}'.", param=param)
 
 
 def tokens_of(limit: int | str | None) -> int | None:

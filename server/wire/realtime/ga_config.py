@@ -6,163 +6,37 @@ neutral settings. Reference: OpenAI "Realtime client events", ``session.update``
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from agents.events import TranscriptUpdated
 from audio.formats import AudioFormat, Encoding
 from server.wire.realtime.config_parts import (
-    Instructions,
-    MaxOutputTokens,
-    Part,
-    ToolChoiceField,
-    Tools,
     choice_of,
     merged,
+    require_known,
     specs_of,
     tokens_of,
     without_absent,
 )
 from server.wire.realtime.dialect import AskedReply
 from server.wire.realtime.faults import RealtimeFault, from_validation
+from server.wire.realtime.ga_parts import (
+    Alaw,
+    Input,
+    OutputAudio,
+    Pcm,
+    ReplyParams,
+    SemanticVad,
+    ServerVad,
+    Session,
+    Ulaw,
+    VoiceId,
+)
 from server.wire.realtime.settings import Detection, RealtimeSettings, ReplySettings
 
-Modalities = Annotated[tuple[Literal["audio", "text"], ...], Field(min_length=1, max_length=1, strict=False)]
 _SESSION_KINDS = ("realtime", "transcription")
-
-
-class Pcm(Part):
-    """Little-endian 16-bit PCM."""
-
-    type: Literal["audio/pcm"]
-    rate: Literal[24_000] = 24_000
-
-
-class Ulaw(Part):
-    """G.711 mu-law."""
-
-    type: Literal["audio/pcmu"]
-
-
-class Alaw(Part):
-    """G.711 A-law."""
-
-    type: Literal["audio/pcma"]
-
-
-Format = Annotated[Pcm | Ulaw | Alaw, Field(discriminator="type")]
-
-
-class ServerVad(Part):
-    """The end of a turn by silence."""
-
-    type: Literal["server_vad"]
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    prefix_padding_ms: Annotated[int, Field(ge=0, le=5_000)] | None = None
-    silence_duration_ms: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    idle_timeout_ms: Annotated[int, Field(ge=5_000, le=30_000)] | None = None
-    create_response: bool | None = None
-    interrupt_response: bool | None = None
-
-
-class SemanticVad(Part):
-    """The end of a turn by what was said, too."""
-
-    type: Literal["semantic_vad"]
-    eagerness: Literal["low", "medium", "high", "auto"] | None = None
-    create_response: bool | None = None
-    interrupt_response: bool | None = None
-
-
-class NoiseReduction(Part):
-    """Accepted; no noise reduction is done before recognition."""
-
-    type: Literal["near_field", "far_field"]
-    strength: float | None = None
-
-
-class Transcription(Part):
-    """Whether and how the user's words are told. The engine is the server's; its name is taken as given."""
-
-    model: Annotated[str, Field(max_length=128)] | None = None
-    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")] | None = None
-    languages: Annotated[tuple[str, ...], Field(strict=False, max_length=16)] | None = None
-    prompt: Annotated[str, Field(max_length=8_000)] | None = None
-    keywords: Annotated[tuple[str, ...], Field(strict=False, max_length=500)] | None = None
-    delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
-
-
-class Input(Part):
-    """What is heard."""
-
-    format: Format | None = None
-    noise_reduction: NoiseReduction | None = None
-    transcription: Transcription | None = None
-    turn_detection: Annotated[ServerVad | SemanticVad, Field(discriminator="type")] | None = None
-
-
-class VoiceId(Part):
-    """A voice by its id."""
-
-    id: str
-
-
-class OutputAudio(Part):
-    """What is said."""
-
-    format: Format | None = None
-    voice: Annotated[str, Field(min_length=1, max_length=128)] | VoiceId | None = None
-    speed: Annotated[float, Field(ge=0.25, le=1.5)] | None = None
-
-
-class Audio(Part):
-    """Both directions."""
-
-    input: Input | None = None
-    output: OutputAudio | None = None
-
-
-class Session(Part):
-    """A conversation, or a transcription session (which takes ``audio.input`` and ``include`` only)."""
-
-    type: Literal["realtime", "transcription"]
-    id: str | None = None
-    object: str | None = None
-    expires_at: int | None = None
-    model: Annotated[str, Field(max_length=128)] | None = None
-    instructions: Instructions | None = None
-    output_modalities: Modalities | None = None
-    audio: Audio | None = None
-    tools: Tools | None = None
-    tool_choice: ToolChoiceField | None = None
-    max_output_tokens: MaxOutputTokens | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    truncation: Any = None
-    tracing: Any = None
-    prompt: Any = None
-    include: Annotated[tuple[str, ...], Field(strict=False)] | None = None
-    parallel_tool_calls: bool | None = None
-    reasoning: Any = None
-
-
-class ReplyParams(Part):
-    """One reply's own way: ``response.create``."""
-
-    conversation: str | None = None
-    input: Annotated[tuple[dict[str, Any], ...], Field(strict=False, max_length=500)] | None = None
-    instructions: Instructions | None = None
-    output_modalities: Modalities | None = None
-    audio: Audio | None = None
-    tools: Tools | None = None
-    tool_choice: ToolChoiceField | None = None
-    max_output_tokens: MaxOutputTokens | None = None
-    metadata: dict[str, Annotated[str, Field(max_length=512)]] | None = None
-    prompt: Any = None
-    parallel_tool_calls: bool | None = None
-    reasoning: Any = None
-
-
 _OURS = frozenset({"id", "object", "expires_at", "model"})
 """Fields of a session that only the server decides; a client that echoes them back means nothing by it."""
 
@@ -178,6 +52,7 @@ class GaConfig:
         except ValidationError as error:
             raise from_validation(error, "session") from error
         self.settings = _settings(self._session)
+        require_known(self.settings.reply.tool_choice, self.settings.reply.tools, "session.tool_choice")
 
     @classmethod
     def opened(cls, model: str, session_id: str, expires_at: int, *, transcription: bool = False) -> GaConfig:
@@ -211,7 +86,7 @@ class GaConfig:
             raise RealtimeFault("Invalid 'session.type': expected 'realtime' or 'transcription'.", param="session.type")
         if kind != self._raw["type"]:
             raise RealtimeFault("The type of a session cannot change.", param="session.type")
-        given = {key: value for key, value in patch.items() if key not in _OURS}
+        given = _without_empty({key: value for key, value in patch.items() if key not in _OURS})
         try:
             Session.model_validate({"type": kind, **given})  # a fault is the client's, not of what was before
         except ValidationError as error:
@@ -223,6 +98,9 @@ class GaConfig:
     def rendered(self) -> dict[str, Any]:
         """The session object as clients read it."""
         told = without_absent(self._raw)
+        output: dict[str, Any] = told.get("audio", {}).get("output", {})
+        if "speed" in output:
+            output["speed"] = self.settings.reply.speed  # what is spoken, not what was asked for
         if self.settings.detection is None:  # absent, it would read as the default
             told["audio"]["input"]["turn_detection"] = None
         return told
@@ -254,7 +132,9 @@ class GaConfig:
         except ValidationError as error:
             raise from_validation(error, "response") from error
         asked = AskedReply(params.conversation, params.input, params.metadata)
-        return asked, self._reply_settings(params)
+        reply = self._reply_settings(params)
+        require_known(reply.tool_choice, reply.tools, "response.tool_choice")
+        return asked, reply
 
     def _reply_settings(self, params: ReplyParams) -> ReplySettings:
         base = self.settings.reply
@@ -277,6 +157,17 @@ class GaConfig:
 
 _DEFAULT_DETECTION: dict[str, Any] = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300}
 _FLAGS: dict[str, Any] = {"create_response": True, "interrupt_response": True}
+
+
+def _without_empty(patch: dict[str, Any]) -> dict[str, Any]:
+    """``null`` for a whole direction of the audio says nothing of what is in it."""
+    audio = patch.get("audio")
+    if audio is None:
+        return {key: value for key, value in patch.items() if key != "audio"}
+    if not isinstance(audio, dict):
+        return patch
+    directions: dict[str, Any] = {name: value for name, value in audio.items() if value is not None}  # pyright: ignore
+    return patch | {"audio": directions}
 
 
 def _completed(raw: dict[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,14 @@ I/O-free. A message that cannot be taken becomes an ``error`` event and changes 
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Any, Final, assert_never
 
 import msgspec
 from pydantic import ValidationError
 
 from agents.models.port import Message
+from audio.formats import AudioFormat, Encoding
 from server.wire.client_events import AudioIn, Cancel, Commit
 from server.wire.realtime.acts import (
     Act,
@@ -40,11 +42,21 @@ from server.wire.realtime.client_messages import (
 )
 from server.wire.realtime.dialect import Answer
 from server.wire.realtime.faults import RealtimeFault, from_validation
-from server.wire.realtime.items import OutputItem, described, item_json, message_of_item, parse_item, spoken_audio
+from server.wire.realtime.items import (
+    CallItem,
+    MessageItem,
+    OutputItem,
+    described,
+    item_json,
+    message_of_item,
+    parse_item,
+    spoken_audio,
+)
 from server.wire.realtime.state import RealtimeState, Requested
 
 MAX_MESSAGE_BYTES: Final = 15 * 1024 * 1024
 """As OpenAI has it for audio in one message."""
+MAX_RECORDING_BYTES: Final = 8 * 1024 * 1024
 MAX_REQUESTED: Final = 8
 
 
@@ -111,9 +123,11 @@ class Inbound:
             return self._other(frame)
         model = _model(kind)
         try:
-            return self._event(model.model_validate_json(frame))
+            message = model.model_validate_json(frame)
         except ValidationError as error:
             raise from_validation(error) from error
+        self._faults = 0  # it could be read: what stands against it now is no garbage
+        return self._event(message)
 
     def _other(self, frame: str | bytes) -> list[Act]:
         """An event of the dialect's own. What it means is done up to the first part that cannot be."""
@@ -202,7 +216,8 @@ class Inbound:
         if isinstance(item, OutputItem) and not state.items.calls(item.call_id):
             message_text = f"Tool call ID '{item.call_id}' not found in conversation."
             raise RealtimeFault(message_text, code="invalid_tool_call_id", param="item.call_id")
-        add = AddItem(item_id, message_of_item(item), "" if after == "root" else after, tuple(spoken_audio(item)))
+        audio = _recording(item, state.config.settings.input_format)
+        add = AddItem(item_id, message_of_item(item), "" if after == "root" else after, audio)
         told = item_json(item, item_id)
         before = state.items.add(told, after)
         seen = described(told)
@@ -227,7 +242,7 @@ class Inbound:
         remembered = params.conversation != "none"
         aside = not remembered and not reply.audible
         active = None if aside or state.active is None or state.active.has_calls else state.active
-        if active is not None and not params.cancels_previous:
+        if active is not None and not params.cancels_previous and not active.cancelled:
             raise RealtimeFault(
                 f"Conversation already has an active response in progress: {active.response_id}. "
                 "Wait until the response is finished before creating a new one.",
@@ -238,7 +253,7 @@ class Inbound:
         turn_id = state.new_id("resp")
         messages = None if params.input is None else tuple(self._input(raw) for raw in params.input)
         state.requested[turn_id] = Requested(reply, params.metadata, remembered, message.event_id)
-        before = [] if active is None else [Cancel(active.turn_id)]
+        before = [] if active is None or active.cancelled else [Cancel(active.turn_id)]
         respond = Respond(turn_id, reply, messages, remembered)
         return [*before, respond, *state.tell(*state.warnings(params.warnings))]
 
@@ -252,8 +267,12 @@ class Inbound:
         responses = self._state.responses.values()
         wanted = message.response_id
         found = next((one for one in responses if wanted == one.response_id), None) if wanted else self._state.active
+        waiting = next(iter(self._state.requested), None)
+        if found is None and waiting is not None and wanted in {None, waiting}:
+            return [Cancel(waiting)]
         if found is None:
             raise RealtimeFault("Cancellation failed: no active response found.", code="response_cancel_not_active")
+        found.cancelled = True
         return [Cancel(found.turn_id)]
 
 
@@ -261,7 +280,24 @@ def _audio(frame: str | bytes) -> bytes:
     try:
         return _APPEND.decode(frame).audio
     except (msgspec.DecodeError, UnicodeError) as error:
+        if "missing required field" in str(error):
+            code = "missing_required_parameter"
+            raise RealtimeFault("Missing required parameter: 'audio'.", code=code, param="audio") from error
         raise RealtimeFault("Invalid 'audio': expected audio in standard base64.", param="audio") from error
+
+
+def _recording(item: MessageItem | CallItem | OutputItem, audio_format: AudioFormat) -> bytes:
+    """The speech an item brings, in the session's input format. Raises RealtimeFault."""
+    try:
+        audio = b"".join(b64decode(part, validate=True) for part in spoken_audio(item))
+    except ValueError as error:
+        message = "Invalid 'item.content': expected audio in standard base64."
+        raise RealtimeFault(message, param="item.content") from error
+    if len(audio) > MAX_RECORDING_BYTES:
+        raise RealtimeFault("Invalid 'item.content': at most 8 MiB of audio.", param="item.content")
+    if audio_format.encoding is Encoding.PCM16 and len(audio) % 2:
+        raise RealtimeFault("Invalid 'item.content': half a sample at its end.", param="item.content")
+    return audio
 
 
 def _model(kind: str) -> type[AnyMessage]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from agents.models.port import Message, ToolRequest
 from server.wire.realtime.config_parts import Part
@@ -47,12 +47,27 @@ class _Item(Part):
     status: str | None = None
 
 
+_PARTS: Final = {
+    "system": {"input_text", "text"},
+    "user": {"input_text", "input_audio", "input_image", "text"},
+    "assistant": {"output_text", "output_audio", "text", "audio"},
+}
+"""Which parts a role's messages have; the last ones of each are Voice Live's."""
+
+
 class MessageItem(_Item):
     """Something said or written."""
 
     type: Literal["message"]
     role: Literal["system", "user", "assistant"]
     content: Annotated[tuple[Content, ...], Field(strict=False, min_length=1, max_length=100)]
+
+    @model_validator(mode="after")
+    def _parts_are_the_roles(self) -> Self:
+        for part in self.content:
+            if part.type not in _PARTS[self.role]:
+                raise ValueError(f"a {self.role} message has no part of type '{part.type}'")
+        return self
 
 
 class CallItem(_Item):

@@ -8,6 +8,7 @@ only once it is certain, since clients drop what they are playing at that word. 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from agents.core.item_ids import spoken_item_id
@@ -22,6 +23,7 @@ from agents.events import (
     Interrupted,
     LongSilence,
     ProtocolReply,
+    RecordingTranscribed,
     ReplyText,
     ServerEvent,
     SessionStarted,
@@ -67,6 +69,7 @@ class Outbound:
             SpeechDropped: self._speech_dropped,
             InputCommitted: self._input_committed,
             InputFailed: self._input_failed,
+            RecordingTranscribed: self._recording,
             LongSilence: self._long_silence,
             TranscriptUpdated: self._transcript,
             TurnStarted: self._turn_started,
@@ -203,6 +206,9 @@ class Outbound:
         if item is None or not self._state.config.settings.transcribes:
             return []
         item["content"][0]["transcript"] = event.text
+        return self._told_words(item_id, event)
+
+    def _told_words(self, item_id: str, event: TranscriptUpdated) -> list[Event]:
         where = {"item_id": item_id, "content_index": 0}
         more = self._state.config.transcribed(event)
         name = "conversation.item.input_audio_transcription"
@@ -211,9 +217,19 @@ class Outbound:
 
     def _input_failed(self, event: InputFailed) -> list[Event]:
         self._unheard.add(event.utterance_id)
-        error = {"type": "server_error", "code": "transcription_failed", "message": event.message}
-        fields = {"item_id": self._item_id(event.utterance_id), "content_index": 0, "error": error}
-        return [("conversation.item.input_audio_transcription.failed", fields)]
+        return [_failed_transcription(self._item_id(event.utterance_id), event.message)]
+
+    def _recording(self, event: RecordingTranscribed) -> list[Event]:
+        item = self._state.items.get(event.item_id)
+        if item is None or not self._state.config.settings.transcribes:
+            return []
+        if event.text is None:
+            return [_failed_transcription(event.item_id, "The recording could not be recognised.")]
+        for part in item["content"]:
+            if part["type"] == "input_audio" and part["transcript"] is None:
+                part["transcript"] = event.text
+        heard = TranscriptUpdated(0, event.text, True, 0, event.audio_ms)
+        return self._told_words(event.item_id, heard)
 
     def _long_silence(self, event: LongSilence) -> list[Event]:
         item = user_audio_item(f"item_s{event.turn_id.rpartition('_')[2][:24]}", None)
@@ -237,6 +253,8 @@ class Outbound:
             waiting = next((turn for turn, one in state.requested.items() if one.remembered), None)
             requested = None if waiting is None else state.requested.pop(waiting)
         reply = state.config.settings.reply if requested is None else requested.reply
+        if state.voiceless:
+            reply = replace(reply, audible=False)
         remembered = requested is None or requested.remembered
         response_id = f"resp_{event.turn_id.rpartition('_')[2]}"
         items = state.items if remembered else None
@@ -269,6 +287,10 @@ class Outbound:
         if self._playing == response.response_id:
             self._playing = None
             events.append(("output_audio_buffer.cleared", {"response_id": response.response_id}))
+            # Who hears a track cannot know how much of it was played: the server truncates by itself.
+            response.heard_text = event.heard_text
+            where = {"item_id": response.item_id, "content_index": 0, "audio_end_ms": event.heard_ms}
+            events.append(("conversation.item.truncated", where))
         return events
 
     def _turn_completed(self, event: TurnCompleted) -> list[Event]:
@@ -292,3 +314,9 @@ _CODES: Final[dict[Any, str]] = {
     "reply_active": "conversation_already_has_active_response",
     "input_empty": _EMPTY,
 }
+
+
+def _failed_transcription(item_id: str, message: str) -> Event:
+    error = {"type": "server_error", "code": "transcription_failed", "message": message}
+    fields = {"item_id": item_id, "content_index": 0, "error": error}
+    return ("conversation.item.input_audio_transcription.failed", fields)

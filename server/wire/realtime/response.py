@@ -56,6 +56,10 @@ class Response:
         self._closed_audio = False
         self._calls = 0
         self.audio_begun = False
+        self.cancelled = False
+        """Whether the client has cancelled it, and nobody waits for it any more."""
+        self.heard_text: str | None = None
+        """What of it was heard, where the rest was taken back."""
         self.failure: tuple[str, str] | None = None
         """Code and sentence of what went wrong."""
 
@@ -163,7 +167,7 @@ class Response:
             ended = self.audio_ended()
             told: Event = ("response.output_audio_transcript.done", place | {"transcript": text})
             part = {"type": "audio", "transcript": text}
-            content = {"type": "output_audio", "transcript": text}
+            content = {"type": "output_audio", "transcript": text if self.heard_text is None else self.heard_text}
         else:
             ended = []
             told = ("response.output_text.done", place | {"text": text})

@@ -34,6 +34,8 @@ class RealtimeState:
     new_id: Callable[[str], str]
     media: bool = False
     """Whether audio travels beside the messages (WebRTC), not in them."""
+    voiceless: bool = False
+    """Whether the server has no voice: every response is in writing."""
     items: ItemList = field(default_factory=ItemList)
     responses: dict[str, Response] = field(default_factory=dict[str, Response])
     """Responses under way, by turn."""

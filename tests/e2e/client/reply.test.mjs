@@ -21,11 +21,11 @@ test('nothing is shown before it is heard', () => {
 
 test('words appear as they are heard', () => {
   const reply = spokenReply();
-  reply.heard(500, false);
+  reply.heard(500, 'playing');
   assert.equal(reply.view().spoken, 'One two');
-  reply.heard(1100, false);
+  reply.heard(1100, 'playing');
   assert.equal(reply.view().spoken, 'One two three four. Five');
-  reply.heard(1490, true);
+  reply.heard(1490, 'drained');
   assert.equal(reply.view().spoken, 'One two three four. Five six.');
 });
 
@@ -33,13 +33,13 @@ test('a later caption for the same stretch replaces the first', () => {
   const reply = new Reply(false);
   reply.addCaption(caption('On to', 0, 500));
   reply.addCaption(caption('One two', 0, 500));
-  reply.heard(500, true);
+  reply.heard(500, 'drained');
   assert.equal(reply.view().spoken, 'One two');
 });
 
 test('an interruption shows what was heard and strikes the rest', () => {
   const reply = spokenReply();
-  reply.heard(500, false);
+  reply.heard(500, 'playing');
   reply.interrupt('One two');
   assert.deepEqual(reply.view(), { spoken: 'One two', unspoken: 'three four. Five six.' });
 });
@@ -48,7 +48,7 @@ test('an answer that goes on shows itself as before', () => {
   const reply = spokenReply();
   reply.interrupt('One two');
   reply.resume();
-  reply.heard(1000, false);
+  reply.heard(1000, 'playing');
   assert.deepEqual(reply.view(), { spoken: 'One two three four.', unspoken: '' });
 });
 
@@ -71,4 +71,13 @@ test('an answer interrupted before a word was heard is struck whole', () => {
   const reply = spokenReply();
   reply.complete('', true);
   assert.deepEqual(reply.view(), { spoken: '', unspoken: 'One two three four. Five six.' });
+});
+
+test('an answer whose voice was lost on the way can be read to its end', () => {
+  const reply = spokenReply();
+  reply.heard(500, 'playing');
+  reply.heard(500, 'cleared');
+  assert.equal(reply.view().spoken, 'One two', 'it may go on');
+  reply.complete('One two three four. Five six.', false);
+  assert.deepEqual(reply.view(), { spoken: 'One two three four. Five six.', unspoken: '' });
 });

@@ -70,7 +70,7 @@ function linked(t, preference = 'auto') {
   world.transports = new TransportChoice({ webrtc: make('webrtc'), websocket: make('websocket') }, preference, true);
   world.link = new SessionLink({
     transports: world.transports,
-    startMessage: (kind) => ({ type: 'voice.start', kind }),
+    startMessage: () => ({ type: 'voice.start' }),
     retryDelaysMs: [10, 20, 30],
   });
   world.link.onstate = (state) => world.states.push(state);
@@ -88,7 +88,7 @@ test('WebRTC carries the session where it can', async (t) => {
   assert.equal(await world.link.open(), true);
   assert.deepEqual(world.kinds(), ['webrtc']);
   assert.deepEqual(world.carriers, ['webrtc']);
-  assert.equal(world.made[0].sent[0].kind, 'webrtc');
+  assert.equal(world.made[0].sent[0].type, 'voice.start');
   assert.equal(world.link.carrier, world.made[0]);
 });
 

@@ -47,7 +47,7 @@ test('pauses between words count, whether a caption covers them or not', () => {
   hear(LOUD, 400);
   hear(QUIET, 600);
   hear(LOUD, 200);
-  assert.equal(last().heardMs, 1200);
+  assert.equal(last().heardMs, 1200, 'an actor may pause');
   hear(LOUD, 900);
   hear(QUIET, 160);
   hear(LOUD, 80);
@@ -66,6 +66,15 @@ test('an agent that waits for its own words is not heard', () => {
   tell('caption', caption(1500, 500));
   hear(LOUD, 400);
   assert.ok(last().heardMs - before <= 460, `${before} ${last().heardMs}`);
+});
+
+test('a network that swallows the voice is not heard, whatever the captions promise', () => {
+  const { hear, tell, last } = listener();
+  tell('turn.started');
+  tell('caption', caption(10_000));
+  hear(LOUD, 600);
+  hear(QUIET, 5000);
+  assert.equal(last().heardMs, 1380);
 });
 
 test('silence after the last of the audio was sent is its end', () => {
@@ -190,8 +199,9 @@ test('a clock that was told to forget reports nothing of what went before', () =
   const { clock, reports, hear, tell } = listener();
   tell('turn.started');
   hear(LOUD, 300);
-  const count = reports.length;
   clock.forget();
+  assert.deepEqual([reports.at(-1).state, reports.at(-1).heardMs], ['cleared', 300]);
+  const count = reports.length;
   hear(LOUD, 300);
   tell('turn.started', { request_id: 't-2' });
   assert.equal(reports.length, count);

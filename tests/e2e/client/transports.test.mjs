@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { isOther, listed } from '../../../web-demo/client/devices.js';
+import { pulseOf } from '../../../web-demo/client/rtc-path.js';
 import { NotAgreed } from '../../../web-demo/client/rtc-signalling.js';
 import { sdpFragment } from '../../../web-demo/client/sdp-fragment.js';
 import { SessionSettings } from '../../../web-demo/client/session-settings.js';
@@ -83,19 +84,28 @@ test('candidates are written as RFC 8840 has it', () => {
   assert.equal(data, `${head}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\na=${CANDIDATE}\r\n`);
 });
 
-test('a session begins with its audio over the socket, and without a word about audio over WebRTC', () => {
+test('a session begins with what it needs over a socket, on whichever transport it may begin', () => {
   const settings = new SessionSettings({ agent_id: 'guide', output: { rate: 0.8 } });
   settings.merge({ output: { captions: true }, turn_detection: { type: 'push_to_talk' } });
   assert.equal(settings.pushToTalk, true);
-  const shared = { type: 'voice.start', agent_id: 'guide', turn_detection: { type: 'push_to_talk' }, accessibility: {} };
-  assert.deepEqual(settings.start('webrtc'), { ...shared, output: { rate: 0.8, captions: true } });
-  assert.deepEqual(settings.start('websocket'), {
-    ...shared,
+  assert.deepEqual(settings.start(), {
+    type: 'voice.start',
+    agent_id: 'guide',
+    turn_detection: { type: 'push_to_talk' },
+    accessibility: {},
     output: { rate: 0.8, captions: true, codec: 'pcm16', sample_rate: 24_000 },
     codec: 'pcm16',
     sample_rate: 16_000,
     binary: true,
   });
+});
+
+test('a path has a pulse where the browser counts the answers to its checks', () => {
+  const pair = { type: 'candidate-pair', bytesReceived: 100, responsesReceived: 3, requestsReceived: 2 };
+  const report = (...entries) => new Map(entries.map((entry, index) => [String(index), entry]));
+  assert.equal(pulseOf(report(pair, { type: 'inbound-rtp', bytesReceived: 7 })), 105);
+  assert.equal(pulseOf(report(pair, { ...pair, responsesReceived: 4 })), 211);
+  assert.equal(pulseOf(report({ type: 'candidate-pair', bytesReceived: 100 })), null);
 });
 
 const device = (deviceId, groupId = deviceId, kind = 'audioinput') => ({ kind, deviceId, groupId, label: `The ${deviceId}` });
