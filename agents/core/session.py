@@ -31,6 +31,7 @@ from agents.core.outbox import Outbox
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
 from agents.core.spoken_items import SpokenItems, Truncated
+from agents.core.stand_in import stand_in
 from agents.core.timers import AudioTimers
 from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_desk import DeskPorts, TurnDesk
@@ -70,6 +71,7 @@ from agents.events import (
 )
 from agents.loop.history import History, HistoryLimits
 from audio.errors import EngineError
+from audio.fallback import Degradation
 from audio.formats import Samples
 from metering.recorder import Recorder
 
@@ -88,7 +90,7 @@ class Session:
         loop = asyncio.get_running_loop()
         self.outbox = Outbox()
         self._options = options
-        self._engines = engines
+        self._engines = engines = engines.for_session(self._on_stand_in)
         self._recorder = recorder
         self._epoch_ms = epoch_ms
         self._state = State()
@@ -347,6 +349,9 @@ class Session:
         log.error("voice activity detection failed", exc_info=error)
         self._options = replace(self._options, policy=replace(self._options.policy, auto_end=False))
         self.outbox.emit(Degraded("hands_free", "push_to_talk", "Voice activity can no longer be told; press to talk."))
+
+    def _on_stand_in(self, change: Degradation) -> None:
+        self.outbox.emit(stand_in(change))
 
     # --- making and closing ---
 

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final
 
 from audio.azure.credentials import PROVIDER, Credential
-from audio.azure.errors import overloaded, timed_out, unavailable
+from audio.azure.errors import from_cancellation, overloaded, timed_out, unavailable
 from audio.azure.pool import WarmPool
 from audio.azure.sdk import load_sdk
 from audio.azure.settings import AzureSttSettings
@@ -27,7 +27,7 @@ from audio.errors import EngineError, EngineUnavailable
 from audio.formats import HEARING_RATE_HZ, PcmChunk
 from audio.inference import InferencePool, PoolBusy, PoolClosed, Priority
 from audio.stt.azure_ear import Ear, EarPorts
-from audio.stt.azure_events import Recognized
+from audio.stt.azure_events import Canceled, Connected, Recognized, RecognizerEvent
 from audio.stt.azure_recognizer import AzureRecognizer
 from audio.stt.azure_utterance import AzureUtterance, Piece
 from audio.stt.port import OnSttFailure, OnTranscript, SttOptions, SttProfile, Transcript, WordTiming
@@ -316,13 +316,33 @@ class AzureSpeechToText:
         )
 
     async def warm_up(self) -> None:
-        """Have spare recognizers connected. Raises EngineUnavailable without SDK, credential or thread."""
+        """Try one connection, and have spare recognizers connected. Raises EngineUnavailable where there is nobody."""
         try:
             await self._workers.run(partial(load_sdk, "stt"), priority=Priority.URGENT, limit_s=_WARM_UP_LIMIT_S)
         except (PoolBusy, PoolClosed, TimeoutError) as error:
             raise unavailable(f"the SDK was not loaded ({error})", "stt") from error
         pool = self._pool(self._settings.locale)
-        pool.give_back(await pool.acquire())
+        limit_s = self._settings.limits.connect_s
+        probe = await pool.acquire()
+        answered: asyncio.Future[RecognizerEvent] = asyncio.get_running_loop().create_future()
+
+        def heard(event: RecognizerEvent) -> None:
+            if not answered.done():
+                answered.set_result(event)
+
+        try:
+            probe.connect(heard)
+            async with asyncio.timeout(limit_s):
+                event = await answered
+        except TimeoutError as error:
+            raise unavailable(f"no connection within {limit_s:g} s", "stt") from error
+        finally:
+            probe.connect(None)
+            pool.discard(probe)
+        if isinstance(event, Canceled):
+            raise unavailable(str(from_cancellation(event.code, event.details, "stt")), "stt")
+        if not isinstance(event, Connected):
+            raise unavailable("the connection was lost", "stt")
         pool.fill()
 
     async def open(self, options: SttOptions, on_transcript: OnTranscript, on_failure: OnSttFailure) -> AzureStream:

@@ -96,12 +96,12 @@ class FallbackTextToSpeech:
             if rest is None and error is not None:
                 raise error
             why = error or self._engines[0].breaker.last_error
-            self._teller.uses(number, guarded.engine.profile.provider, why)
             heard_how = False
             try:
                 wanted = replace(request, text=rest or "", voice=request.voice if number == 0 else None)
                 async with aclosing(self._spoken_by(guarded.engine, wanted, spoken, is_last=is_last)) as audio:
                     async for piece in audio:
+                        self._teller.uses(number, guarded.engine.profile.provider, why)
                         yield piece
                 guarded.breaker.succeeded()
                 heard_how = True
