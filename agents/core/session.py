@@ -71,7 +71,6 @@ from agents.events import (
 )
 from agents.loop.history import History, HistoryLimits
 from audio.errors import EngineError
-from audio.fallback import Degradation
 from audio.formats import Samples
 from metering.recorder import Recorder
 
@@ -90,7 +89,7 @@ class Session:
         loop = asyncio.get_running_loop()
         self.outbox = Outbox()
         self._options = options
-        self._engines = engines = engines.for_session(self._on_stand_in)
+        self._engines = engines = engines.for_session(lambda change: self.outbox.emit(stand_in(change)))
         self._recorder = recorder
         self._epoch_ms = epoch_ms
         self._state = State()
@@ -349,9 +348,6 @@ class Session:
         log.error("voice activity detection failed", exc_info=error)
         self._options = replace(self._options, policy=replace(self._options.policy, auto_end=False))
         self.outbox.emit(Degraded("hands_free", "push_to_talk", "Voice activity can no longer be told; press to talk."))
-
-    def _on_stand_in(self, change: Degradation) -> None:
-        self.outbox.emit(stand_in(change))
 
     # --- making and closing ---
 

@@ -335,14 +335,15 @@ class AzureSpeechToText:
             async with asyncio.timeout(limit_s):
                 event = await answered
         except TimeoutError as error:
+            pool.discard(probe)
             raise unavailable(f"no connection within {limit_s:g} s", "stt") from error
         finally:
             probe.connect(None)
-            pool.discard(probe)
-        if isinstance(event, Canceled):
-            raise unavailable(str(from_cancellation(event.code, event.details, "stt")), "stt")
         if not isinstance(event, Connected):
-            raise unavailable("the connection was lost", "stt")
+            pool.discard(probe)
+            raise _not_connected(event)
+        probe.unread(event)
+        pool.give_back(probe)
         pool.fill()
 
     async def open(self, options: SttOptions, on_transcript: OnTranscript, on_failure: OnSttFailure) -> AzureStream:
@@ -385,3 +386,10 @@ def _in_session(ear: Ear, words: Recognized) -> Piece:
     )
     start, end = sent.start_to_session(words.start), sent.to_session(words.end)
     return Piece(words.text, start, end, words.confidence, words.language, timed)
+
+
+def _not_connected(event: RecognizerEvent) -> EngineUnavailable:
+    if isinstance(event, Canceled):
+        why = str(from_cancellation(event.code, event.details, "stt"))
+        return EngineUnavailable(why, stage="stt", provider=PROVIDER)
+    return unavailable("the connection was lost", "stt")

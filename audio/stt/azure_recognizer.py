@@ -64,6 +64,10 @@ class AzureRecognizer:
         """Who hears its events."""
         self._bridge.connect(receiver)
 
+    def unread(self, event: RecognizerEvent) -> None:
+        """Taken too early: whoever hears next is told it again."""
+        self._bridge.post(event)
+
     def start(self, phrases: tuple[str, ...]) -> None:
         """Begin to recognise what is (and was) written. Blocks."""
         if phrases:

@@ -86,7 +86,7 @@ class AzureTextToSpeech:
         except EngineUnavailable:
             raise
         except EngineError as error:
-            raise unavailable(f"the voice does not speak ({error})", "tts") from error
+            raise EngineUnavailable(str(error), stage="tts", provider=PROVIDER) from error
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpeechAudio]:
         """See the port. A socket that turns out dead before it gave any sound is replaced once, unnoticed."""
