@@ -30,14 +30,16 @@ class EngineError(AudioError):
         stage: where in the conversation it stands.
         provider: which engine, by its stable name (``"whisper"``, ``"piper"``, ``"azure"``).
         retryable: whether trying again may help.
+        retry_after_s: how long a service asked to be left alone, where it said so.
     """
 
     retryable: ClassVar[bool] = True
 
-    def __init__(self, message: str, *, stage: Stage, provider: str) -> None:
+    def __init__(self, message: str, *, stage: Stage, provider: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.stage: Stage = stage
         self.provider = provider
+        self.retry_after_s = retry_after_s
 
 
 class EngineUnavailable(EngineError):

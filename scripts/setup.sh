@@ -5,13 +5,14 @@
 #   scripts/setup.sh dev    the same, and what tests and checks need
 #   scripts/setup.sh docs   the same as dev, and what the documentation needs
 #
+# EXTRA names further extras of pyproject.toml, with spaces between them: EXTRA="azure" make run
+#
 # Needs bash, coreutils and Python 3.11, 3.12 or 3.13. Package indexes are the environment's own choice (uv's and pip's
 # settings are respected); Python itself is never downloaded. On Debian and Ubuntu, as root, missing system packages
 # are installed; otherwise the script says what to install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly EXTRAS=(embedded piper smart-turn)
 readonly TOOLS=.venv-tools
 readonly UV_WANTED="uv>=0.8,<1"
 export UV_PYTHON_DOWNLOADS=never
@@ -31,8 +32,14 @@ case "$profile" in
   *) fail "unknown profile '$profile': run, dev or docs" ;;
 esac
 
+extras_of() { # what a profile brings; the tests also want Azure's SDK
+  printf '%s\n' embedded piper smart-turn
+  [[ "$1" == run ]] || printf 'azure\n'
+  [[ -z "${EXTRA:-}" ]] || printf '%s\n' $EXTRA
+}
+
 fingerprint() { # of everything that decides what is installed
-  { printf '%s\n' "$1" "${EXTRAS[@]}"; cat uv.lock pyproject.toml scripts/setup.sh; } | sha256sum | cut -d' ' -f1
+  { printf '%s\n' "$1"; extras_of "$1"; cat uv.lock pyproject.toml scripts/setup.sh; } | sha256sum | cut -d' ' -f1
 }
 
 installed() { # a wider profile covers a narrower one
@@ -130,7 +137,7 @@ fi
 
 say "installing what uv.lock names into .venv (the first time this fetches about 1 GB)"
 extras=()
-for extra in "${EXTRAS[@]}"; do extras+=(--extra "$extra"); done
+for extra in $(extras_of "$profile"); do extras+=(--extra "$extra"); done
 sync_from_lock() { "$uv" sync --frozen --python "$python" "${extras[@]}" "${groups[@]}"; }
 if [[ -n "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]]; then
   sync_from_index || fail "the packages could not be installed from the configured package index; see above."

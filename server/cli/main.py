@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "talk": "Talk to an agent: a recording, the microphone, or in writing.",
     "doctor": "Check this installation and say how to mend what is wrong.",
     "usage": "Show what was used.",
+    "azure-emulator": "A local stand-in for the Azure Speech service.",
 }
 """Each lives in ``server.cli.<name>`` as a click command called ``command``."""
 
@@ -33,7 +34,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return cast("click.Command", import_module(f"server.cli.{cmd_name}").command)
+        return cast("click.Command", import_module(f"server.cli.{cmd_name.replace('-', '_')}").command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

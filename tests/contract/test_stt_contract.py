@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pytest_asyncio
+from azure.emulator_process import azure_emulator
 
+from audio.azure.credentials import KeyCredential
+from audio.azure.settings import AzurePlace, AzureSttSettings
 from audio.errors import EngineError, EngineUnavailable
+from audio.fallback import Guarded
 from audio.formats import PcmChunk, Samples
 from audio.inference import InferencePool
+from audio.stt.azure import AzureSpeechToText
+from audio.stt.fallback import FallbackSpeechToText
 from audio.stt.port import SpeechToText, SttOptions, Transcript, TranscriptKind
 from audio.stt.scripted import ScriptedSpeechToText
 from audio.stt.whisper import WhisperSpeechToText
@@ -58,10 +65,35 @@ class Heard:
         return self.flushed
 
 
-@pytest_asyncio.fixture(params=["scripted", pytest.param("whisper", marks=pytest.mark.engines)])
+@pytest.fixture(scope="module")
+def azure_url() -> Iterator[str]:
+    pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is not installed (extra: azure)")
+    with azure_emulator("--say", "Go forward ten meters.") as emulator:
+        yield emulator.ws_url
+
+
+@asynccontextmanager
+async def azure_engine(url: str) -> AsyncIterator[SpeechToText]:
+    async with InferencePool(workers=4) as workers:
+        azure = AzureSpeechToText(AzureSttSettings(AzurePlace(host=url)), KeyCredential("any"), workers)
+        await azure.warm_up()
+        yield azure
+        await azure.aclose()
+
+
+@pytest_asyncio.fixture(params=["scripted", "azure", "fallback", pytest.param("whisper", marks=pytest.mark.engines)])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[SpeechToText]:
     if request.param == "scripted":
         yield ScriptedSpeechToText(["Go forward ten meters."], partial_every_ms=500)
+        return
+    if request.param == "azure":
+        async with azure_engine(request.getfixturevalue("azure_url")) as azure:
+            yield azure
+        return
+    if request.param == "fallback":
+        failing = ScriptedSpeechToText([EngineError("out of order", stage="stt", provider="scripted")])
+        working = ScriptedSpeechToText(["Go forward ten meters."], partial_every_ms=500)
+        yield FallbackSpeechToText([Guarded(failing), Guarded(working)])
         return
     async with InferencePool() as pool:
         try:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from importlib.util import find_spec
 
 import anyio
 import numpy as np
 import pytest
+from azure.emulator_process import azure_emulator
 
+from audio.azure.credentials import KeyCredential
+from audio.azure.settings import AzurePlace, AzureTtsSettings
 from audio.errors import EngineError
+from audio.fallback import Guarded
 from audio.inference import InferencePool
+from audio.tts.azure import AzureTextToSpeech
+from audio.tts.fallback import FallbackTextToSpeech
 from audio.tts.phonemizer.find import find_phonemizer
 from audio.tts.piper import PiperTextToSpeech
 from audio.tts.port import SpeechRequest, TextToSpeech
@@ -27,17 +33,42 @@ ENDLESS_WORD = "bana" * 2_000
 MAX_CHUNK_S = 2.5
 
 
-@pytest.fixture(params=["scripted", PIPER])
+@pytest.fixture(scope="module")
+def azure_url() -> Iterator[str]:
+    pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is not installed (extra: azure)")
+    with azure_emulator() as emulator:
+        yield emulator.ws_url
+
+
+@pytest.fixture(params=["scripted", "azure", "fallback", PIPER])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[TextToSpeech]:
     if request.param == "scripted":
         scripted = ScriptedTextToSpeech()
         yield scripted
         await scripted.aclose()
         return
+    if request.param == "azure":
+        url = request.getfixturevalue("azure_url")
+        async with InferencePool(workers=4) as workers:
+            azure = AzureTextToSpeech(AzureTtsSettings(AzurePlace(host=url)), KeyCredential("any"), workers)
+            yield azure
+            await azure.aclose()
+        return
+    if request.param == "fallback":
+        fallback = FallbackTextToSpeech(
+            [Guarded(ScriptedTextToSpeech(before_chunk=out_of_order)), Guarded(ScriptedTextToSpeech())]
+        )
+        yield fallback
+        await fallback.aclose()
+        return
     async with InferencePool() as pool:
         piper = PiperTextToSpeech(pool, find_voice(), find_phonemizer())
         yield piper
         await piper.aclose()
+
+
+async def out_of_order(request: SpeechRequest, number: int) -> None:
+    raise EngineError("out of order", stage="tts", provider="scripted")
 
 
 async def duration_s(engine: TextToSpeech, request: SpeechRequest) -> float:

@@ -110,7 +110,7 @@ def embedded_server(data_dir: Path, **settings: object) -> Iterator[RealServer]:
     """``convergio-voice serve`` with its embedded engines, all ready."""
     require_engines()
     chosen = {"agent__temperature": 0, "agent__max_output_tokens": 40} | settings
-    with _running([str(PROGRAM), "serve", "--port", "0"], data_dir, chosen) as server:
+    with serving([str(PROGRAM), "serve", "--port", "0"], data_dir, chosen) as server:
         engines = {engine["stage"]: engine for engine in server.readiness()["engines"]}
         assert {engines[stage]["status"] for stage in ("vad", "stt", "llm", "tts")} == {"ready"}, engines
         yield server
@@ -119,12 +119,12 @@ def embedded_server(data_dir: Path, **settings: object) -> Iterator[RealServer]:
 @contextmanager
 def scripted_server(data_dir: Path, **settings: object) -> Iterator[RealServer]:
     """The same server with engines that answer from a script, in a process of its own."""
-    with _running([sys.executable, str(SCRIPTED)], data_dir, settings) as server:
+    with serving([sys.executable, str(SCRIPTED)], data_dir, settings) as server:
         yield server
 
 
 @contextmanager
-def _running(command: list[str], data_dir: Path, settings: dict[str, object]) -> Iterator[RealServer]:
+def serving(command: list[str], data_dir: Path, settings: dict[str, object]) -> Iterator[RealServer]:
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "server.log"
     with log.open("ab") as output:

@@ -1,0 +1,1 @@
+"""What the Azure Speech adapters for recognition and synthesis share."""

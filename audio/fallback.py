@@ -1,0 +1,58 @@
+"""What the fallback engines share: an engine with its breaker, and the word that another had to step in.
+
+One ``Guarded`` per engine and process, so that all sessions learn of an outage from one; a ``Degradation`` per session
+and change, so that each can say it once. Driven by ``audio.stt.fallback`` and ``audio.tts.fallback``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from audio.breaker import CircuitBreaker
+from audio.errors import EngineError, Stage
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded(Generic[E]):
+    """An engine, and whether it is worth asking."""
+
+    engine: E
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """Who works in whose place from now on; ``error`` is ``None`` when the preferred engine is back."""
+
+    stage: Stage
+    provider: str
+    instead: str
+    error: EngineError | None
+
+
+OnDegraded = Callable[[Degradation], None]
+
+
+class DegradationTeller:
+    """Tells one session of changes, each once."""
+
+    def __init__(self, stage: Stage, preferred: str, on_degraded: OnDegraded) -> None:
+        self._stage: Stage = stage
+        self._preferred = preferred
+        self._on_degraded = on_degraded
+        self._using = 0
+
+    def uses(self, number: int, provider: str, error: EngineError | None) -> None:
+        """This engine does the work now (0 is the preferred one); ``error`` is why not the preferred one."""
+        if number == self._using:
+            return
+        self._using = number
+        self._on_degraded(Degradation(self._stage, self._preferred, provider, error if number else None))
+
+
+def nobody_told(_: Degradation) -> None:
+    """For callers that do not care."""

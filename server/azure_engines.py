@@ -1,0 +1,82 @@
+"""Azure Speech for this server: the credential, the worker threads of its SDK, and the two engines made with them.
+
+What blocks in the SDK runs on threads apart from those of inference, so that a slow service holds up no engine of ours.
+Owned by ``server.engines``, which puts the embedded engines behind these.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+import anyio.to_thread
+
+from audio.azure.credentials import Credential, KeyCredential, managed_identity
+from audio.azure.settings import AzurePlace, AzureSttSettings, AzureTtsSettings, AzureVoice, PoolOptions
+from audio.inference import InferencePool
+from audio.stt.azure import AzureSpeechToText
+from audio.tts.azure import AzureTextToSpeech
+from server.azure_settings import AzureSettings
+
+WORKERS: Final = 4
+MAX_QUEUED: Final = 512
+MOST_KEPT: Final = 32
+"""Unused recognizers or voices that wait for their next session."""
+
+
+class AzureSpeech:
+    """One Azure Speech resource. An async context manager: enter it before anything is made with it."""
+
+    def __init__(self, settings: AzureSettings) -> None:
+        self._settings = settings
+        self._workers = InferencePool(WORKERS, MAX_QUEUED)
+
+    async def __aenter__(self) -> Self:
+        await self._workers.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._workers.__aexit__(kind, error, trace)
+
+    async def speech_to_text(self) -> AzureSpeechToText:
+        """The engine, which its caller closes. Raises EngineUnavailable without a credential."""
+        chosen = self._settings
+        settings = AzureSttSettings(
+            self._place,
+            languages=chosen.languages,
+            profanity=chosen.profanity,
+            dictation=chosen.dictation,
+            custom_endpoint_id=chosen.custom_endpoint_id,
+            pool=self._pool,
+        )
+        return AzureSpeechToText(settings, await self._credential(), self._workers)
+
+    async def text_to_speech(self) -> AzureTextToSpeech:
+        """The engine, which its caller closes. Raises EngineUnavailable without a credential."""
+        chosen = self._settings
+        settings = AzureTtsSettings(
+            self._place,
+            AzureVoice(name=chosen.voice, style=chosen.style, lexicon_uri=chosen.lexicon_uri),
+            locales=frozenset({chosen.voice.partition("-")[0].lower()}),
+            pool=self._pool,
+        )
+        return AzureTextToSpeech(settings, await self._credential(), self._workers)
+
+    @property
+    def _place(self) -> AzurePlace:
+        chosen = self._settings
+        return AzurePlace(chosen.region, chosen.host, chosen.endpoint, chosen.resource_id)
+
+    @property
+    def _pool(self) -> PoolOptions:
+        chosen = self._settings
+        return PoolOptions(spares=chosen.spares, most=chosen.most, keep=min(MOST_KEPT, chosen.most))
+
+    async def _credential(self) -> Credential:
+        chosen = self._settings
+        if chosen.key is not None:
+            return KeyCredential(chosen.key.get_secret_value())
+        return await anyio.to_thread.run_sync(partial(managed_identity, chosen.resource_id, chosen.client_id))

@@ -1,0 +1,55 @@
+"""The settings' section about Azure Speech; see ``server.settings``."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from server.setting_types import Section, Words
+
+
+class AzureSettings(Section):
+    """The Azure Speech resource: where it is (one of ``region``, ``host``, ``endpoint``), who asks, and how.
+
+    ``key``, or ``managed_identity`` with the resource's ``resource_id`` (``client_id`` names a user-assigned one).
+    ``languages`` (two to ten locales) has the service tell which of them is spoken.
+    """
+
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9]{2,40}$")
+    host: str | None = None
+    endpoint: str | None = None
+    key: SecretStr | None = Field(default=None, min_length=1)
+    managed_identity: bool = False
+    resource_id: str | None = None
+    client_id: str | None = None
+    languages: Words = ()
+    profanity: Literal["masked", "removed", "raw"] = "masked"
+    dictation: bool = False
+    custom_endpoint_id: str | None = None
+    voice: str = Field(default="en-US-AvaMultilingualNeural", pattern=r"^[a-z]{2,3}-[A-Za-z]{2,8}-[\w:-]{1,80}$")
+    style: str | None = None
+    lexicon_uri: str | None = None
+    spares: int = Field(default=2, ge=1, le=100)
+    most: int = Field(default=64, ge=1, le=1_000)
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        places = [place for place in (self.region, self.host, self.endpoint) if place is not None]
+        if len(places) > 1:
+            raise ValueError("azure.region, azure.host and azure.endpoint exclude each other")
+        for address in (self.host, self.endpoint):
+            if address is not None and not address.startswith(("wss://", "https://", "ws://", "http://")):
+                raise ValueError(f"{address!r} is not the address of a service (wss://...)")
+        if self.key is not None and self.managed_identity:
+            raise ValueError("azure.key and azure.managed_identity exclude each other")
+        if self.languages and not 2 <= len(self.languages) <= 10:
+            raise ValueError("azure.languages must name two to ten locales")
+        if self.spares > self.most:
+            raise ValueError("azure.spares must not exceed azure.most")
+        return self
+
+    @property
+    def usable(self) -> bool:
+        """Whether place and credential are named."""
+        return bool(self.region or self.host or self.endpoint) and (self.key is not None or self.managed_identity)
