@@ -127,6 +127,9 @@ done
 python="$(find_python)" || { apt_install python3 python3-venv && python="$(find_python)"; } ||
   fail "Python 3.11, 3.12 or 3.13 is needed and was not found (Debian, Ubuntu: sudo apt-get install python3 python3-venv; or set PYTHON)."
 adopt_pip_settings
+if [[ -z "${PYTHON:-}" ]] && usable_python .venv/bin/python; then
+  python=.venv/bin/python # by any other path uv would make .venv anew, and what was added to it would be gone
+fi
 uv="$(find_uv)" || { install_uv && uv="$(find_uv)"; } || fail "uv is not usable; remove $TOOLS and try again."
 
 # The embedded language model's llama.cpp is linked against GNU OpenMP, which a bare system may not have.
