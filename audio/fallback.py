@@ -6,12 +6,12 @@ and change, so that each can say it once. Driven by ``audio.stt.fallback`` and `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from audio.breaker import CircuitBreaker
-from audio.errors import EngineError, Stage
+from audio.errors import EngineError, EngineUnavailable, Stage
 
 E = TypeVar("E")
 
@@ -22,6 +22,28 @@ class Guarded(Generic[E]):
 
     engine: E
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+
+
+class Warmable(Protocol):
+    """What can be made ready before it is needed."""
+
+    async def warm_up(self) -> None: ...
+
+
+W = TypeVar("W", bound=Warmable)
+
+
+async def warm_all(engines: Sequence[Guarded[W]], now_s: Callable[[], float]) -> None:
+    """Make all of them ready; the breaker of one that cannot be had learns it. Raises EngineUnavailable if none can."""
+    failures: list[EngineUnavailable] = []
+    for guarded in engines:
+        try:
+            await guarded.engine.warm_up()
+        except EngineUnavailable as error:
+            guarded.breaker.failed(error, now_s())
+            failures.append(error)
+    if len(failures) == len(engines):
+        raise failures[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from audio.errors import EngineError, EngineTimeout, EngineUnavailable
-from audio.fallback import DegradationTeller, Guarded, OnDegraded, nobody_told
+from audio.errors import EngineError, EngineTimeout
+from audio.fallback import DegradationTeller, Guarded, OnDegraded, nobody_told, warm_all
 from audio.formats import HEARING_RATE_HZ, PcmChunk
 from audio.stt.port import (
     OnSttFailure,
@@ -266,15 +266,7 @@ class FallbackSpeechToText:
 
     async def warm_up(self) -> None:
         """Warm all of them; raises EngineUnavailable if none can be had."""
-        failures: list[EngineUnavailable] = []
-        for guarded in self._engines:
-            try:
-                await guarded.engine.warm_up()
-            except EngineUnavailable as error:
-                guarded.breaker.failed(error, self._now_s())
-                failures.append(error)
-        if len(failures) == len(self._engines):
-            raise failures[0]
+        await warm_all(self._engines, self._now_s)
 
     async def open(self, options: SttOptions, on_transcript: OnTranscript, on_failure: OnSttFailure) -> FallbackStream:
         """See the port."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from audio.codecs.resample import StreamResampler
-from audio.errors import EngineError, EngineTimeout, EngineUnavailable
-from audio.fallback import DegradationTeller, Guarded, OnDegraded, nobody_told
+from audio.errors import EngineError, EngineTimeout
+from audio.fallback import DegradationTeller, Guarded, OnDegraded, nobody_told, warm_all
 from audio.stt.port import WordTiming
 from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech, TtsProfile
 
@@ -73,15 +73,7 @@ class FallbackTextToSpeech:
 
     async def warm_up(self) -> None:
         """Warm all of them; raises EngineUnavailable if none can be had."""
-        failures: list[EngineUnavailable] = []
-        for guarded in self._engines:
-            try:
-                await guarded.engine.warm_up()
-            except EngineUnavailable as error:
-                guarded.breaker.failed(error, self._now_s())
-                failures.append(error)
-        if len(failures) == len(self._engines):
-            raise failures[0]
+        await warm_all(self._engines, self._now_s)
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpeechAudio]:
         """See the port. Raises the last engine's error, or the error in the middle of a phrase whose words are not
