@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.browser, needs_chromium]
 WATCH = """() => {
     globalThis.asked = [];
     globalThis.sinks = [];
+    globalThis.opened = undefined;
     const media = navigator.mediaDevices;
     const [get, list] = [media.getUserMedia.bind(media), media.enumerateDevices.bind(media)];
     media.getUserMedia = async (wish) => {
@@ -89,7 +90,7 @@ async def chosen(page: Page, list_id: str) -> str:
 
 async def track_is(page: Page, label: str) -> None:
     """Waits until the page listens through this device."""
-    await page.wait_for_function("(label) => opened.label === label && opened.readyState === 'live'", arg=label)
+    await page.wait_for_function("(label) => opened?.label === label && opened.readyState === 'live'", arg=label)
 
 
 @pytest.mark.parametrize("stub_type", [VoiceStub, RtcStub], ids=["websocket", "webrtc"])
@@ -169,6 +170,7 @@ async def test_a_microphone_that_is_unplugged_is_replaced_and_comes_back(tmp_pat
     stub = RtcStub(script)
     async with watched(stub, tmp_path) as page:
         await page.click("#talk")
+        await page.wait_for_selector("#state[data-activity=listening]", state="attached")
         await page.locator("#microphone option", has_text="Fake Audio Input 2").wait_for(state="attached")
         await page.select_option("#microphone", label="Fake Audio Input 2")
         await track_is(page, "Fake Audio Input 2")
