@@ -77,9 +77,13 @@ class VoiceDelivery:
         for event in () if kept is None else kept.take():
             self._audio_out(event)
 
-    def keep_audio(self) -> None:
-        """The track is gone: what the agent says now is kept for whatever comes next, the newest seconds of it."""
-        self._sink, self._kept = None, VoiceBacklog()
+    def keep_audio(self, gone: VoiceSink) -> None:
+        """This sink is gone: what the agent says now is kept for whatever comes next, the newest seconds of it.
+
+        Nothing happens where something else carries the audio by now.
+        """
+        if self._sink is gone:
+            self._sink, self._kept = None, VoiceBacklog()
 
     def frames(self, event: ServerEvent) -> list[Frame]:
         """The frames that tell the client, kept for replay."""

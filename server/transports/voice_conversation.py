@@ -80,7 +80,7 @@ class VoiceConversation:
         try:
             await self._converse(live)
         except Disconnected as gone:
-            self._silence(live)
+            self._silence()
             if gone.code == TOO_FAST:
                 live.end(ErrorCode.RATE_LIMITED, "Messages came faster than they could be read.")
                 return
@@ -158,12 +158,11 @@ class VoiceConversation:
         if self._media is not None:
             self._media.ear = live.session.hear
 
-    def _silence(self, live: LiveSession) -> None:
+    def _silence(self) -> None:
         """The connection is gone: its audio goes nowhere, unless another has taken over."""
         if self._media is not None:
             self._media.ear = None
-            if live.connection in {None, self._connection}:
-                self._delivery.keep_audio()
+            self._delivery.keep_audio(self._media)
 
     async def _started(self, live: LiveSession) -> None:
         try:

@@ -190,6 +190,8 @@ class RtcStub(VoiceStub):
     """The server with WebRTC. ``webrtc``: offers are answered, or refused, or answered by nobody who is there."""
 
     webrtc: Literal["on", "off", "unreachable"] = "on"
+    may_answer: anyio.Event | None = None
+    """Where there is one, offers are answered once it is set."""
     peers: list[RtcCall] = field(default_factory=list[RtcCall])
     offers: list[str] = field(default_factory=list[str])
     patches: list[str] = field(default_factory=list[str])
@@ -217,6 +219,8 @@ class RtcStub(VoiceStub):
         self.offers.append(offered)
         if self.webrtc == "off":
             return _refusal("WebRTC is switched off.")
+        if self.may_answer is not None:
+            await self.may_answer.wait()
         call = RtcCall(self, len(self.offers))
         self.peers.append(call)
         answer = await call.answer(offered)

@@ -111,7 +111,7 @@ def test_what_is_said_while_nobody_is_attached_is_heard_afterwards(back: str) ->
     told, first, second = delivery(), Track(), Track()
     told.carry_audio(first)
     told.frames(out("t", 480, 24_000, 0))
-    told.keep_audio()
+    told.keep_audio(first)
     told.frames(out("t", 960, 24_000, 20))
     assert (first.samples, told.replay.last_id) == (480, 0)
     told.carry_audio(second if back == "track" else None)
@@ -119,14 +119,25 @@ def test_what_is_said_while_nobody_is_attached_is_heard_afterwards(back: str) ->
     assert len(told.replay.after(0)) == (0 if back == "track" else 2)  # whose audio it is, then the audio
 
 
+@pytest.mark.parametrize("back", ["track", "frames"])
+def test_a_connection_that_ends_after_another_took_over_silences_nobody(back: str) -> None:
+    told, first, second = delivery(), Track(), Track()
+    told.carry_audio(first)
+    told.carry_audio(second if back == "track" else None)
+    told.keep_audio(first)
+    frames = told.frames(out("t", 480, 24_000, 0))
+    assert (second.samples, len(frames)) == ((480, 0) if back == "track" else (0, 2))
+
+
 def test_only_the_newest_of_a_long_absence_is_kept_and_nothing_of_an_interrupted_turn() -> None:
-    told, track = delivery(), Track()
-    told.keep_audio()
+    told, gone, track = delivery(), Track(), Track()
+    told.carry_audio(gone)
+    told.keep_audio(gone)
     for second in range(9):
         told.frames(out("t", 24_000, 24_000, second * 1_000))
     told.carry_audio(track)
     assert track.samples == 5 * 24_000
-    told.keep_audio()
+    told.keep_audio(track)
     told.frames(out("t", 24_000, 24_000, 9_000))
     told.frames(Interrupted("t", 10, "hm", resumable=False))
     late = Track()
