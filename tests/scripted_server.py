@@ -29,8 +29,9 @@ from audio.vad.chain import make_detector
 from server.agent_choice import build_agent
 from server.app import Application
 from server.engines import StageReport
+from server.listening import listen
 from server.observability.metrics import Metrics
-from server.serving import RunningServer, listen, running
+from server.serving import RunningServer, running
 from server.settings import Settings, load_settings
 
 

@@ -24,8 +24,9 @@ from audio.vad.chain import make_detector
 from audio.vad.silero import SileroModel
 from server.app import Application
 from server.engines import StageReport
+from server.listening import listen
 from server.observability.metrics import Metrics
-from server.serving import listen, running
+from server.serving import running
 from server.settings import Limits, Settings
 
 ANSWER = "This answer lasts for about two seconds"
