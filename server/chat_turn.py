@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ import anyio
 from agents.core.accounts import TurnAccount
 from agents.core.language import rules_for
 from agents.core.options import Identity, StageLimits
+from agents.core.stand_in import stand_in
 from agents.errors import ModelError, ModelTimeout
 from agents.events import (
     ContentFiltered,
+    Degraded,
     Failed,
     ReplyText,
     ServerEvent,
@@ -74,7 +77,8 @@ class ChatTurn:
 
     def __init__(self, host: Host, agent: Agent, question: Question) -> None:
         self._host = host
-        self._agent = agent
+        self._changes: deque[Degraded] = deque()
+        self._agent = agent.for_session(lambda change: self._changes.append(stand_in(change)))
         self._question = question
         self._account = TurnAccount(question.usage_id, agent.spec.agent_id, host.epoch_ms())
         self._began_at_s = time.monotonic()
@@ -133,6 +137,8 @@ class ChatTurn:
                     part = await anext(parts, None)
                 if part is None:
                     return
+                while self._changes:
+                    yield self._changes.popleft()
                 if not self._text and isinstance(part, ReplyDelta):
                     yield self._first_words()
                 for event in self._events_of(part):

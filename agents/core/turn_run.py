@@ -316,12 +316,13 @@ class TurnRun:
         verdict = self._answering.verdict
         if verdict is not None and verdict.stage == "prompt":
             history.withhold_user()  # sent again with every later question, it would be refused with every one
-        history.assistant_heard(text, interrupted=interrupted, item_id=item_id)
-        if heard is not None and verdict is None:
+        # A refusal is nobody's to shorten: what came before it would be put in its place.
+        history.assistant_heard(text, interrupted=interrupted, item_id="" if verdict else item_id)
+        if heard is not None:
             self._ports.spoken.keep(item_id, heard.ledger, self._options.output_rate_hz)
         for number, request in enumerate(self._answering.handed_over):
             history.add(Message("assistant", "", tool_requests=(request,)), call_item_id(self.turn_id, number))
-        if self._truncated_ms is not None and heard is not None and verdict is None:
+        if self._truncated_ms is not None and heard is not None:
             self._heard = heard.until(self._truncated_ms, self._options.output_rate_hz)
             history.shorten(item_id, self._heard.text)
 

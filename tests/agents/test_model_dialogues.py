@@ -8,6 +8,7 @@ import pytest
 from conversation import Script, Talk
 from test_dialogues import ask, ledger, play
 
+from agents.core.item_ids import reply_item_id
 from agents.core.language import rules_for
 from agents.core.policy import TurnPolicy
 from agents.errors import ModelRateLimited, ModelUnavailable
@@ -92,6 +93,16 @@ def test_a_refusal_that_is_interrupted_is_what_is_remembered() -> None:
     assert talk.all(TurnCompleted)[0].interrupted
     remembered = [message.text for message in talk.model.requests[1].messages if message.role == "assistant"]
     assert remembered == [REFUSAL]
+
+
+def test_a_client_that_says_how_much_it_played_does_not_bring_back_what_was_refused() -> None:
+    async def body(talk: Talk) -> None:
+        await ask(talk)
+        item_id = reply_item_id(talk.one(TurnCompleted).turn_id)
+        assert talk.session.truncate(item_id, 600) is not None
+        assert [message.text for message in talk.session.history.messages()] == ["What time is it?", REFUSAL]
+
+    play(body, Script(replies=(MIDWAY,)))
 
 
 def test_where_nothing_is_spoken_the_refusal_is_written() -> None:

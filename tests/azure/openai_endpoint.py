@@ -43,9 +43,10 @@ STATUSES: dict[str, tuple[int, str, str]] = {
     "broken": (500, "InternalServerError", "The server had an error while processing your request."),
     "unavailable": (503, "ServiceUnavailable", "The service is temporarily unable to process your request."),
 }
-STREAMS = ("silent", "stall", "drop", "garbage", "endless", "completion_filter", "async_filter", "spent")
+STREAMS = ("silent", "hesitate", "stall", "drop", "garbage", "endless", "completion_filter", "async_filter", "spent")
 FAULTS = (*STATUSES, "prompt_filter", *STREAMS)
-"""``spent`` answers and says that nothing is left; ``silent`` never begins, ``stall`` and ``drop`` stop in the middle;
+"""``spent`` answers and says that nothing is left; ``silent`` never begins, ``hesitate`` begins and says nothing,
+``stall`` and ``drop`` stop in the middle,
 ``endless`` goes on until the client leaves."""
 
 
@@ -175,6 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = asked.body
         self._send(_head(asked) | {"choices": [], "prompt_filter_results": [_results(SAFE, prompt_index=0)]})
         self._send(_chunk(asked, {"role": "assistant", "content": ""}))
+        if fault.kind == "hesitate":
+            self._wait_for_the_client(asked)
+            return
         text = self.endpoint.says.get(asked.deployment)
         words = re.findall(r"\S+\s*", text or answer_to(body["messages"], []) or "")
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(words)
