@@ -111,7 +111,8 @@ class ChatTurn:
                 failure = describe(error)
                 account.error_code = failure.code.value
                 retryable = failure.meaning.retryable
-                failed = Failed(failure.code.value, failure.message, retryable, question.turn_id)
+                wait = None if failure.retry_after_s is None else {"retry_after_s": round(failure.retry_after_s, 3)}
+                failed = Failed(failure.code.value, failure.message, retryable, question.turn_id, wait)
                 refused = isinstance(error, ModelError) and not isinstance(error, ModelTimeout)
                 if refused and not (self._text or account.tool_calls):
                     self._tokens = TokenUsage()

@@ -108,7 +108,8 @@ class Answering:
         except ModelError as error:
             log.warning("the model failed", extra={"turn_id": self._turn_id, "provider": error.provider})
             self.error_code = error.code
-            self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id))
+            wait = None if error.retry_after_s is None else {"retry_after_s": round(error.retry_after_s, 3)}
+            self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id, wait))
             if not self._ports.gate.is_open:
                 return
             if not self.reply:

@@ -36,8 +36,9 @@ def chat_routes(host: Host) -> list[Route]:
         async with aclosing(turn.events()) as events:
             async for event in events:
                 match event:
-                    case Failed():
-                        raise Refused(ErrorCode(event.code), event.message)
+                    case Failed(details=details):
+                        wait_s = None if details is None else details.get("retry_after_s")
+                        raise Refused(ErrorCode(event.code), event.message, retry_after_s=wait_s)
                     case ContentFiltered():
                         filtered = True
                         host.metrics.observe(event)

@@ -151,6 +151,13 @@ def test_a_stand_in_answers_in_the_same_turn_and_is_told_named_and_paid() -> Non
     assert agent.provider == "embedded"
 
 
+def test_a_limit_that_nobody_stands_in_for_says_how_long_to_wait() -> None:
+    busy = ScriptedReply(failure=ModelRateLimited("Not now.", provider="azure_openai", retry_after_s=7))
+    failed = play(ask, Script(replies=(busy,))).one(Failed)
+    assert (failed.code, failed.retryable) == ("provider.rate_limited", True)
+    assert failed.details == {"retry_after_s": 7}
+
+
 def test_the_preferred_model_is_back_as_soon_as_it_answers() -> None:
     gone = ModelUnavailable("Gone.", provider="azure_openai")
     talk = play(ask_twice, Script(replies=("It is four.",), model=with_stand_in(gone)))

@@ -197,6 +197,7 @@ async def test_a_providers_refusal_reaches_the_client_with_the_time_to_wait(tmp_
         "message": "Too many requests.",
         "retryable": True,
     }
+    assert answer.headers["retry-after"] == "7"
     (event,) = recorded(server)
     assert (event.error_code, event.input_tokens, event.estimated) == ("provider.rate_limited", 0, False)
 
