@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agents.models.port import FilteredCategory
 from audio.formats import Samples
 
 
@@ -239,6 +240,18 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentFiltered:
+    """``content.filtered``: the model's provider refused what was asked (``prompt``) or answered (``completion``).
+
+    What came of the answer so far is taken back; a refusal in the session's language follows as the turn's text.
+    """
+
+    turn_id: str
+    stage: Literal["prompt", "completion"]
+    categories: tuple[FilteredCategory, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TurnUsage:
     """What a turn consumed, as the client is told it. Milliseconds come from sample counts."""
 
@@ -316,6 +329,7 @@ ServerEvent = (
     | ToolReturned
     | TurnLatency
     | Degraded
+    | ContentFiltered
     | TurnCompleted
     | AudioQuality
     | Failed

@@ -33,9 +33,10 @@ from audio.tts.fallback import FallbackTextToSpeech
 from audio.tts.port import TextToSpeech
 from audio.vad.chain import make_detector
 from audio.vad.port import VadOptions, VoiceActivityDetector
-from server.agent_choice import UnavailableModel, build_agent, build_model
+from server.agent_choice import UnavailableModel, build_agent
 from server.azure_engines import AzureSpeech
 from server.contracts.health import Stage
+from server.model_choice import build_model, why_degraded
 from server.observability.metrics import Metrics
 from server.settings import Settings
 
@@ -175,7 +176,7 @@ class EngineSet:
         if stage in ("stt", "tts") and getattr(settings, stage).engine == "azure":
             return _AZURE_MEND
         if stage == "llm" and settings.model.kind == "openai":
-            return "Mend: check model.base_url, model.model and the key in the settings."
+            return "Mend: check the model's address, name and key in the settings (model)."
         chosen = {
             "stt": ("stt.model_path", settings.stt.model_path),
             "tts": ("tts.voice_path", settings.tts.voice_path),
@@ -201,6 +202,9 @@ class EngineSet:
             await self._agents[False].warm_up()
         except ModelError as error:  # it may answer later: sessions keep asking it
             return replace(self._missing("llm", name.provider, str(error)), model=name.model)
+        why = why_degraded(model)
+        if why is not None:
+            return StageReport("llm", name.provider, name.model, "degraded", f"{why} {self._mend('llm')}")
         return StageReport("llm", name.provider, name.model, "ready")
 
     async def _load_stt(self) -> StageReport:

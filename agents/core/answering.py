@@ -17,7 +17,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from agents.core.event_gate import EventGate
 from agents.core.options import SessionOptions
 from agents.errors import ModelError
-from agents.events import ClientToolCalled, Failed, ReplyText, ToolCalled, ToolReturned
+from agents.events import ClientToolCalled, ContentFiltered, Failed, ReplyText, ToolCalled, ToolReturned
 from agents.loop.agent import (
     Agent,
     ReplyDelta,
@@ -30,7 +30,7 @@ from agents.loop.agent import (
 )
 from agents.loop.history import History, rendered
 from agents.loop.phrases import PhraseSplitter
-from agents.models.port import Message, TokenUsage, ToolRequest
+from agents.models.port import AnsweredBy, ContentFilter, Message, ModelProfile, TokenUsage, ToolRequest
 from agents.models.tokens import estimate_usage
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PendingPhrase:
-    """A phrase to be spoken; one that is not ``remembered`` (a filler, an apology) is nobody's words in history."""
+    """A phrase to be spoken; one that is not ``remembered`` (a filler, an apology) is nobody's words in history.
+
+    A ``refusal`` is said in place of every phrase before it that has not been begun.
+    """
 
     text: str
     remembered: bool = True
+    refusal: bool = False
 
 
 Phrases = MemoryObjectSendStream[PendingPhrase]
@@ -49,13 +53,14 @@ Phrases = MemoryObjectSendStream[PendingPhrase]
 
 @dataclass(frozen=True, slots=True)
 class AnsweringPorts:
-    """Who answers, what is remembered, and who is told: of every piece of text, and of the first phrase."""
+    """Who answers, what is remembered, and who is told: of every piece of text, of every phrase, and of the model."""
 
     agent: Agent
     history: History
     gate: EventGate
     on_text: Callable[[], None]
     on_phrase: Callable[[], None]
+    on_model: Callable[[ModelProfile], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ class Answering:
         self.error_code: str | None = None
         self.end: Literal["finished", "tools", "length", "filtered"] | None = None
         self.handed_over: list[ToolRequest] = []
+        self.verdict: ContentFilter | None = None
+        """Why the reply is a refusal, where a content filter forbade another; nothing else of it stands."""
         self._ports = ports
         self._turn_id = turn_id
         self._options = options
@@ -91,7 +98,8 @@ class Answering:
         self._tools_used: list[tuple[ToolRequest, str]] = []
 
     async def answer(self, phrases: Phrases) -> None:
-        """Ask the agent and hand on its phrases. A model that fails is reported and apologised for.
+        """Ask the agent and hand on its phrases. A model that fails is reported and apologised for; where a content
+        filter forbids the answer, that is said.
 
         While the turn is not certain the failure is only noted in ``error_code``: the turn is then answered anew.
         """
@@ -100,12 +108,16 @@ class Answering:
         except ModelError as error:
             log.warning("the model failed", extra={"turn_id": self._turn_id, "provider": error.provider})
             self.error_code = error.code
-            self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id))
+            wait = None if error.retry_after_s is None else {"retry_after_s": round(error.retry_after_s, 3)}
+            self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id, wait))
             if not self._ports.gate.is_open:
                 return
             if not self.reply:
                 await phrases.send(PendingPhrase(self._options.policy.rules.apology, remembered=False))
-        await self._flush(phrases)
+        if self.verdict is None:
+            await self._flush(phrases)
+        else:
+            await self._refuse(self.verdict, phrases)
 
     async def recite(self, text: str, phrases: Phrases) -> None:
         """Say ``text`` as it stands."""
@@ -164,6 +176,17 @@ class Answering:
         for phrase in rest:
             await self._hand_on(phrase.text, phrases)
 
+    async def _refuse(self, verdict: ContentFilter, phrases: Phrases) -> None:
+        """Nothing of the answer stands: what is not yet spoken stays unsaid, and the refusal is the reply."""
+        gate, refusal = self._ports.gate, self._options.policy.rules.refusal
+        gate.emit(ContentFiltered(self._turn_id, verdict.stage, verdict.categories))
+        apart = " " if self.reply and not self.reply[-1].isspace() else ""
+        self.reply = refusal
+        gate.emit(ReplyText(self._turn_id, f"{apart}{refusal}"))
+        self._ports.on_text()
+        self._ports.on_phrase()
+        await phrases.send(PendingPhrase(refusal, refusal=True))
+
     async def _hand_on(self, phrase: str, phrases: Phrases) -> None:
         self._phrases_said += 1
         self._ports.on_phrase()
@@ -184,8 +207,12 @@ class Answering:
                 self.tool_calls += 1
                 self.handed_over.append(request)
                 gate.emit(ClientToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
+            case AnsweredBy(profile):
+                self._ports.on_model(profile)
             case ReplyFinished(usage=usage, reason=reason):
                 self._usage = usage
                 self.end = "finished" if reason == "stop" else reason
+                if reason == "filtered":
+                    self.verdict = part.verdict or ContentFilter("completion")
             case ReplyDelta():
                 pass

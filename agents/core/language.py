@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents.core.sentences import ENGLISH, sentences_for
+
 _BACKCHANNELS = frozenset(
     "mhm mm mmm mm-hmm mmhmm mm-hm hm hmm hmmm uh-huh uh uhh um umm ah oh huh ok okay yeah yep yes yup right sure "
     "good great wow nice cool i see got it aha ahh ooh".split()
@@ -30,7 +32,8 @@ class LanguageRules:
 
     ``backchannels`` are said while listening, ``interrupters`` to make somebody stop; ``unfinished_endings`` want
     another word; ``enumerating_words`` come with pauses between them; ``fillers`` are what the agent says when its
-    answer is late, ``apology`` when it fails; ``silence_note`` tells the model that nobody has said anything for long.
+    answer is late, ``apology`` when it fails, ``refusal`` when a content filter forbids it; ``silence_note`` tells the
+    model that nobody has said anything for long.
     """
 
     backchannels: frozenset[str] = _BACKCHANNELS
@@ -39,15 +42,16 @@ class LanguageRules:
     unfinished_endings: frozenset[str] = _UNFINISHED
     enumerating_words: frozenset[str] = _ENUMERATING
     fillers: tuple[str, ...] = ("One moment.", "Let me think.", "Just a second.")
-    apology: str = "Sorry, I could not answer that just now. Please try again."
+    apology: str = ENGLISH.apology
+    refusal: str = ENGLISH.refusal
     silence_note: str = (
         "The user has said nothing for a while. In one short sentence, ask whether they are still there."
     )
 
 
 def rules_for(locale: str) -> LanguageRules:
-    """The rules of a locale's language; a language without rules of its own gets none of English's words."""
+    """The rules of a locale's language; a language without rules of its own gets none of English's word lists."""
     if locale.split("-", maxsplit=1)[0].lower() == "en":
         return LanguageRules()
-    none = frozenset[str]()
-    return LanguageRules(none, 0, none, none, none, (), "")
+    none, said = frozenset[str](), sentences_for(locale)
+    return LanguageRules(none, 0, none, none, none, (), said.apology, said.refusal)

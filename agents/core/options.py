@@ -108,9 +108,9 @@ class Engines:
 
     def for_session(self, on_degraded: OnDegraded) -> Engines:
         """The same engines, telling this session when another has to step in."""
-        stt, tts = self.stt, self.tts
+        agent, stt, tts = self.agent.for_session(on_degraded), self.stt, self.tts
         if isinstance(stt, FallbackSpeechToText):
             stt = stt.for_session(on_degraded)
         if isinstance(tts, FallbackTextToSpeech):
             tts = tts.for_session(on_degraded)
-        return replace(self, stt=stt, tts=tts)
+        return replace(self, agent=agent, stt=stt, tts=tts)

@@ -29,7 +29,7 @@ from agents.core.writer import Heard, Voice, Writer
 from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
 from agents.loop.history import History
 from agents.loop.markup import strip_markup
-from agents.models.port import Message
+from agents.models.port import Message, ModelProfile
 from audio.errors import EngineError
 from metering.errors import RecorderClosed, RecorderOverloaded
 from metering.recorder import Recorder
@@ -79,7 +79,12 @@ class TurnRun:
         self._options = ports.options() if request is None else request.options
         self._gate = EventGate(ports.outbox)
         answering = AnsweringPorts(
-            ports.engines.agent, ports.history, self._gate, self._on_text, lambda: self._mark("phrase")
+            ports.engines.agent,
+            ports.history,
+            self._gate,
+            self._on_text,
+            lambda: self._mark("phrase"),
+            self._on_model,
         )
         self._question = _question(begin, request, self._options)
         self._answering = Answering(answering, turn_id, self._options, self._question)
@@ -158,7 +163,8 @@ class TurnRun:
         self._heard = ports.writer.drop(self.turn)
         self.account.interrupted = True
         if self.committed:
-            self._remember(self._said, interrupted=True)
+            refused = self._answering.verdict is not None
+            self._remember(self._answering.reply if refused else self._said, interrupted=not refused)
             if reason != "closed":
                 heard_ms = 0 if self._heard is None else self._heard.ms
                 ports.outbox.emit(Interrupted(self.turn_id, heard_ms, self._said, resumable=False))
@@ -223,7 +229,7 @@ class TurnRun:
         speaking = self._speaking
         async with phrases:
             async for phrase in phrases:
-                if self._speaking is None:
+                if self._speaking is None or (self._answering.verdict is not None and not phrase.refusal):
                     continue
                 self._mark("phrase")
                 try:
@@ -257,6 +263,10 @@ class TurnRun:
             providers["agent"] = StageProvider(engines.agent.profile.provider, engines.agent.profile.model)
         if engines.tts is not None and self._options.speak:
             providers["tts"] = StageProvider(engines.tts.profile.provider, engines.tts.profile.model)
+
+    def _on_model(self, profile: ModelProfile) -> None:
+        """Of several models this one answers, and is paid."""
+        self.account.providers["agent"] = StageProvider(profile.provider, profile.model)
 
     def _mark(self, name: Mark) -> None:
         self._marks.mark(name, self._ports.monotonic_s())
@@ -303,7 +313,11 @@ class TurnRun:
         if not self._question.remembered:
             return
         item_id, history, heard = reply_item_id(self.turn_id), self._ports.history, self._heard
-        history.assistant_heard(text, interrupted=interrupted, item_id=item_id)
+        verdict = self._answering.verdict
+        if verdict is not None and verdict.stage == "prompt":
+            history.withhold_user()  # sent again with every later question, it would be refused with every one
+        # A refusal is nobody's to shorten: what came before it would be put in its place.
+        history.assistant_heard(text, interrupted=interrupted, item_id="" if verdict else item_id)
         if heard is not None:
             self._ports.spoken.keep(item_id, heard.ledger, self._options.output_rate_hz)
         for number, request in enumerate(self._answering.handed_over):

@@ -17,7 +17,7 @@ from agents.models.port import Message, ToolRequest
 from agents.models.tokens import estimate_message_tokens, estimate_tokens
 
 CUT_MARK: Final = "…"
-"""Ends what the user heard of an interrupted reply; models read it as a sentence broken off."""
+"""Ends what the user heard of an interrupted reply, and stands for what is withheld; models read it as left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,14 @@ class History:
             self._entries = self._with(entry)
         else:
             self._entries.append(entry)
+
+    def withhold_user(self) -> None:
+        """What the user said last is not to be told to a model again; that they said something stays."""
+        for place in range(len(self._entries) - 1, -1, -1):
+            entry = self._entries[place]
+            if entry.message.role == "user":
+                self._entries[place] = replace(entry, message=replace(entry.message, text=CUT_MARK))
+                return
 
     def remove(self, item_id: str) -> None:
         """Forget an entry; nothing happens where it is forgotten already."""

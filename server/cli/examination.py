@@ -57,11 +57,13 @@ def _python() -> Finding:
 
 def _keys(settings: Settings) -> Finding:
     files = [path for path in (DEFAULT_CONFIG_FILE,) if path.is_file()]
-    holds_secrets = bool(settings.api_keys or settings.model.api_key)
+    model_keys = [place.api_key for place in (settings.model, *settings.model.fallback) if place.api_key]
+    holds_secrets = bool(settings.api_keys or model_keys)
     for path in files:
         if holds_secrets and stat.S_IMODE(path.stat().st_mode) & 0o077:
             return Finding("keys", "note", f"{path} can be read by other users", f"chmod 600 {path}")
-    if settings.model.kind == "openai" and settings.model.api_key is None:
+    keyless = settings.model.api_key is None and not settings.model.managed_identity
+    if settings.model.kind == "openai" and keyless:
         return Finding(
             "keys", "note", "no key for the model's endpoint", "Set model.api_key if the endpoint wants one."
         )

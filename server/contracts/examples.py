@@ -114,6 +114,11 @@ SERVER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = _by_type(
         _START,
     ),
     _server(
+        "content.filtered",
+        18,
+        {"stage": "completion", "categories": [{"name": "violence", "severity": "medium"}]},
+    ),
+    _server(
         "budget.warning",
         15,
         {"scope": "tenant", "period": "monthly", "used_percent": 80, "message": "80 % of this month's budget is used."},

@@ -228,6 +228,25 @@ class DegradedMessage(ServerMessage):
     reason: str
 
 
+class FilteredCategoryItem(Contract):
+    """What a content filter objected to."""
+
+    name: str
+    """The provider's word for it, such as `violence`, `self_harm` or `jailbreak`."""
+    severity: str | None = None
+    """How severe, where the category has degrees: `low`, `medium`, `high`."""
+
+
+class ContentFilteredMessage(ServerMessage):
+    """The model's provider refused to answer. Take back what you show of this turn: a refusal follows as its text."""
+
+    type: Literal["content.filtered"] = "content.filtered"
+    stage: Literal["prompt", "completion"]
+    """Whether what was asked is refused, or what was being answered."""
+    categories: tuple[FilteredCategoryItem, ...]
+    """Each `{name, severity?}`; never the text. Empty where the provider does not say."""
+
+
 class BudgetWarningMessage(ServerMessage):
     """A budget is nearly used up."""
 
@@ -304,6 +323,7 @@ AnyServerMessage = Annotated[
     | ToolResultMessage
     | TurnLatencyMessage
     | DegradedMessage
+    | ContentFilteredMessage
     | BudgetWarningMessage
     | ChatCompleteMessage
     | AudioQualityMessage

@@ -15,6 +15,7 @@ from agents.events import (
     AudioOutEnded,
     AudioQuality,
     Caption,
+    ContentFiltered,
     Degraded,
     Failed,
     Interrupted,
@@ -38,7 +39,7 @@ from server.contracts.errors import ErrorCode
 SessionEvent = SessionStarted | SessionDraining | Degraded | AudioQuality | Failed
 HearingEvent = SpeechStartedHeard | SpeechStoppedHeard | TranscriptUpdated | Caption
 SpeakingEvent = ReplyText | AudioOutEnded | Interrupted | Resumed
-TurnEvent = TurnStarted | ToolCalled | ToolReturned | TurnLatency | TurnCompleted
+TurnEvent = TurnStarted | ToolCalled | ToolReturned | TurnLatency | ContentFiltered | TurnCompleted
 JsonEvent = SessionEvent | HearingEvent | SpeakingEvent | TurnEvent
 """Every ``ServerEvent`` but ``AudioOut``."""
 
@@ -60,7 +61,7 @@ def message_of(event: JsonEvent) -> Message:
             return _speaking(event)
         case SpeechStartedHeard() | SpeechStoppedHeard() | TranscriptUpdated() | Caption():
             return _hearing(event)
-        case TurnStarted() | ToolCalled() | ToolReturned() | TurnLatency() | TurnCompleted():
+        case TurnStarted() | ToolCalled() | ToolReturned() | TurnLatency() | ContentFiltered() | TurnCompleted():
             return _turn(event)
         case SessionStarted() | SessionDraining() | Degraded() | AudioQuality() | Failed():
             return _session(event)
@@ -120,6 +121,9 @@ def _turn(event: TurnEvent) -> Message:
             return Message("tool.result", turn_id, fields)
         case TurnLatency(turn_id, stages):
             return Message("turn.latency", turn_id, {"stages": [_stage(stage) for stage in stages]})
+        case ContentFiltered(turn_id, stage, categories):
+            named = [_present(name=category.name, severity=category.severity) for category in categories]
+            return Message("content.filtered", turn_id, {"stage": stage, "categories": named})
         case TurnCompleted():
             fields = _present(
                 text=event.text,

@@ -74,6 +74,7 @@ EXAMPLES: tuple[Any, ...] = (
     events.Interrupted("t1", 760, "Going", True),
     events.Resumed("t1", 760),
     events.ToolCalled("t1", "c1", "move", "{}"),
+    events.ContentFiltered("t1", "prompt"),
     events.ToolReturned("t1", "c1", "move", "ok", False),
     events.TurnLatency("t1", (events.StageLatency("total", 0.0, 512.7, "whisper"),)),
     events.Degraded("silero", "push_to_talk", "It failed."),

@@ -214,6 +214,12 @@ export interface ChatComplete extends ServerMessageBase {
   error_code?: string | null;
 }
 
+export interface ContentFiltered extends ServerMessageBase {
+  type: 'content.filtered';
+  stage: 'prompt' | 'completion';
+  categories: { name: string; severity?: string | null }[];
+}
+
 export interface AudioQuality extends ServerMessageBase {
   type: 'audio.quality';
   issue: 'too_quiet' | 'clipping' | 'dc_offset' | 'silence';
@@ -248,6 +254,7 @@ export type ServerMessage =
   | TurnLatency
   | (Degraded & ServerMessageBase)
   | BudgetWarning
+  | ContentFiltered
   | ChatComplete
   | AudioQuality
   | (Failure & ServerMessageBase);
