@@ -29,7 +29,8 @@ from agents.loop.agent import (
     ToolStarted,
 )
 from agents.loop.history import History, rendered
-from agents.loop.phrases import PhraseSplitter
+from agents.loop.phrases import Phrase, PhraseSplitter
+from agents.loop.pieces import Piece, PieceCutter
 from agents.models.port import Message, TokenUsage, ToolRequest
 from agents.models.tokens import estimate_usage
 
@@ -38,10 +39,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PendingPhrase:
-    """A phrase to be spoken; one that is not ``remembered`` (a filler, an apology) is nobody's words in history."""
+    """A phrase to be spoken; one that is not ``remembered`` (a filler, an apology) is nobody's words in history.
+
+    ``streamed`` is a piece for a voice that speaks while text is written; ``ends_phrase``: a phrase ends with it.
+    """
 
     text: str
     remembered: bool = True
+    streamed: bool = False
+    ends_phrase: bool = True
 
 
 Phrases = MemoryObjectSendStream[PendingPhrase]
@@ -74,7 +80,16 @@ class Question:
 class Answering:
     """One turn's reply in the making. ``handed_over`` are the client's tools that it asked for."""
 
-    def __init__(self, ports: AnsweringPorts, turn_id: str, options: SessionOptions, question: Question) -> None:
+    def __init__(
+        self,
+        ports: AnsweringPorts,
+        turn_id: str,
+        options: SessionOptions,
+        question: Question,
+        *,
+        streams: bool = False,
+    ) -> None:
+        """``streams``: the voice speaks while text is written, so that pieces are handed on as early as can be."""
         self.reply = ""
         self.tool_calls = 0
         self.error_code: str | None = None
@@ -84,7 +99,7 @@ class Answering:
         self._turn_id = turn_id
         self._options = options
         self._question = question
-        self._splitter = PhraseSplitter(options.locale)
+        self._splitter = PieceCutter(options.locale) if streams else PhraseSplitter(options.locale)
         self._phrases_said = 0
         self._asked: tuple[Message, ...] = ()
         self._usage: TokenUsage | None = None
@@ -154,7 +169,7 @@ class Answering:
         self._ports.gate.emit(ReplyText(self._turn_id, text))
         self._ports.on_text()
         for phrase in self._splitter.feed(text):
-            await self._hand_on(phrase.text, phrases)
+            await self._hand_on(phrase, phrases)
 
     async def _flush(self, phrases: Phrases) -> None:
         rest = self._splitter.flush()
@@ -162,12 +177,15 @@ class Answering:
             cut = rest.pop()  # the token limit ended it in the middle: better unsaid
             self.reply = self.reply.removesuffix(cut.text)
         for phrase in rest:
-            await self._hand_on(phrase.text, phrases)
+            await self._hand_on(phrase, phrases)
 
-    async def _hand_on(self, phrase: str, phrases: Phrases) -> None:
+    async def _hand_on(self, phrase: Phrase | Piece, phrases: Phrases) -> None:
         self._phrases_said += 1
         self._ports.on_phrase()
-        await phrases.send(PendingPhrase(phrase))
+        if isinstance(phrase, Piece):
+            await phrases.send(PendingPhrase(phrase.text, streamed=True, ends_phrase=phrase.ends_phrase))
+        else:
+            await phrases.send(PendingPhrase(phrase.text))
 
     def _note(self, part: ReplyPart) -> None:
         gate = self._ports.gate

@@ -102,6 +102,18 @@ class Writer:
         speech.ledger.add_segment(text)
         return speech.length_ms
 
+    def extend_text(self, turn: int, text: str) -> None:
+        """The phrase begun last goes on: ``text`` is spoken too."""
+        speech = self._of(turn)
+        if speech is not None:
+            speech.ledger.extend_text(text)
+
+    def word_ends(self, turn: int, sample: int, characters: int) -> None:
+        """A word of the phrase begun last, which ends after ``characters`` of it, ends at ``sample`` of its audio."""
+        speech = self._of(turn)
+        if speech is not None:
+            speech.ledger.word_ends(sample, characters)
+
     async def write(self, turn: int, samples: Samples, words: Sequence[WordTiming] = ()) -> int:
         """More of the phrase's audio, in the rate the turn was opened with; waits while too much is unsent.
 

@@ -65,7 +65,7 @@ class AzureTextToSpeech:
             locales=self._settings.locales,
             streaming=True,
             word_timings=True,
-            text_streaming=True,
+            text_streaming=self._settings.streams_text,
         )
 
     @property
@@ -83,10 +83,19 @@ class AzureTextToSpeech:
             async with aclosing(self.speak(SpeechRequest("Ready.", self._locale))) as audio:
                 async for _ in audio:
                     pass
+            if self._settings.streams_text:
+                await self._warm_streams()
         except EngineUnavailable:
             raise
         except EngineError as error:
             raise EngineUnavailable(str(error), stage="tts", provider=PROVIDER) from error
+
+    async def _warm_streams(self) -> None:
+        stream = await self.open_text(SpeechRequest("Ready.", self._locale))
+        await stream.finish()
+        async with aclosing(stream.audio()) as audio:
+            async for _ in audio:
+                pass
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpeechAudio]:
         """See the port. A socket that turns out dead before it gave any sound is replaced once, unnoticed."""
