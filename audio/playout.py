@@ -59,6 +59,11 @@ class PlayoutLedger:
         return self._synthesized
 
     @property
+    def segment_start(self) -> int:
+        """Where the current segment begins."""
+        return self._segments[-1].start_sample if self._segments else 0
+
+    @property
     def full_text(self) -> str:
         """The text of all segments."""
         return "".join(segment.text for segment in self._segments)

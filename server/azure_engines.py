@@ -61,7 +61,7 @@ class AzureSpeech:
             self._place,
             chosen.speaker,
             locales=frozenset({chosen.voice.partition("-")[0].lower()}),
-            visemes=True,
+            visemes=chosen.visemes,
             text_streaming=chosen.text_streaming != "off",
             pool=self._pool,
         )

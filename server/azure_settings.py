@@ -18,7 +18,8 @@ class AzureSettings(Section):
 
     ``key``, or ``managed_identity`` with the resource's ``resource_id`` (``client_id`` names a user-assigned one).
     ``languages`` (two to ten locales) has the service tell which of them is spoken. ``text_streaming`` ``auto`` speaks
-    replies while they are written, unless something is asked for that only SSML can say.
+    replies while they are written, unless something is asked for that only SSML can say. ``visemes`` has the service
+    tell mouth shapes, for the clients that ask for them.
     """
 
     region: str | None = Field(default=None, pattern=r"^[a-z0-9]{2,40}$")
@@ -41,6 +42,7 @@ class AzureSettings(Section):
     lexicon_uri: str | None = Field(default=None, pattern=r"^https://\S+$")
     sentence_pause_ms: int | None = Field(default=None, ge=0, le=5_000)
     text_streaming: Literal["auto", "on", "off"] = "auto"
+    visemes: bool = True
     spares: int = Field(default=2, ge=1, le=100)
     most: int = Field(default=64, ge=1, le=1_000)
 
@@ -57,7 +59,7 @@ class AzureSettings(Section):
         if self.languages and not 2 <= len(self.languages) <= 10:
             raise ValueError("azure.languages must name two to ten locales")
         if self.text_streaming == "on" and self.speaker.needs_ssml:
-            only = "azure.style_degree, azure.role, azure.lexicon_uri and azure.sentence_pause_ms"
+            only = "azure.style_degree, azure.role and azure.sentence_pause_ms"
             raise ValueError(f"azure.text_streaming = 'on' excludes {only}, which only whole phrases can have")
         if self.spares > self.most:
             raise ValueError("azure.spares must not exceed azure.most")

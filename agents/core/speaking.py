@@ -22,7 +22,7 @@ from audio.codecs.resample import StreamResampler
 from audio.errors import EngineTimeout
 from audio.formats import samples_to_ms
 from audio.stt.port import WordTiming
-from audio.tts.port import SpeechAudio, SpeechRequest, TextStream, TextStreamingSpeech, TextToSpeech
+from audio.tts.port import SpeechAudio, SpeechRequest, TextStream, TextStreamingSpeech, TextToSpeech, Viseme
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,9 @@ class Speaking:
         if not self._said_anything and len(piece.samples):
             self._said_anything = True
             self._ports.on_first_audio()
-        return await self._ports.writer.write(self._turn, self._resample.process(piece.samples), words)
+        made_hz, sent_hz = self._ports.tts.profile.sample_rate_hz, self.options.output_rate_hz
+        visemes = [Viseme(viseme.shape, viseme.start_sample * sent_hz // made_hz) for viseme in piece.visemes]
+        return await self._ports.writer.write(self._turn, self._resample.process(piece.samples), words, visemes)
 
     @property
     def provider(self) -> str:

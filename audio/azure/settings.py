@@ -144,8 +144,8 @@ class AzureVoice:
 
     @property
     def needs_ssml(self) -> bool:
-        """Whether it asks for what a text stream cannot carry: degree, role, lexicon, pauses."""
-        asked = (self.style_degree, self.role, self.lexicon_uri, self.trailing_silence_ms, self.sentence_pause_ms)
+        """Whether it asks for what a text stream cannot carry: degree, role, pauses."""
+        asked = (self.style_degree, self.role, self.trailing_silence_ms, self.sentence_pause_ms)
         return bool(self.leading_silence_ms) or any(one is not None for one in asked)
 
 

@@ -65,6 +65,7 @@ class AzureTextToSpeech:
             locales=self._settings.locales,
             streaming=True,
             word_timings=True,
+            visemes=self._settings.visemes,
             text_streaming=self._settings.streams_text,
         )
 
@@ -122,7 +123,7 @@ class AzureTextToSpeech:
 
     async def open_text(self, request: SpeechRequest) -> AzureTextStream:
         """See the port: text piece by piece, spoken before the sentence is complete. No SSML, so no style by degree,
-        no lexicon and no pauses."""
+        no role and no pauses."""
         self._check_open()
         voice, limits = self._settings.voice, self._settings.limits
         name = voice_name(request.voice, voice.name)
@@ -137,7 +138,7 @@ class AzureTextToSpeech:
 
         ports = StreamPorts(synthesizer, speech, self._call, settled)
         stream = self._streams[speech] = AzureTextStream(ports, limits)
-        how = StreamedVoice(request.locale, request.rate, voice.pitch, voice.volume, voice.style)
+        how = StreamedVoice(request.locale, request.rate, voice.pitch, voice.volume, voice.style, voice.lexicon_uri)
         try:
             await self._call(partial(synthesizer.begin_stream, how))
             if request.text:

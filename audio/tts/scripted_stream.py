@@ -32,7 +32,7 @@ class ScriptedTextStreaming(ScriptedTextToSpeech):
 
     @property
     def profile(self) -> TtsProfile:
-        return replace(super().profile, text_streaming=True)
+        return replace(super().profile, text_streaming=True, visemes=True)
 
     async def open_text(self, request: SpeechRequest) -> ScriptedTextStream:
         """See the port."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from conversation import Script, Talk
@@ -19,6 +20,7 @@ from agents.events import (
     Resumed,
     TurnCompleted,
     TurnStarted,
+    VisemesOut,
 )
 from audio.errors import EngineError
 from audio.fallback import Guarded
@@ -266,3 +268,61 @@ def test_words_are_found_at_every_rate(rate_hz: int) -> None:
     interrupted = talk.one(Interrupted)
     assert interrupted.heard_text == said_in(REPLY, interrupted.heard_ms)
     assert {event.sample_rate_hz for event in talk.all(AudioOut)} == {rate_hz}
+
+
+# --- mouth shapes ---
+
+
+def shapes_of(talk: Talk) -> list[tuple[int, int]]:
+    return [(shape.viseme_id, shape.at_ms) for event in talk.all(VisemesOut) for shape in event.visemes]
+
+
+def expected_shapes(text: str) -> list[tuple[int, int]]:
+    """The scripted voice's: one for each word, at its beginning."""
+    return [(len(match[0]) % 22, match.start() * 60) for match in re.finditer(r"\S+", text)]
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 48_000])
+def test_mouth_shapes_are_told_with_their_audio_at_every_rate(rate_hz: int) -> None:
+    talk = play(ask, streamed(options={"output_rate_hz": rate_hz}))
+    found, wanted = shapes_of(talk), expected_shapes(REPLY)
+    assert [shape for shape, _ in found] == [shape for shape, _ in wanted]
+    assert [at for _, at in found] == pytest.approx([at for _, at in wanted], abs=1)
+    told_ms = 0
+    for _, event in talk.events:
+        if isinstance(event, AudioOut):
+            told_ms = event.start_ms + samples_to_ms(len(event.samples), event.sample_rate_hz)
+        if isinstance(event, VisemesOut):
+            assert all(told_ms - 1 <= shape.at_ms <= told_ms + 60 for shape in event.visemes)
+
+
+def test_mouth_shapes_come_again_with_audio_that_comes_again() -> None:
+    async def body(talk: Talk) -> None:
+        await talk.speak(1_000)
+        await talk.until(AudioOut)
+        await talk.quiet(1_500)
+        await talk.speak(400)
+        await talk.until(TurnCompleted)
+
+    talk = play(body, streamed())
+    resumed = talk.one(Resumed)
+    resumed_s = talk.when_ms(Resumed) / 1_000
+    again = [
+        (shape.viseme_id, shape.at_ms)
+        for at, event in talk.events
+        if isinstance(event, VisemesOut) and at >= resumed_s
+        for shape in event.visemes
+    ]
+    assert again == [(shape, at) for shape, at in expected_shapes(REPLY) if at >= resumed.from_ms]
+
+
+def test_no_mouth_shape_is_told_of_audio_that_is_never_sent() -> None:
+    async def body(talk: Talk) -> None:
+        await talk.speak(1_000)
+        await talk.until(AudioOut)
+        await talk.quiet(1_500)
+        talk.session.cancel()
+        await talk.until(TurnCompleted)
+
+    talk = play(body, streamed())
+    assert max(at for _, at in shapes_of(talk)) <= talk.one(Interrupted).heard_ms + 400
