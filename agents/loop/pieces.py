@@ -13,7 +13,7 @@ from typing import Final
 
 from agents.loop.phrases import PhraseSplitter
 
-_LAST_GAP: Final = re.compile(r"(\S+)( +)(\S+)$")
+_LAST_GAP: Final = re.compile(r"(\S+)( +)(\S+)\s*$")
 _PLAIN: Final = re.compile(r"[\"'“‘«(]*[^\W\d_]+(?:['’-][^\W\d_]+)*[,;:!?]*[\"'”’»)]*")
 _OPENING: Final = "\"'“‘«("
 

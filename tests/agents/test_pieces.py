@@ -45,6 +45,12 @@ def test_plain_words_are_given_out_as_soon_as_the_next_one_begins() -> None:
     assert [piece.text for piece in cutter.feed(" a")] == ["you "]
 
 
+def test_it_does_not_matter_on_which_side_of_a_word_its_space_comes() -> None:
+    cutter = PieceCutter()
+    pieces = [piece.text for word in ("I ", "can ", "tell ", "you ") for piece in cutter.feed(word)]
+    assert pieces == ["I ", "can ", "tell "]
+
+
 @pytest.mark.parametrize(
     ("text", "whole"),
     [
