@@ -140,6 +140,22 @@ class AudioOut:
 
 
 @dataclass(frozen=True, slots=True)
+class MouthShape:
+    """A mouth shape from ``at_ms`` of the turn's audio on; ``viseme_id`` is the voice's own number for it."""
+
+    viseme_id: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class VisemesOut:
+    """``voice.visemes``: the mouth shapes of the audio that comes next. After a resume they are told again with it."""
+
+    turn_id: str
+    visemes: tuple[MouthShape, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AudioOutEnded:
     """All audio of the turn has been sent; ``audio_ms`` is its length. Playing it may take a little longer."""
 
@@ -321,6 +337,7 @@ ServerEvent = (
     | TurnStarted
     | ReplyText
     | AudioOut
+    | VisemesOut
     | AudioOutEnded
     | Caption
     | Interrupted

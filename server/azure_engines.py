@@ -13,7 +13,7 @@ from typing import Final, Self
 import anyio.to_thread
 
 from audio.azure.credentials import Credential, KeyCredential, managed_identity
-from audio.azure.settings import AzurePlace, AzureSttSettings, AzureTtsSettings, AzureVoice, PoolOptions
+from audio.azure.settings import AzurePlace, AzureSttSettings, AzureTtsSettings, PoolOptions
 from audio.inference import InferencePool
 from audio.stt.azure import AzureSpeechToText
 from audio.tts.azure import AzureTextToSpeech
@@ -59,8 +59,10 @@ class AzureSpeech:
         chosen = self._settings
         settings = AzureTtsSettings(
             self._place,
-            AzureVoice(name=chosen.voice, style=chosen.style, lexicon_uri=chosen.lexicon_uri),
+            chosen.speaker,
             locales=frozenset({chosen.voice.partition("-")[0].lower()}),
+            visemes=chosen.visemes,
+            text_streaming=chosen.text_streaming != "off",
             pool=self._pool,
         )
         return AzureTextToSpeech(settings, await self._credential(), self._workers)

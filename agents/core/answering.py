@@ -29,7 +29,8 @@ from agents.loop.agent import (
     ToolStarted,
 )
 from agents.loop.history import History, rendered
-from agents.loop.phrases import PhraseSplitter
+from agents.loop.phrases import Phrase, PhraseSplitter
+from agents.loop.pieces import Piece, PieceCutter
 from agents.models.port import AnsweredBy, ContentFilter, Message, ModelProfile, TokenUsage, ToolRequest
 from agents.models.tokens import estimate_usage
 
@@ -41,11 +42,14 @@ class PendingPhrase:
     """A phrase to be spoken; one that is not ``remembered`` (a filler, an apology) is nobody's words in history.
 
     A ``refusal`` is said in place of every phrase before it that has not been begun.
+    ``streamed`` is a piece for a voice that speaks while text is written; ``ends_phrase``: a phrase ends with it.
     """
 
     text: str
     remembered: bool = True
     refusal: bool = False
+    streamed: bool = False
+    ends_phrase: bool = True
 
 
 Phrases = MemoryObjectSendStream[PendingPhrase]
@@ -79,7 +83,16 @@ class Question:
 class Answering:
     """One turn's reply in the making. ``handed_over`` are the client's tools that it asked for."""
 
-    def __init__(self, ports: AnsweringPorts, turn_id: str, options: SessionOptions, question: Question) -> None:
+    def __init__(
+        self,
+        ports: AnsweringPorts,
+        turn_id: str,
+        options: SessionOptions,
+        question: Question,
+        *,
+        streams: bool = False,
+    ) -> None:
+        """``streams``: the voice speaks while text is written, so that pieces are handed on as early as can be."""
         self.reply = ""
         self.tool_calls = 0
         self.error_code: str | None = None
@@ -91,7 +104,7 @@ class Answering:
         self._turn_id = turn_id
         self._options = options
         self._question = question
-        self._splitter = PhraseSplitter(options.locale)
+        self._splitter = PieceCutter(options.locale) if streams else PhraseSplitter(options.locale)
         self._phrases_said = 0
         self._asked: tuple[Message, ...] = ()
         self._usage: TokenUsage | None = None
@@ -166,7 +179,7 @@ class Answering:
         self._ports.gate.emit(ReplyText(self._turn_id, text))
         self._ports.on_text()
         for phrase in self._splitter.feed(text):
-            await self._hand_on(phrase.text, phrases)
+            await self._hand_on(phrase, phrases)
 
     async def _flush(self, phrases: Phrases) -> None:
         rest = self._splitter.flush()
@@ -174,7 +187,7 @@ class Answering:
             cut = rest.pop()  # the token limit ended it in the middle: better unsaid
             self.reply = self.reply.removesuffix(cut.text)
         for phrase in rest:
-            await self._hand_on(phrase.text, phrases)
+            await self._hand_on(phrase, phrases)
 
     async def _refuse(self, verdict: ContentFilter, phrases: Phrases) -> None:
         """Nothing of the answer stands: what is not yet spoken stays unsaid, and the refusal is the reply."""
@@ -187,10 +200,13 @@ class Answering:
         self._ports.on_phrase()
         await phrases.send(PendingPhrase(refusal, refusal=True))
 
-    async def _hand_on(self, phrase: str, phrases: Phrases) -> None:
+    async def _hand_on(self, phrase: Phrase | Piece, phrases: Phrases) -> None:
         self._phrases_said += 1
         self._ports.on_phrase()
-        await phrases.send(PendingPhrase(phrase))
+        if isinstance(phrase, Piece):
+            await phrases.send(PendingPhrase(phrase.text, streamed=True, ends_phrase=phrase.ends_phrase))
+        else:
+            await phrases.send(PendingPhrase(phrase.text))
 
     def _note(self, part: ReplyPart) -> None:
         gate = self._ports.gate

@@ -22,8 +22,9 @@ from agents.core.item_ids import call_item_id, reply_item_id, spoken_item_id, ty
 from agents.core.latency import LatencyMarks, Mark
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
-from agents.core.speaking import Speaking, SpeakingPorts
+from agents.core.speaking import Speaking, SpeakingPorts, SpokenPhrase
 from agents.core.spoken_items import SpokenItems, Truncated
+from agents.core.streamed_reply import PIECES_AHEAD, StreamedReply
 from agents.core.turn_types import AbandonReason, BeginTurn, Source
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
@@ -87,7 +88,8 @@ class TurnRun:
             self._on_model,
         )
         self._question = _question(begin, request, self._options)
-        self._answering = Answering(answering, turn_id, self._options, self._question)
+        self._streams = self._can_stream(begin)
+        self._answering = Answering(answering, turn_id, self._options, self._question, streams=self._streams)
         self._scope: anyio.CancelScope | None = None
         self._stopped = False
         self._abandoned: AbandonReason | None = None
@@ -188,7 +190,9 @@ class TurnRun:
 
     async def _perform(self) -> None:
         has_voice = self._open_voice()
-        send, receive = anyio.create_memory_object_stream[PendingPhrase](PHRASES_AHEAD)
+        send, receive = anyio.create_memory_object_stream[PendingPhrase](
+            PIECES_AHEAD if self._streams else PHRASES_AHEAD
+        )
         self._phrases = send
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._speak, receive)
@@ -228,22 +232,43 @@ class TurnRun:
     async def _speak(self, phrases: MemoryObjectReceiveStream[PendingPhrase]) -> None:
         speaking = self._speaking
         async with phrases:
-            async for phrase in phrases:
-                if self._speaking is None or (self._answering.verdict is not None and not phrase.refusal):
-                    continue
-                self._mark("phrase")
-                try:
-                    await self._say(self._speaking, phrase)
-                except EngineError as error:
-                    self._lose_voice(error)
+            phrase = await anext(phrases, None)
+            while phrase is not None:
+                following = None
+                if self._speaking is not None and (phrase.refusal or not self._is_refused()):
+                    self._mark("phrase")
+                    try:
+                        following = await self._say(self._speaking, phrase, phrases)
+                    except EngineError as error:
+                        self._lose_voice(error)
+                phrase = following or await anext(phrases, None)
         if speaking is not None:
             await speaking.finish()
 
-    async def _say(self, speaking: Speaking, phrase: PendingPhrase) -> None:
+    async def _say(
+        self, speaking: Speaking, phrase: PendingPhrase, phrases: MemoryObjectReceiveStream[PendingPhrase]
+    ) -> PendingPhrase | None:
+        """Speak a phrase, or a reply from this piece on; what was taken beyond it is returned."""
+        if phrase.streamed:
+            return await StreamedReply(speaking, self._caption, self._is_refused).run(phrase, phrases)
         spoken = await speaking.say(phrase.text, remembered=phrase.remembered)
         if spoken is not None:
-            words = strip_markup(spoken.text)
-            self._gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, self.turn_id))
+            self._caption(spoken)
+        return None
+
+    def _caption(self, spoken: SpokenPhrase) -> None:
+        words = strip_markup(spoken.text)
+        self._gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, self.turn_id))
+
+    def _is_refused(self) -> bool:
+        return self._answering.verdict is not None
+
+    def _can_stream(self, begin: BeginTurn) -> bool:
+        """Whether the reply is spoken while it is written; what is recited is there as a whole."""
+        tts = self._ports.engines.tts
+        if tts is None or not self._options.speak or begin.source == "announcement":
+            return False
+        return tts.profile.text_streaming and tts.profile.word_timings
 
     def _on_tts_request(self, characters: int) -> None:
         self.account.tts_characters += characters

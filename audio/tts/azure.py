@@ -65,7 +65,8 @@ class AzureTextToSpeech:
             locales=self._settings.locales,
             streaming=True,
             word_timings=True,
-            text_streaming=True,
+            visemes=self._settings.visemes,
+            text_streaming=self._settings.streams_text,
         )
 
     @property
@@ -83,10 +84,19 @@ class AzureTextToSpeech:
             async with aclosing(self.speak(SpeechRequest("Ready.", self._locale))) as audio:
                 async for _ in audio:
                     pass
+            if self._settings.streams_text:
+                await self._warm_streams()
         except EngineUnavailable:
             raise
         except EngineError as error:
             raise EngineUnavailable(str(error), stage="tts", provider=PROVIDER) from error
+
+    async def _warm_streams(self) -> None:
+        stream = await self.open_text(SpeechRequest("Ready.", self._locale))
+        await stream.finish()
+        async with aclosing(stream.audio()) as audio:
+            async for _ in audio:
+                pass
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpeechAudio]:
         """See the port. A socket that turns out dead before it gave any sound is replaced once, unnoticed."""
@@ -113,7 +123,7 @@ class AzureTextToSpeech:
 
     async def open_text(self, request: SpeechRequest) -> AzureTextStream:
         """See the port: text piece by piece, spoken before the sentence is complete. No SSML, so no style by degree,
-        no lexicon and no pauses."""
+        no role and no pauses."""
         self._check_open()
         voice, limits = self._settings.voice, self._settings.limits
         name = voice_name(request.voice, voice.name)
@@ -128,7 +138,7 @@ class AzureTextToSpeech:
 
         ports = StreamPorts(synthesizer, speech, self._call, settled)
         stream = self._streams[speech] = AzureTextStream(ports, limits)
-        how = StreamedVoice(request.locale, request.rate, voice.pitch, voice.volume, voice.style)
+        how = StreamedVoice(request.locale, request.rate, voice.pitch, voice.volume, voice.style, voice.lexicon_uri)
         try:
             await self._call(partial(synthesizer.begin_stream, how))
             if request.text:

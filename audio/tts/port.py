@@ -61,6 +61,8 @@ class TtsProfile:
     locales: frozenset[str] = field(default_factory=frozenset[str])
     streaming: bool = False
     word_timings: bool = False
+    visemes: bool = False
+    """Whether it tells mouth shapes."""
     text_streaming: bool = False
     """Whether the engine is a ``TextStreamingSpeech`` too."""
 

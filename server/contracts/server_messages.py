@@ -141,6 +141,22 @@ class VoiceAudioMessage(ServerMessage):
     """Its position in the turn's audio."""
 
 
+class VisemeItem(Contract):
+    """A mouth shape, from `at_ms` of the turn's audio on."""
+
+    viseme_id: Count
+    """The voice's own number: of Azure's voices 0 (silence) to 21."""
+    at_ms: Milliseconds
+
+
+class VoiceVisemesMessage(ServerMessage):
+    """The mouth shapes of the audio that follows. After `voice.resumed` they come again, with their audio."""
+
+    type: Literal["voice.visemes"] = "voice.visemes"
+    visemes: tuple[VisemeItem, ...]
+    """Each `{viseme_id, at_ms}`, in order."""
+
+
 class VoiceAudioDoneMessage(ServerMessage):
     """All audio of the turn has been sent. Playing it may take a little longer."""
 
@@ -315,6 +331,7 @@ AnyServerMessage = Annotated[
     | TurnStartedMessage
     | ChatTokenMessage
     | VoiceAudioMessage
+    | VoiceVisemesMessage
     | VoiceAudioDoneMessage
     | CaptionMessage
     | VoiceInterruptedMessage

@@ -50,6 +50,7 @@ def abilities(host: Host) -> Abilities:
     return Abilities(
         voices=() if tts is None else tts.voices,
         voice_locales=frozenset() if tts is None else tts.locales,
+        visemes=tts is not None and tts.visemes,
         languages=frozenset(language.partition("-")[0].lower() for language in languages),
     )
 

@@ -33,12 +33,13 @@ from agents.events import (
     TurnLatency,
     TurnStarted,
     TurnUsage,
+    VisemesOut,
 )
 from server.contracts.errors import ErrorCode
 
 SessionEvent = SessionStarted | SessionDraining | Degraded | AudioQuality | Failed
 HearingEvent = SpeechStartedHeard | SpeechStoppedHeard | TranscriptUpdated | Caption
-SpeakingEvent = ReplyText | AudioOutEnded | Interrupted | Resumed
+SpeakingEvent = ReplyText | VisemesOut | AudioOutEnded | Interrupted | Resumed
 TurnEvent = TurnStarted | ToolCalled | ToolReturned | TurnLatency | ContentFiltered | TurnCompleted
 JsonEvent = SessionEvent | HearingEvent | SpeakingEvent | TurnEvent
 """Every ``ServerEvent`` but ``AudioOut``."""
@@ -57,7 +58,7 @@ class Message(NamedTuple):
 def message_of(event: JsonEvent) -> Message:
     """The contract's message for an event."""
     match event:
-        case ReplyText() | AudioOutEnded() | Interrupted() | Resumed():
+        case ReplyText() | VisemesOut() | AudioOutEnded() | Interrupted() | Resumed():
             return _speaking(event)
         case SpeechStartedHeard() | SpeechStoppedHeard() | TranscriptUpdated() | Caption():
             return _hearing(event)
@@ -73,6 +74,9 @@ def _speaking(event: SpeakingEvent) -> Message:
     match event:
         case ReplyText(turn_id, text):
             return Message("chat.token", turn_id, {"text": text})
+        case VisemesOut(turn_id, visemes):
+            shapes = [{"viseme_id": shape.viseme_id, "at_ms": shape.at_ms} for shape in visemes]
+            return Message("voice.visemes", turn_id, {"visemes": shapes})
         case AudioOutEnded(turn_id, audio_ms):
             return Message("voice.audio.done", turn_id, {"audio_ms": audio_ms})
         case Interrupted(turn_id, heard_ms, heard_text, resumable):

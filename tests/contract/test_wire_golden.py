@@ -86,6 +86,7 @@ GOLDEN_EVENTS: tuple[Any, ...] = (
     events.TurnCompleted("t1", "", False, error_code="provider.timeout"),
     events.AudioQuality("clipping", "Too loud.", {"peak_dbfs": -0.5}),
     events.Failed("request.invalid", "Oh.", False, None, {"field": "codec"}),
+    events.VisemesOut("t1", (events.MouthShape(19, 0), events.MouthShape(6, 85))),
 )
 
 

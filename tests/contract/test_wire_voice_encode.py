@@ -69,6 +69,7 @@ EXAMPLES: tuple[Any, ...] = (
     events.TranscriptUpdated(1, "Go.", True, 640, 1_920, "t1", "en", 0.5),
     events.TurnStarted("t1", "Go.", "speech"),
     events.ReplyText("t1", "Going."),
+    events.VisemesOut("t1", (events.MouthShape(19, 0), events.MouthShape(6, 85))),
     events.AudioOutEnded("t1", 1_840),
     events.Caption("agent", "Going.", 0, 500, True, "t1"),
     events.Interrupted("t1", 760, "Going", True),

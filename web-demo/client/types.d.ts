@@ -22,6 +22,7 @@ export interface OutputSettings {
   voice?: string;
   rate?: number;
   captions?: boolean;
+  visemes?: boolean;
 }
 
 export interface AccessibilitySettings {
@@ -126,6 +127,12 @@ export interface VoiceAudio extends ServerMessageBase {
   bytes_base64?: string | null;
   audio_ms: number;
   start_ms: number;
+}
+
+/** The mouth shapes of the audio that follows; with `output.visemes` only. */
+export interface VoiceVisemes extends ServerMessageBase {
+  type: 'voice.visemes';
+  visemes: { viseme_id: number; at_ms: number }[];
 }
 
 export interface VoiceAudioDone extends ServerMessageBase {
@@ -245,6 +252,7 @@ export type ServerMessage =
   | TurnStarted
   | ChatToken
   | VoiceAudio
+  | VoiceVisemes
   | VoiceAudioDone
   | Caption
   | VoiceInterrupted

@@ -33,6 +33,7 @@ from agents.events import (
     TranscriptUpdated,
     TurnCompleted,
     TurnStarted,
+    VisemesOut,
 )
 from server.wire.realtime.faults import RealtimeFault
 from server.wire.realtime.items import described, user_audio_item
@@ -75,6 +76,7 @@ class Outbound:
             TurnStarted: self._turn_started,
             ReplyText: self._reply_text,
             Caption: self._caption,
+            VisemesOut: self._visemes,
             ClientToolCalled: self._client_tool,
             AudioOutEnded: self._audio_ended,
             Interrupted: self._interrupted,
@@ -270,6 +272,10 @@ class Outbound:
     def _caption(self, event: Caption) -> list[Event]:
         response = None if event.turn_id is None else self._state.responses.get(event.turn_id)
         return [] if response is None or event.speaker == "user" else response.words(event)
+
+    def _visemes(self, event: VisemesOut) -> list[Event]:
+        response = self._state.responses.get(event.turn_id)
+        return [] if response is None else response.visemes(event)
 
     def _client_tool(self, event: ClientToolCalled) -> list[Event]:
         response = self._state.responses.get(event.turn_id)
