@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 from conversation import Script, Talk
 from test_dialogues import ask, play, stages_ms
 
 from agents.core.item_ids import reply_item_id
+from agents.core.language import rules_for
 from agents.events import (
     AudioOut,
     AudioOutEnded,
@@ -22,6 +24,8 @@ from agents.events import (
     TurnStarted,
     VisemesOut,
 )
+from agents.models.port import ContentFilter
+from agents.models.scripted import ScriptedReply
 from audio.errors import EngineError
 from audio.fallback import Guarded
 from audio.formats import samples_to_ms
@@ -326,3 +330,14 @@ def test_no_mouth_shape_is_told_of_audio_that_is_never_sent() -> None:
 
     talk = play(body, streamed())
     assert max(at for _, at in shapes_of(talk)) <= talk.one(Interrupted).heard_ms + 400
+
+
+def test_a_reply_that_is_refused_midway_says_no_more_than_it_has_and_then_the_refusal() -> None:
+    script = streamed()
+    script = replace(script, replies=(ScriptedReply(REPLY, verdict=ContentFilter("completion")), "It is four."))
+    talk = play(ask, script)
+    end = talk.one(TurnCompleted)
+    assert (end.end, end.text) == ("filtered", rules_for("en").refusal)
+    captions = [caption.text for caption in talk.all(Caption) if caption.speaker == "agent"]
+    assert captions[-1] == end.text
+    assert talk.one(AudioOutEnded).audio_ms < 60 * (len(REPLY) + len(end.text)), "nothing more was made of it"
