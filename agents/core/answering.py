@@ -49,13 +49,15 @@ Phrases = MemoryObjectSendStream[PendingPhrase]
 
 @dataclass(frozen=True, slots=True)
 class AnsweringPorts:
-    """Who answers, what is remembered, and who is told: of every piece of text, and of the first phrase."""
+    """Who answers, what is remembered, and who is told: of every piece of text, of the first phrase, and of the first
+    thing that cannot be taken back."""
 
     agent: Agent
     history: History
     gate: EventGate
     on_text: Callable[[], None]
     on_phrase: Callable[[], None]
+    on_bound: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,8 @@ class Answering:
         gate = self._ports.gate
         match part:
             case ToolStarted(request=request):
+                if self._ports.agent.has_effects(request.name):
+                    self._ports.on_bound()
                 gate.emit(ToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
             case ToolEnded(request=request, outcome=outcome):
                 self.tool_calls += 1
@@ -183,6 +187,7 @@ class Answering:
             case ToolHandedOver(request=request):
                 self.tool_calls += 1
                 self.handed_over.append(request)
+                self._ports.on_bound()
                 gate.emit(ClientToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
             case ReplyFinished(usage=usage, reason=reason):
                 self._usage = usage

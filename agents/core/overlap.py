@@ -30,6 +30,7 @@ from agents.core.turn_types import (
     TranscriptArrived,
     TranscriptFailed,
     TurnEvent,
+    Understood,
     UserSpeaking,
 )
 
@@ -97,8 +98,11 @@ def _wait_for_answer(state: State, phase: Overlap, text: str, policy: TurnPolicy
     """What the user said is part of the conversation; the agent goes on with what it is saying."""
     if not words_of(text):
         return drop_sound(state, phase)
+    assert phase.stopped_ms is not None
     reply = replace(phase.reply, owed=policy.auto_reply)
-    return replace(state, phase=reply), (TakeTurn(phase.utterance, text), EndUtterance(phase.utterance, used=True))
+    understood = Understood(phase.utterance, text, phase.stopped_ms, None)
+    taken = (TakeTurn(phase.utterance, text), EndUtterance(phase.utterance, used=True))
+    return replace(state, phase=reply, understood=understood), taken
 
 
 def started(reply: Replying | Filling) -> Replying:

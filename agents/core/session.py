@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import anyio
@@ -50,7 +51,6 @@ from agents.core.turn_types import (
     PromptReceived,
     ReplyEnded,
     ReplyRequested,
-    ReplyStarted,
     ReportUnheard,
     SetTimer,
     SpeechStarted,
@@ -353,7 +353,7 @@ class Session:
 
     def _make_hearing(self) -> Hearing:
         make, vad = self._engines.make_detector if self._options.listen else None, self._options.vad
-        ports = HearingPorts(self._post, self._transcripts.update, self._on_vad_failure)
+        ports = HearingPorts(self._post, self._transcripts.update, self._transcripts.learn, self._on_vad_failure)
         return Hearing(None if make is None else make(vad), ports, vad, hands_free=self._options.hands_free)
 
     def _make_input(self) -> InputDesk:
@@ -374,10 +374,11 @@ class Session:
             recorder=self._recorder,
             monotonic_s=monotonic_s,
             epoch_ms=self._epoch_ms,
-            on_started=lambda turn: self._post(ReplyStarted(turn)),
+            on_event=self._post,
             on_over=self._on_over,
         )
-        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms, self._answer_awaited)
+        item_id = partial(spoken_item_id, self._options.identity.session_id)
+        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms, self._answer_awaited, item_id)
         return TurnDesk(turns, ports, self._transcripts)
 
     def _history_limits(self) -> HistoryLimits:

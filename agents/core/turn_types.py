@@ -12,7 +12,7 @@ from typing import Literal
 Source = Literal["speech", "text", "announcement", "request", "idle"]
 """What a turn answers: speech, text, nothing (it is only said), the conversation as it stands, or a long silence."""
 Purpose = Literal["endpoint", "transcript", "interrupt", "confirm", "verdict", "filler", "idle"]
-AbandonReason = Literal["went_on", "changed", "interrupted", "cancelled", "superseded", "closed"]
+AbandonReason = Literal["went_on", "changed", "interrupted", "cancelled", "superseded", "closed", "corrected"]
 
 
 # --- phases ----------------------------------------------------------------------------------------------------------
@@ -119,12 +119,27 @@ Phase = Listening | UserSpeaking | Settling | Speculating | Transcribing | Reply
 
 
 @dataclass(frozen=True, slots=True)
+class Understood:
+    """What the user's last utterance was taken to say; ``turn`` answers it, ``None`` where nobody does by itself."""
+
+    utterance: int
+    text: str
+    stopped_ms: int
+    turn: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """The machine's whole state: the phase, and the next unused ordinals."""
+    """The machine's whole state: the phase, the next unused ordinals, and what a late correction may concern.
+
+    ``bound`` is the last turn that began what cannot be taken back (a tool with effects).
+    """
 
     phase: Phase = Listening()
     next_turn: int = 1
     next_timer: int = 1
+    understood: Understood | None = None
+    bound: int | None = None
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -156,6 +171,15 @@ class TranscriptArrived:
     through_ms: int
     now_ms: int
     confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptCorrected:
+    """Recognition has a better text for an utterance that is over."""
+
+    utterance: int
+    text: str
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +252,13 @@ class ReplyStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyBound:
+    """The reply begins what cannot be taken back: a tool with effects, or one of the client's."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyEnded:
     """The reply is over: all of it was heard, or it failed."""
 
@@ -244,6 +275,7 @@ TurnEvent = (
     SpeechStarted
     | SpeechStopped
     | TranscriptArrived
+    | TranscriptCorrected
     | TranscriptFailed
     | HintArrived
     | TimerFired
@@ -253,6 +285,7 @@ TurnEvent = (
     | PromptReceived
     | ReplyRequested
     | ReplyStarted
+    | ReplyBound
     | ReplyEnded
     | CloseRequested
 )
@@ -296,7 +329,10 @@ class TakeTurn:
 
 @dataclass(frozen=True, slots=True)
 class BeginTurn:
-    """Start answering ``text``. A ``speculative`` turn is not heard, seen or kept until ``CommitTurn``."""
+    """Start answering ``text``. A ``speculative`` turn is not heard, seen or kept until ``CommitTurn``.
+
+    ``instead_of`` is the turn whose question turned out to be another: nothing of it was heard.
+    """
 
     turn: int
     text: str
@@ -304,6 +340,23 @@ class BeginTurn:
     speculative: bool
     utterance: int | None = None
     stopped_ms: int | None = None
+    instead_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RewordTurn:
+    """The draft answers these words: the same, written better."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectText:
+    """What the user said is shown and remembered as ``text`` from now on; the reply goes on."""
+
+    utterance: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +409,8 @@ Effect = (
     | EndUtterance
     | TakeTurn
     | BeginTurn
+    | RewordTurn
+    | CorrectText
     | CommitTurn
     | AbandonTurn
     | HoldSpeech

@@ -160,6 +160,10 @@ class Agent:
         """The model that answers."""
         return self._model.profile
 
+    def has_effects(self, tool: str) -> bool:
+        """Whether a tool of the agent's own changes anything anywhere."""
+        return self._runner.has_effects(tool)
+
     async def warm_up(self) -> None:
         """Make the first reply fast. Raises ModelError."""
         await self._model.warm_up((self._system,))
