@@ -19,21 +19,15 @@ from dataclasses import replace
 
 from agents.core.meaning import means_other
 from agents.core.moves import Result, answer, certain, set_timer
+from agents.core.phases import Filling, Overlap, Phase, Replying, Speculating, State, Understood
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
     AbandonTurn,
     BeginTurn,
     CorrectText,
-    Filling,
-    Overlap,
-    Phase,
-    Replying,
     RewordTurn,
-    Speculating,
-    State,
     TranscriptArrived,
     TranscriptCorrected,
-    Understood,
 )
 
 

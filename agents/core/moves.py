@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agents.core.phases import (
+    Filling,
+    Listening,
+    Overlap,
+    Phase,
+    Replying,
+    Settling,
+    Speculating,
+    State,
+    Transcribing,
+    Understood,
+    UserSpeaking,
+)
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
     AbandonReason,
@@ -12,23 +25,12 @@ from agents.core.turn_types import (
     CommitTurn,
     Effect,
     EndUtterance,
-    Filling,
     FlushTranscript,
-    Listening,
-    Overlap,
-    Phase,
     Purpose,
-    Replying,
     ReportUnheard,
     SetTimer,
-    Settling,
     Source,
-    Speculating,
-    State,
     TakeTurn,
-    Transcribing,
-    Understood,
-    UserSpeaking,
 )
 
 Result = tuple[State, tuple[Effect, ...]]

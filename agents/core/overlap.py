@@ -8,30 +8,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.core.moves import NO_TIMER, Result, set_timer, settle, settled
+from agents.core.phases import Filling, Overlap, Replying, Settling, State, Understood, UserSpeaking
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, is_backchannel, words_of
 from agents.core.turn_types import (
     AbandonReason,
     AbandonTurn,
     EndUtterance,
-    Filling,
     FlushTranscript,
     HoldSpeech,
-    Overlap,
     ReplyEnded,
-    Replying,
     ReplyStarted,
     ResumeSpeech,
-    Settling,
     SpeechStarted,
     SpeechStopped,
-    State,
     TakeTurn,
     TimerFired,
     TranscriptArrived,
     TranscriptFailed,
     TurnEvent,
-    Understood,
-    UserSpeaking,
 )
 
 

@@ -29,6 +29,7 @@ from agents.core.machine import step
 from agents.core.moves import live_turn
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
+from agents.core.phases import Listening, State
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
 from agents.core.spoken_items import SpokenItems, Truncated
@@ -47,7 +48,6 @@ from agents.core.turn_types import (
     FlushTranscript,
     HintArrived,
     InputCleared,
-    Listening,
     PromptReceived,
     ReplyEnded,
     ReplyRequested,
@@ -55,7 +55,6 @@ from agents.core.turn_types import (
     SetTimer,
     SpeechStarted,
     SpeechStopped,
-    State,
     TakeTurn,
     TimerFired,
     TurnEvent,

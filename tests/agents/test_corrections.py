@@ -13,6 +13,7 @@ from virtual_time import run_virtual
 from agents.core.language import LanguageRules, rules_for
 from agents.core.machine import step
 from agents.core.meaning import means_other
+from agents.core.phases import Overlap, Replying, State
 from agents.core.policy import TurnPolicy
 from agents.core.turn_types import (
     AbandonTurn,
@@ -21,15 +22,12 @@ from agents.core.turn_types import (
     CorrectText,
     Effect,
     EndUtterance,
-    Overlap,
     ReplyBound,
-    Replying,
     ReplyStarted,
     RewordTurn,
     SetTimer,
     SpeechStarted,
     SpeechStopped,
-    State,
     TimerFired,
     TranscriptArrived,
     TranscriptCorrected,

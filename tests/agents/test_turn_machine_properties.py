@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from agents.core.machine import step
 from agents.core.moves import live_turn, open_utterance
+from agents.core.phases import Closed, State
 from agents.core.policy import TurnPolicy
 from agents.core.turn_types import (
     AbandonTurn,
     BeginTurn,
     CancelRequested,
-    Closed,
     CloseRequested,
     CommitRequested,
     CommitTurn,
@@ -30,7 +30,6 @@ from agents.core.turn_types import (
     SetTimer,
     SpeechStarted,
     SpeechStopped,
-    State,
     TimerFired,
     TranscriptArrived,
     TranscriptCorrected,
