@@ -13,7 +13,8 @@ class AzureSettings(Section):
     """The Azure Speech resource: where it is (one of ``region``, ``host``, ``endpoint``), who asks, and how.
 
     ``key``, or ``managed_identity`` with the resource's ``resource_id`` (``client_id`` names a user-assigned one).
-    ``languages`` (two to ten locales) has the service tell which of them is spoken.
+    ``languages`` (two to ten locales) has the service tell which of them is spoken. After failures it is left alone for
+    ``breaker_pause_s``, twice as long each time that was in vain, up to ``breaker_longest_pause_s``.
     """
 
     region: str | None = Field(default=None, pattern=r"^[a-z0-9]{2,40}$")
@@ -32,6 +33,8 @@ class AzureSettings(Section):
     lexicon_uri: str | None = None
     spares: int = Field(default=2, ge=1, le=100)
     most: int = Field(default=64, ge=1, le=1_000)
+    breaker_pause_s: float = Field(default=5.0, ge=0.1, le=600.0)
+    breaker_longest_pause_s: float = Field(default=120.0, ge=0.1, le=3_600.0)
 
     @model_validator(mode="after")
     def _can_be_meant(self) -> Self:
@@ -45,6 +48,8 @@ class AzureSettings(Section):
             raise ValueError("azure.key and azure.managed_identity exclude each other")
         if self.languages and not 2 <= len(self.languages) <= 10:
             raise ValueError("azure.languages must name two to ten locales")
+        if self.breaker_pause_s > self.breaker_longest_pause_s:
+            raise ValueError("azure.breaker_pause_s must not exceed azure.breaker_longest_pause_s")
         if self.spares > self.most:
             raise ValueError("azure.spares must not exceed azure.most")
         return self

@@ -104,7 +104,7 @@ async def test_a_session_longer_than_the_provider_allows_rolls_over_between_utte
 ) -> None:
     now_s = 0.0
     limits = AzureSttLimits(session_s=60, session_margin_s=10, idle_s=1_000)
-    settings = replace(SETTINGS, limits=limits, pool=PoolOptions(max_idle_s=1_000))
+    settings = replace(SETTINGS, limits=limits, pool=PoolOptions(max_idle_s=15))
     before = natives()
     async with recognizing(emulator.ws_url, settings, lambda: now_s) as engine:
         ears = Ears()
