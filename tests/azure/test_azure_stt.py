@@ -80,23 +80,25 @@ async def test_what_the_settings_say_is_asked_of_the_service(emulator: EmulatorP
 
 
 async def test_an_interim_answer_is_corrected_by_the_final_even_after_the_utterance(emulator: EmulatorProcess) -> None:
-    emulator.inject(kind="delay", at="phrase", ms=1_200, service="stt")
+    emulator.inject(kind="words", text="go back ten meters", service="stt")
+    emulator.inject(kind="delay", at="phrase", ms=1_000, service="stt")
     limits = AzureSttLimits(interim_s=0.1)
     async with recognizing(emulator.ws_url, replace(SETTINGS, limits=limits)) as engine:
         await engine.warm_up()
         ears = Ears()
         stream = await engine.open(SttOptions(), ears.on_transcript, ears.on_failure)
         stream.begin(1, 0)
-        end = await say(stream, clip()[:22_000], 0)
+        end = await say(stream, clip()[:36_000], 0)  # to its last word
         await ears.until(lambda: ears.of(TranscriptKind.PARTIAL))
         stream.flush(1, end)
-        await ears.until(lambda: ears.of(TranscriptKind.FLUSHED))
-        interim = ears.of(TranscriptKind.FLUSHED)[0]
+        await ears.until(lambda: ears.answers)
         stream.end(1)
-        if interim != TEXT:
-            await ears.until(lambda: ears.of(TranscriptKind.CORRECTED))
-            assert ears.of(TranscriptKind.CORRECTED)[-1] == TEXT
+        stream.begin(2, end)
+        await ears.until(lambda: ears.of(TranscriptKind.CORRECTED))
         await stream.aclose()
+    assert ears.answers == ["Go back ten meters"]
+    [corrected] = [each for each in ears.transcripts if each.kind is TranscriptKind.CORRECTED]
+    assert (corrected.utterance_id, corrected.text) == (1, TEXT)
 
 
 async def test_a_session_longer_than_the_provider_allows_rolls_over_between_utterances(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from anyio import to_thread
 from azure.emulator_process import EmulatorProcess, azure_emulator
-from clients.chat_endpoint import chat_endpoint
+from clients.chat_endpoint import ChatEndpoint, chat_endpoint
 from real_server import PROGRAM, RealServer, require_engines, serving
 from spoken import clip, decoded, encoded, match, quiet, transcript
 from voice_socket import Client, begun
@@ -102,21 +102,28 @@ def service() -> Iterator[EmulatorProcess]:
 
 
 @pytest.fixture(scope="module")
-def server(service: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    with chat_endpoint() as model:
-        chosen: dict[str, object] = {
-            "stt__engine": "azure",
-            "tts__engine": "azure",
-            "azure__host": service.ws_url,
-            "azure__key": "any",
-            "azure__breaker_pause_s": PAUSE_S,
-            "azure__breaker_longest_pause_s": PAUSE_S,
-            "model__base_url": model.base_url,
-            "model__model": "local",
-            "model__api_key": "any",
-        }
-        with serving([str(PROGRAM), "serve", "--port", "0"], tmp_path_factory.mktemp("server"), chosen) as running:
-            yield running
+def model() -> Iterator[ChatEndpoint]:
+    with chat_endpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def server(
+    service: EmulatorProcess, model: ChatEndpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RealServer]:
+    chosen: dict[str, object] = {
+        "stt__engine": "azure",
+        "tts__engine": "azure",
+        "azure__host": service.ws_url,
+        "azure__key": "any",
+        "azure__breaker_pause_s": PAUSE_S,
+        "azure__breaker_longest_pause_s": PAUSE_S,
+        "model__base_url": model.base_url,
+        "model__model": "local",
+        "model__api_key": "any",
+    }
+    with serving([str(PROGRAM), "serve", "--port", "0"], tmp_path_factory.mktemp("server"), chosen) as running:
+        yield running
 
 
 async def say(client: Client) -> None:
@@ -176,3 +183,50 @@ async def test_the_user_is_understood_and_answered_whatever_azure_does(
         stood_in_for(client, "tts", "piper", row.tts_told)
         await to_thread.run_sync(service.heal)
         await to_thread.run_sync(service.hang_up)
+
+
+async def test_a_later_turn_returns_to_azure_and_that_is_told(service: EmulatorProcess, server: RealServer) -> None:
+    await to_thread.run_sync(service.reset)
+    async with begun(server, binary=True) as client:
+        for stage in ("stt", "tts"):
+            await to_thread.run_sync(lambda stage=stage: service.inject(preset="throttled", service=stage))
+        await to_thread.run_sync(service.hang_up)
+        await say(client)
+        await to_thread.run_sync(service.reset)
+        await to_thread.run_sync(service.hang_up)
+        await anyio.sleep(2 * PAUSE_S)  # the breakers' pause
+        await say(client)
+    assert [(source, to) for source, to, _ in told(client, "")] == [
+        ("stt azure", "whisper"),
+        ("tts azure", "piper"),
+        ("stt stand-in", "azure"),
+        ("tts stand-in", "azure"),
+    ]
+    assert [match(TEXT, turn["text"]) for turn in client.of("turn.started")] == [1.0, 1.0]
+    state = await to_thread.run_sync(service.state)
+    assert state["phrases"] >= 1
+    assert state["bytes_out"] > 0
+
+
+async def test_words_misheard_at_first_are_put_right_before_they_are_answered(
+    service: EmulatorProcess, server: RealServer, model: ChatEndpoint
+) -> None:
+    await to_thread.run_sync(service.reset)
+    async with begun(server, binary=True) as client:
+        for fault in (
+            {"kind": "words", "text": "go back ten meters", "service": "stt"},
+            {"kind": "delay", "at": "phrase", "ms": 900, "service": "stt"},
+            {"kind": "delay", "at": "audio", "ms": 1_200, "service": "tts", "times": 1},
+        ):
+            await to_thread.run_sync(lambda fault=fault: service.inject(**fault))
+        await say(client)
+        finals = client.of("transcript.final")
+        while match(TEXT, finals[-1]["text"]) < 1.0:
+            await client.until("transcript.final")
+            finals = client.of("transcript.final")
+        assert {each["utterance_id"] for each in finals} == {1}
+        assert [each.get("corrected", False) for each in finals] == [False, True][: len(finals)]
+        while client.of("chat.complete")[-1]["interrupted"]:
+            await client.until("chat.complete")
+    assert match(TEXT, model.requests[-1]["messages"][-1]["content"]) == 1.0, "what is answered is what was said"
+    assert heard_s(client) > 1.0
