@@ -72,7 +72,7 @@ class AzureUtterance:
         self._flush_through: int | None = None
         self._answered: Transcript | None = None
         self._owed_until = 0
-        """How far the words reached that were answered with and are not final yet."""
+        """How far the speech reached that was answered with words which are not final yet."""
         self._shown = ""
         self.unconfirmed_samples = 0
         """Of audio no final covers yet."""
@@ -144,7 +144,7 @@ class AzureUtterance:
         through, self._flush_through = self._flush_through, None
         if through is None:
             return False
-        self._owed_until = 0 if self._hypothesis is None else self._hypothesis.end
+        self._owed_until = 0 if self._hypothesis is None else self._speech_until(self._hypothesis.end)
         self._answered = self._transcript(TranscriptKind.FLUSHED, through)
         self._say(self._answered)
         return True
@@ -162,7 +162,7 @@ class AzureUtterance:
         self._hypothesis = piece
         if self._answered is not None:
             if self._covers(min(self._answered.through_sample, self.end_sample)):
-                self._owed_until = piece.end
+                self._owed_until = self._speech_until(piece.end)
                 self._correct()
         elif not self.answer_if_covered():
             self._show_partial()
@@ -189,6 +189,13 @@ class AzureUtterance:
         end = pieces[-1].end + _SLACK
         quiet = self._loudest * _QUIET_SHARE
         return all(heard.level <= quiet for heard in reversed(self._audio) if end <= heard.start < through)
+
+    def _speech_until(self, end: int) -> int:
+        """The end of what is loud before ``end``: a hypothesis may reach into the silence, and its final does not."""
+        quiet = self._loudest * _QUIET_SHARE
+        loud = (heard for heard in reversed(self._audio) if heard.start < end and heard.level > quiet)
+        last = next(loud, None)
+        return end if last is None else min(end, last.start + len(last.samples))
 
     def _confirm(self, through: int) -> None:
         while self._audio and self._audio[0].start + len(self._audio[0].samples) <= through:

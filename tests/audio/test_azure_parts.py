@@ -89,6 +89,18 @@ def test_an_answer_the_service_cuts_into_phrases_is_corrected_once_all_of_it_is_
     assert not said.utterance.may_be_corrected
 
 
+def test_a_final_that_leaves_out_the_silence_at_the_end_of_a_hypothesis_corrects_it() -> None:
+    said = Said(partials=False)
+    speech = said.push(50)
+    end = said.push(0, quiet=20)
+    said.utterance.hypothesis(Piece("turn on the light", 0, end))
+    said.utterance.flush(end)
+    assert said.utterance.answer_if_covered()
+    said.utterance.release()
+    said.utterance.final(Piece("Turn off the light.", 0, speech))
+    assert said.told[1:] == [(TranscriptKind.CORRECTED, "Turn off the light.")]
+
+
 def test_a_hypothesis_that_leaves_loud_audio_unheard_does_not_answer() -> None:
     said = Said(partials=False)
     end = said.push(100)

@@ -22,7 +22,7 @@ from audio.formats import Samples
 from audio.stt.port import SttOptions
 
 pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is not installed (extra: azure)")
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(150)]
 
 LIMIT_S = 7.5
 SETTINGS = AzureSttSettings(

@@ -19,13 +19,13 @@ from anyio import to_thread
 from azure.emulator_process import EmulatorProcess, azure_emulator
 from clients.chat_endpoint import ChatEndpoint, chat_endpoint
 from real_server import PROGRAM, RealServer, require_engines, serving
-from spoken import clip, decoded, encoded, match, quiet, transcript
+from spoken import clip, decoded, encoded, match, quiet, transcript, words
 from voice_socket import Client, begun
 
 from audio.formats import AudioFormat, Encoding
 
 pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is not installed (extra: azure)")
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(150)]
 
 PCM16, PCM24 = (AudioFormat(Encoding.PCM16, rate) for rate in (16_000, 24_000))
 TEXT = transcript("goforward")
@@ -138,7 +138,7 @@ async def say(client: Client) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(speak)
         while len(client.of("chat.complete")) == before:
-            await client.until("chat.complete", within_s=40)
+            await client.until("chat.complete", within_s=60)
         tasks.cancel_scope.cancel()
 
 
@@ -175,7 +175,7 @@ async def test_the_user_is_understood_and_answered_whatever_azure_does(
         await to_thread.run_sync(service.hang_up)
         await say(client)
         (turn,) = client.of("turn.started")
-        assert match(TEXT, turn["text"]) == 1.0, turn["text"]
+        assert words(turn["text"]) == words(TEXT), "no word lost, none doubled"
         assert heard_s(client) > 1.0
         assert client.of("error") == []
         assert "error_code" not in client.of("chat.complete")[0]
@@ -222,11 +222,11 @@ async def test_words_misheard_at_first_are_put_right_before_they_are_answered(
         await say(client)
         finals = client.of("transcript.final")
         while match(TEXT, finals[-1]["text"]) < 1.0:
-            await client.until("transcript.final")
+            await client.until("transcript.final", within_s=30)
             finals = client.of("transcript.final")
         assert {each["utterance_id"] for each in finals} == {1}
         assert [each.get("corrected", False) for each in finals] == [False, True][: len(finals)]
         while client.of("chat.complete")[-1]["interrupted"]:
-            await client.until("chat.complete")
+            await client.until("chat.complete", within_s=30)
     assert match(TEXT, model.requests[-1]["messages"][-1]["content"]) == 1.0, "what is answered is what was said"
     assert heard_s(client) > 1.0

@@ -18,7 +18,7 @@ from rtc_caller import call
 from spoken import match, said, transcript
 
 pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is not installed (extra: azure)")
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(150)]
 
 
 async def test_two_turns_over_webrtc_are_heard_answered_and_spoken_by_azure(tmp_path: Path) -> None:
