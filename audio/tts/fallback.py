@@ -1,5 +1,8 @@
 """Text-to-speech that goes on with another engine: before a phrase sounds, or within it from the next word on.
 
+A phrase that broke off in its first half second, before any word was timed, is said again from its beginning: a
+syllable twice is better than an answer that falls silent.
+
 Owns the order of engines and the limit for a phrase's first audio. Audio of any engine comes at the preferred engine's
 rate. Breakers belong to the engines, not to sessions. Driven like any other ``TextToSpeech``.
 """
@@ -10,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import anyio
 
@@ -19,20 +23,21 @@ from audio.fallback import DegradationTeller, Guarded, OnDegraded, nobody_told, 
 from audio.stt.port import WordTiming
 from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech, TtsProfile
 
+_BARELY_BEGUN_S: Final = 0.5
+
 
 @dataclass(slots=True)
 class _Spoken:
     """What of a phrase has sounded, in samples of the preferred engine's rate."""
 
+    rate_hz: int
     samples: int = 0
     words: list[WordTiming] = field(default_factory=list[WordTiming])
 
     def rest_of(self, text: str) -> str | None:
         """What is still to be said; ``None`` where nobody knows, because the engine timed no words."""
-        if not self.samples:
-            return text
         if not self.words:
-            return None
+            return text if self.samples <= _BARELY_BEGUN_S * self.rate_hz else None
         at = 0
         for word in self.words:
             if word.end_sample > self.samples:
@@ -76,10 +81,10 @@ class FallbackTextToSpeech:
         await warm_all(self._engines, self._now_s)
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpeechAudio]:
-        """See the port. Raises the last engine's error, or the error in the middle of a phrase whose words are not
-        timed: it is not said twice."""
+        """See the port. Raises the last engine's error, or the error well into a phrase whose words are not timed:
+        it is not said twice."""
         error: EngineError | None = None
-        spoken = _Spoken()
+        spoken = _Spoken(self.profile.sample_rate_hz)
         for number, guarded in enumerate(self._engines):
             is_last = number == len(self._engines) - 1
             if not guarded.breaker.admits(self._now_s()) and not is_last:
