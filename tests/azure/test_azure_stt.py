@@ -166,7 +166,8 @@ async def test_tenants_with_keys_of_their_own_share_no_connection(service: Emula
 
 async def test_many_streams_leave_nothing_behind(emulator: EmulatorProcess) -> None:
     before = natives()
-    settings = replace(SETTINGS, pool=PoolOptions(spares=4, most=12))
+    patient = AzureSttLimits(connect_s=10.0, interim_s=15.0, final_s=18.0)  # eight at once, on whatever machine
+    settings = replace(SETTINGS, limits=patient, pool=PoolOptions(spares=4, most=12))
     async with recognizing(emulator.ws_url, settings) as engine:
         await engine.warm_up()
 
