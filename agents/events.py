@@ -95,7 +95,7 @@ class TranscriptUpdated:
     """``transcript.partial`` or ``transcript.final``: what the user has said, whole, so far.
 
     A final one says that the words are part of the conversation now; ``turn_id`` is the turn that answers them,
-    ``None`` where nobody does unless asked.
+    ``None`` where nobody does unless asked. A ``corrected`` one comes later and takes the place of the one before.
     """
 
     utterance_id: int
@@ -106,6 +106,7 @@ class TranscriptUpdated:
     turn_id: str | None = None
     language: str | None = None
     confidence: float | None = None
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from audio.azure.credentials import Credential, KeyCredential, managed_identity
 from audio.azure.settings import AzurePlace, AzureSttSettings, AzureTtsSettings, PoolOptions
+from audio.breaker import BreakerOptions, CircuitBreaker
 from audio.inference import InferencePool
 from audio.stt.azure import AzureSpeechToText
 from audio.tts.azure import AzureTextToSpeech
@@ -66,6 +67,12 @@ class AzureSpeech:
             pool=self._pool,
         )
         return AzureTextToSpeech(settings, await self._credential(), self._workers)
+
+    def breaker(self) -> CircuitBreaker:
+        """A new one, for an engine of this resource."""
+        chosen = self._settings
+        pauses = BreakerOptions(pause_s=chosen.breaker_pause_s, longest_pause_s=chosen.breaker_longest_pause_s)
+        return CircuitBreaker(pauses)
 
     @property
     def _place(self) -> AzurePlace:

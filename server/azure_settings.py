@@ -19,7 +19,8 @@ class AzureSettings(Section):
     ``key``, or ``managed_identity`` with the resource's ``resource_id`` (``client_id`` names a user-assigned one).
     ``languages`` (two to ten locales) has the service tell which of them is spoken. ``text_streaming`` ``auto`` speaks
     replies while they are written, unless something is asked for that only SSML can say. ``visemes`` has the service
-    tell mouth shapes, for the clients that ask for them.
+    tell mouth shapes, for the clients that ask for them. After failures the service is left alone for
+    ``breaker_pause_s``, twice as long each time that was in vain, up to ``breaker_longest_pause_s``.
     """
 
     region: str | None = Field(default=None, pattern=r"^[a-z0-9]{2,40}$")
@@ -45,6 +46,8 @@ class AzureSettings(Section):
     visemes: bool = True
     spares: int = Field(default=2, ge=1, le=100)
     most: int = Field(default=64, ge=1, le=1_000)
+    breaker_pause_s: float = Field(default=5.0, ge=0.1, le=600.0)
+    breaker_longest_pause_s: float = Field(default=120.0, ge=0.1, le=3_600.0)
 
     @model_validator(mode="after")
     def _can_be_meant(self) -> Self:
@@ -61,6 +64,8 @@ class AzureSettings(Section):
         if self.text_streaming == "on" and self.speaker.needs_ssml:
             only = "azure.style_degree, azure.role and azure.sentence_pause_ms"
             raise ValueError(f"azure.text_streaming = 'on' excludes {only}, which only whole phrases can have")
+        if self.breaker_pause_s > self.breaker_longest_pause_s:
+            raise ValueError("azure.breaker_pause_s must not exceed azure.breaker_longest_pause_s")
         if self.spares > self.most:
             raise ValueError("azure.spares must not exceed azure.most")
         return self

@@ -218,7 +218,7 @@ class EngineSet:
             await stt.warm_up()
             self._stt = stt
             return StageReport("stt", stt.profile.provider, stt.profile.model, "ready")
-        azure: Guarded[SpeechToText] = Guarded(await self._azure.speech_to_text())
+        azure: Guarded[SpeechToText] = Guarded(await self._azure.speech_to_text(), self._azure.breaker())
         engines = [azure]
         if self._settings.stt.fallback == "embedded":
             engines.append(Guarded(self._embedded_stt()))
@@ -244,7 +244,7 @@ class EngineSet:
             await tts.warm_up()
             self._tts = tts
             return StageReport("tts", tts.profile.provider, tts.profile.model, "ready")
-        azure: Guarded[TextToSpeech] = Guarded(await self._azure.text_to_speech())
+        azure: Guarded[TextToSpeech] = Guarded(await self._azure.text_to_speech(), self._azure.breaker())
         engines = [azure]
         if self._settings.tts.fallback == "embedded":
             try:

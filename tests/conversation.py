@@ -25,7 +25,7 @@ from agents.loop.agent import Agent, AgentSpec
 from agents.models.scripted import ScriptedModel
 from audio.errors import EngineError
 from audio.formats import PcmChunk, samples_to_ms
-from audio.stt.scripted import ScriptedSpeechToText
+from audio.stt.scripted import Misheard, ScriptedSpeechToText
 from audio.tts.port import TextToSpeech
 from audio.tts.scripted import ScriptedTextToSpeech, ScriptedVoice
 from audio.vad.port import EdgeKind, SpeechEdge, VadOptions
@@ -73,7 +73,7 @@ class LevelDetector:
 class Script:
     """Who says what, and how the engines behave."""
 
-    hears: Sequence[str | EngineError] = ("What time is it?",)
+    hears: Sequence[str | EngineError | Misheard] = ("What time is it?",)
     replies: Sequence[Any] = ("It is ten past four in the afternoon.",)
     policy: TurnPolicy = field(default_factory=lambda: TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900))
     speak: bool = True

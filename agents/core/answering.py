@@ -57,7 +57,8 @@ Phrases = MemoryObjectSendStream[PendingPhrase]
 
 @dataclass(frozen=True, slots=True)
 class AnsweringPorts:
-    """Who answers, what is remembered, and who is told: of every piece of text, of every phrase, and of the model."""
+    """Who answers, what is remembered, and who is told: of every piece of text, of every phrase, of the model, and of
+    the first thing that cannot be taken back."""
 
     agent: Agent
     history: History
@@ -65,6 +66,7 @@ class AnsweringPorts:
     on_text: Callable[[], None]
     on_phrase: Callable[[], None]
     on_model: Callable[[ModelProfile], None]
+    on_bound: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,8 @@ class Answering:
         gate = self._ports.gate
         match part:
             case ToolStarted(request=request):
+                if self._ports.agent.has_effects(request.name):
+                    self._ports.on_bound()
                 gate.emit(ToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
             case ToolEnded(request=request, outcome=outcome):
                 self.tool_calls += 1
@@ -222,6 +226,7 @@ class Answering:
             case ToolHandedOver(request=request):
                 self.tool_calls += 1
                 self.handed_over.append(request)
+                self._ports.on_bound()
                 gate.emit(ClientToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
             case AnsweredBy(profile):
                 self._ports.on_model(profile)

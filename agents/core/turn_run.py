@@ -25,7 +25,7 @@ from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts, SpokenPhrase
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.streamed_reply import PIECES_AHEAD, StreamedReply
-from agents.core.turn_types import AbandonReason, BeginTurn, Source
+from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
 from agents.loop.history import History
@@ -54,7 +54,7 @@ class TurnPorts:
     monotonic_s: Callable[[], float]
     epoch_ms: Callable[[], int]
     spoken: SpokenItems
-    on_started: Callable[[int], None]
+    on_event: Callable[[TurnEvent], None]
     on_over: Callable[[int], None]
 
 
@@ -73,10 +73,13 @@ class TurnRun:
         self.turn = begin.turn
         self.turn_id = turn_id
         self.text = begin.text
+        self.closed = anyio.Event()
+        """Set by the desk, once the turn is over and accounted for."""
         self._ports = ports
         self._marks = marks
         self._source: Source = begin.source
         self._utterance = begin.utterance
+        self._asked_anew = begin.instead_of is not None
         self._options = ports.options() if request is None else request.options
         self._gate = EventGate(ports.outbox)
         answering = AnsweringPorts(
@@ -86,6 +89,7 @@ class TurnRun:
             self._on_text,
             lambda: self._mark("phrase"),
             self._on_model,
+            lambda: ports.on_event(ReplyBound(self.turn)),
         )
         self._question = _question(begin, request, self._options)
         self._streams = self._can_stream(begin)
@@ -107,6 +111,16 @@ class TurnRun:
     def committed(self) -> bool:
         """Whether the turn is certain."""
         return self._gate.is_open
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was ended, perhaps before it began."""
+        return self._stopped
+
+    @property
+    def answers_utterance(self) -> int | None:
+        """The utterance it answers, where it is one that turned out to say something else."""
+        return self._utterance if self._asked_anew else None
 
     @property
     def awaits_client(self) -> bool:
@@ -145,7 +159,10 @@ class TurnRun:
         ports = self._ports
         self._mark("committed")
         if self._source in {"speech", "text"}:
-            ports.history.user(self.text, self._user_item_id)
+            if self._asked_anew:
+                ports.history.ask_anew(self._user_item_id, self.text)
+            else:
+                ports.history.user(self.text, self._user_item_id)
             self._answering.remember_tools()
         self._gate.open(TurnStarted(self.turn_id, self.text, self._source))
         try:
@@ -309,7 +326,7 @@ class TurnRun:
         stages = self._marks.stages({stage: who.provider for stage, who in self.account.providers.items()})
         if stages:
             self._ports.outbox.emit(TurnLatency(self.turn_id, stages))
-        self._ports.on_started(self.turn)
+        self._ports.on_event(ReplyStarted(self.turn))
 
     def _fail(self, code: str, message: str) -> None:
         self.account.error_code = code

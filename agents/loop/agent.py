@@ -174,6 +174,10 @@ class Agent:
             return self
         return Agent(self._spec, self._model.for_session(on_degraded), self._router)
 
+    def has_effects(self, tool: str) -> bool:
+        """Whether a tool of the agent's own changes anything anywhere."""
+        return self._runner.has_effects(tool)
+
     async def warm_up(self) -> None:
         """Make the first reply fast. Raises ModelError."""
         await self._model.warm_up((self._system,))

@@ -115,6 +115,19 @@ class History:
         message = replace(self._entries[place].message, text=text.strip())
         self._entries[place] = Entry(self._fitted(message), item_id)
 
+    def ask_anew(self, item_id: str, text: str) -> None:
+        """What the user said was something else and is answered anew: what tools answered meanwhile is forgotten."""
+        place = self._find(item_id)
+        if place is None:
+            self.user(text, item_id)
+            return
+        self._entries = [
+            entry
+            for at, entry in enumerate(self._entries)
+            if at <= place or entry.item_id or not (entry.message.role == "tool" or entry.message.tool_requests)
+        ]
+        self.say(item_id, text)
+
     def messages(self, system_prompt: str | None = None) -> tuple[Message, ...]:
         """Everything remembered, for a model."""
         return rendered([entry.message for entry in self._entries], system_prompt)

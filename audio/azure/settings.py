@@ -73,7 +73,8 @@ class AzureSttLimits:
     says anything about it. ``silence_s``: speech going on until the next word of the service. ``final_s``: a flush
     until its answer. ``settle_s``: how long a flush waits for better than finals that do not reach the end;
     ``interim_s``: the same for a hypothesis.
-    ``stop_s``: closing until given up. ``session_s``: how long the service lets one recognition run.
+    ``stop_s``: closing until given up. ``session_s``: how long the service lets one connection last; another takes over
+    at the first turn within ``session_margin_s`` of it.
     """
 
     connect_s: float = 1.5

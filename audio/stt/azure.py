@@ -373,7 +373,7 @@ class AzureSpeechToText:
             if len(self._pools) >= _MOST_POOLS:
                 raise overloaded(f"{_MOST_POOLS} locales are in use", "stt")
             settings = replace(self._settings, locale=locale)
-            make = partial(AzureRecognizer, settings, self._credential, asyncio.get_running_loop())
+            make = partial(AzureRecognizer, settings, self._credential, asyncio.get_running_loop(), self._now_s)
             pool = self._pools[locale] = WarmPool(make, self._workers, settings.pool, "stt", self._now_s)
         return pool
 

@@ -1,5 +1,8 @@
 """Text-to-speech that goes on with another engine: before a phrase sounds, or within it from the next word on.
 
+A phrase that broke off in its first half second, before any word was timed, is said again from its beginning: a
+syllable twice is better than an answer that falls silent.
+
 Owns the order of engines and the limit for a phrase's first audio. Audio of any engine comes at the preferred engine's
 rate. Breakers belong to the engines, not to sessions. Driven like any other ``TextToSpeech``, and like a
 ``TextStreamingSpeech`` where the preferred engine is one (``audio.tts.fallback_stream``).
@@ -11,6 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Final
 
 import anyio
 
@@ -20,6 +24,8 @@ from audio.tts.fallback_stream import FallbackTextStream, FallbackTextStreamPort
 from audio.tts.placing import Placing
 from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech, TtsProfile
 from audio.tts.text_progress import TextProgress
+
+_BARELY_BEGUN_S: Final = 0.5
 
 
 class FallbackTextToSpeech:
@@ -56,8 +62,8 @@ class FallbackTextToSpeech:
         await warm_all(self._engines, self._now_s)
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpeechAudio]:
-        """See the port. Raises the last engine's error, or the error in the middle of a phrase whose words are not
-        timed: it is not said twice."""
+        """See the port. Raises the last engine's error, or the error well into a phrase whose words are not timed:
+        it is not said twice."""
         error: EngineError | None = None
         progress = TextProgress(request.text)
         spoken = 0
@@ -65,7 +71,7 @@ class FallbackTextToSpeech:
             is_last = number == len(self._engines) - 1
             if not guarded.breaker.admits(self._now_s()) and not is_last:
                 continue
-            if error is not None and spoken and not progress.at:
+            if error is not None and not progress.at and spoken > _BARELY_BEGUN_S * self.profile.sample_rate_hz:
                 raise error
             why = error or self._engines[0].breaker.last_error
             placing = Placing(guarded.engine.profile.sample_rate_hz, self.profile.sample_rate_hz, spoken)

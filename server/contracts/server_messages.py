@@ -105,9 +105,13 @@ class TranscriptPartialMessage(_Transcript):
 
 
 class TranscriptFinalMessage(_Transcript):
-    """What the user said."""
+    """What the user said. A `corrected` one takes the place of the one before with the same `utterance_id`."""
 
     type: Literal["transcript.final"] = "transcript.final"
+    corrected: bool = False
+    """Recognition learnt better, up to some seconds later. Where the words mean something else and nothing of the reply
+    was heard, the reply in the making was ended (`voice.interrupted`, `chat.complete`) and `request_id` is the turn
+    that answers them instead; else `request_id` is the turn it was before, and that reply goes on."""
 
 
 class TurnStartedMessage(ServerMessage):

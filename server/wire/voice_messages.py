@@ -105,6 +105,7 @@ def _hearing(event: HearingEvent) -> Message:
                     end_ms=event.end_ms,
                     language=event.language,
                     confidence=None if event.confidence is None else round(event.confidence, 3),
+                    corrected=event.corrected or None,
                 ),
             )
         case Caption(speaker, text, start_ms, end_ms, final, turn_id):

@@ -75,11 +75,14 @@ def chunks(
 
 
 class ChatEndpoint:
-    """The running endpoint: ``base_url`` for the server's settings, ``requests`` as they came."""
+    """The running endpoint: ``base_url`` for the server's settings (``root_url`` where it stands for Azure's);
+    ``requests`` as they came, and how they were ``asked``: the path and the names of the headers."""
 
     def __init__(self, port: int) -> None:
         self.base_url = f"http://127.0.0.1:{port}/v1"
+        self.root_url = f"http://127.0.0.1:{port}"
         self.requests: list[dict[str, Any]] = []
+        self.asked: list[tuple[str, set[str]]] = []
 
 
 @contextmanager
@@ -95,6 +98,7 @@ def chat_endpoint(
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             endpoint.requests.append(request)
+            endpoint.asked.append((self.path, {name.lower() for name in self.headers}))
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")

@@ -108,6 +108,8 @@ export interface Transcript extends ServerMessageBase {
   end_ms: number;
   language?: string | null;
   confidence?: number | null;
+  /** Of a final one: it takes the place of the one before with this `utterance_id`. */
+  corrected?: boolean;
 }
 
 export interface TurnStarted extends ServerMessageBase {

@@ -188,6 +188,8 @@ class Outbound:
         if not event.final:
             return []
         utterance, item_id = event.utterance_id, self._item_id(event.utterance_id)
+        if event.corrected:  # of an item the client knows, or has deleted
+            return self._transcribed(item_id, event)
         events: list[Event] = []
         if utterance in self._committed:
             self._committed.discard(utterance)
@@ -214,7 +216,9 @@ class Outbound:
         where = {"item_id": item_id, "content_index": 0}
         more = self._state.config.transcribed(event)
         name = "conversation.item.input_audio_transcription"
-        delta: list[Event] = [(f"{name}.delta", where | {"delta": event.text})] if event.text else []
+        # A client adds deltas up: one that corrects would be told twice.
+        tells = bool(event.text) and not event.corrected
+        delta: list[Event] = [(f"{name}.delta", where | {"delta": event.text})] if tells else []
         return [*delta, (f"{name}.completed", where | {"transcript": event.text} | more)]
 
     def _input_failed(self, event: InputFailed) -> list[Event]:
