@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from server.setting_types import Section, Words
+
+VOICE_PATTERN: Final = r"^[a-z]{2,3}-[A-Za-z]{2,8}-[\w:-]{1,80}$"
+"""How Azure names its voices: locale first."""
 
 
 class AzureSettings(Section):
@@ -27,7 +30,7 @@ class AzureSettings(Section):
     profanity: Literal["masked", "removed", "raw"] = "masked"
     dictation: bool = False
     custom_endpoint_id: str | None = None
-    voice: str = Field(default="en-US-AvaMultilingualNeural", pattern=r"^[a-z]{2,3}-[A-Za-z]{2,8}-[\w:-]{1,80}$")
+    voice: str = Field(default="en-US-AvaMultilingualNeural", pattern=VOICE_PATTERN)
     style: str | None = None
     lexicon_uri: str | None = None
     spares: int = Field(default=2, ge=1, le=100)

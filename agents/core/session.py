@@ -102,6 +102,7 @@ class Session:
         self._quality = QualityWatch()
         self._transcripts = TranscriptDesk(self.outbox, loop.time)
         self._hearing = self._make_hearing()
+        self._recognition = Recognition(engines, self._hearing, lambda: self._options)
         self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
         self._history = History(self._history_limits())
         self._desk = self._make_desk(loop.time)
@@ -109,7 +110,6 @@ class Session:
         self._said_meanwhile: list[tuple[str, str]] = []
         self._recordings = ItemSpeech(engines.stt, self._on_recording)
         self._awaited = AwaitedReply(self._desk, self.outbox)
-        self._recognition = Recognition(engines.stt, self._hearing, lambda: self._options)
 
     # --- life ---
 
@@ -377,7 +377,8 @@ class Session:
             on_started=lambda turn: self._post(ReplyStarted(turn)),
             on_over=self._on_over,
         )
-        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms, self._answer_awaited)
+        hearing, heard_by = self._hearing, self._recognition.take_heard
+        ports = DeskPorts(lambda: hearing.now_ms, hearing.take_recognised_ms, heard_by, self._answer_awaited)
         return TurnDesk(turns, ports, self._transcripts)
 
     def _history_limits(self) -> HistoryLimits:

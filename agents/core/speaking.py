@@ -32,12 +32,13 @@ class SpokenPhrase:
 
 @dataclass(frozen=True, slots=True)
 class SpeakingPorts:
-    """Where speech goes, and who is told: of its first audio, and of the characters of every request."""
+    """Where speech goes, and who is told: of its first audio, of the characters of every request, of every piece."""
 
     tts: TextToSpeech
     writer: Writer
     on_first_audio: Callable[[], None]
     on_request: Callable[[int], None]
+    on_piece: Callable[[SpeechAudio], None]
 
 
 class Speaking:
@@ -67,6 +68,7 @@ class Speaking:
         request = SpeechRequest(spoken, options.locale, options.voice, options.rate, urgent=not self._said_anything)
         async with aclosing(self._ports.tts.speak(request)) as audio:
             async for piece in self._within_limits(audio):
+                self._ports.on_piece(piece)
                 if not self._said_anything:
                     self._said_anything = True
                     self._ports.on_first_audio()

@@ -15,7 +15,7 @@ import anyio
 
 from audio.codecs.resample import StreamResampler
 from audio.errors import EngineError, EngineTimeout
-from audio.fallback import DegradationTeller, Guarded, OnDegraded, nobody_told, warm_all
+from audio.fallback import DegradationTeller, Guarded, Maker, OnDegraded, nobody_told, warm_all
 from audio.stt.port import WordTiming
 from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech, TtsProfile
 
@@ -119,6 +119,7 @@ class FallbackTextToSpeech:
     ) -> AsyncGenerator[SpeechAudio]:
         made_hz, wanted_hz = engine.profile.sample_rate_hz, self.profile.sample_rate_hz
         resample = None if made_hz == wanted_hz else StreamResampler(made_hz, wanted_hz)
+        maker = Maker(engine.profile.provider, engine.profile.model)
         offset = spoken.samples
         async with aclosing(engine.speak(request)) as audio:
             first = True
@@ -138,11 +139,11 @@ class FallbackTextToSpeech:
                 )
                 spoken.samples += len(samples)
                 spoken.words.extend(words)
-                yield SpeechAudio(samples, wanted_hz, words, piece.visemes if resample is None else ())
+                yield SpeechAudio(samples, wanted_hz, words, piece.visemes if resample is None else (), maker)
         tail = None if resample is None else resample.flush()
         if tail is not None and len(tail):
             spoken.samples += len(tail)
-            yield SpeechAudio(tail, wanted_hz)
+            yield SpeechAudio(tail, wanted_hz, maker=maker)
 
     async def _next(
         self, engine: TextToSpeech, audio: AsyncGenerator[SpeechAudio], *, limited: bool
