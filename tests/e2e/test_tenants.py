@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from anyio import to_thread
 from azure.emulator_process import EmulatorProcess, azure_emulator
-from real_server import RealServer, embedded_server, require_engines, usage_events
+from clients.chat_endpoint import chat_endpoint
+from real_server import PROGRAM, RealServer, require_engines, serving, usage_events
 from spoken import encoded, said
 from voice_socket import Client, joined
 
 from audio.formats import AudioFormat, Encoding
 
 pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is not installed (extra: azure)")
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(180)]
 
 PCM16 = AudioFormat(Encoding.PCM16, 16_000)
 SCHOOL, CLINIC, OWN = "api-key-of-the-school", "api-key-of-the-clinic", "api-key-of-the-server"
@@ -52,6 +54,15 @@ def tenants(school: str, clinic: str, clinic_key: str = CLINIC_AZURE) -> dict[st
     return {"tenants": json.dumps(given), "engine_rules": json.dumps(rules), "api_keys": OWN}
 
 
+@contextmanager
+def server_with(data_dir: Path, chosen: dict[str, object]) -> Iterator[RealServer]:
+    """The server with its embedded ears and voice, and a model elsewhere that costs nothing."""
+    with chat_endpoint() as model:
+        light = {"model__base_url": model.base_url, "model__model": "any", "speech__smart_turn": "false"}
+        with serving([str(PROGRAM), "serve", "--port", "0"], data_dir, light | chosen) as server:
+            yield server
+
+
 async def turn(server: RealServer, key: str, **start: Any) -> Client:
     """One spoken turn of this key's."""
     headers = {"Authorization": f"Bearer {key}"}
@@ -76,7 +87,7 @@ async def test_each_tenants_key_reaches_its_own_account_and_no_log(
 ) -> None:
     school, clinic = services
     chosen = tenants(school.ws_url, clinic.ws_url)
-    with embedded_server(tmp_path, log__level="debug", **chosen) as server:
+    with server_with(tmp_path, chosen | {"log__level": "debug"}) as server:
         assert (await to_thread.run_sync(school.state))["upgrades"] == 0, "nobody of theirs has come yet"
         first, second = await turn(server, SCHOOL), await turn(server, CLINIC)
         third = await turn(server, OWN)
@@ -98,7 +109,7 @@ async def test_a_tenants_wrong_key_is_told_without_it_and_troubles_nobody_else(
 ) -> None:
     school, clinic = services
     wrong = "azure-canary-wrong-0000"
-    with embedded_server(tmp_path, **tenants(school.ws_url, clinic.ws_url, wrong)) as server:
+    with server_with(tmp_path, tenants(school.ws_url, clinic.ws_url, wrong)) as server:
         troubled = await turn(server, CLINIC)
         fine = await turn(server, SCHOOL)
         log = server.log.read_text()
@@ -115,7 +126,7 @@ async def test_a_tenants_wrong_key_is_told_without_it_and_troubles_nobody_else(
 async def test_a_locale_nobody_knows_makes_a_session_in_writing_that_says_so(tmp_path: Path) -> None:
     require_engines()
     headers = {"Authorization": f"Bearer {OWN}"}
-    with embedded_server(tmp_path, **tenants(NOWHERE, NOWHERE)) as server:
+    with server_with(tmp_path, tenants(NOWHERE, NOWHERE)) as server:
         async with joined(server.voice_url, additional_headers=headers) as client:
             await client.say("voice.start", locale="fi-FI")
             started = await client.until("session.started")
