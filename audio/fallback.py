@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from audio.breaker import CircuitBreaker
 from audio.errors import EngineUnavailable, Stage
 
 E = TypeVar("E")
+
+
+class Maker(NamedTuple):
+    """Who did a piece of work: an engine, as its profile names it."""
+
+    provider: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)

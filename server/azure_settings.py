@@ -11,6 +11,8 @@ from server.setting_types import Section, Words
 
 _PITCH: Final = r"^(x-low|low|medium|high|x-high|default|[+-]?\d{1,3}(\.\d+)?(%|Hz|st))$"
 _VOLUME: Final = r"^(silent|x-soft|soft|medium|loud|x-loud|default|[+-]?\d{1,3}(\.\d+)?%?)$"
+VOICE_PATTERN: Final = r"^[a-z]{2,3}-[A-Za-z]{2,8}-[\w:-]{1,80}$"
+"""How Azure names its voices: locale first."""
 
 
 class AzureSettings(Section):
@@ -34,7 +36,7 @@ class AzureSettings(Section):
     profanity: Literal["masked", "removed", "raw"] = "masked"
     dictation: bool = False
     custom_endpoint_id: str | None = None
-    voice: str = Field(default="en-US-AvaMultilingualNeural", pattern=r"^[a-z]{2,3}-[A-Za-z]{2,8}-[\w:-]{1,80}$")
+    voice: str = Field(default="en-US-AvaMultilingualNeural", pattern=VOICE_PATTERN)
     style: str | None = None
     style_degree: float | None = Field(default=None, ge=0.01, le=2)
     role: str | None = None

@@ -101,6 +101,7 @@ class Session:
         self._quality = QualityWatch()
         self._transcripts = TranscriptDesk(self.outbox, loop.time)
         self._hearing = self._make_hearing()
+        self._recognition = Recognition(engines, self._hearing, lambda: self._options)
         self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
         self._history = History(self._history_limits())
         self._desk = self._make_desk(loop.time)
@@ -108,7 +109,6 @@ class Session:
         self._said_meanwhile: list[tuple[str, str]] = []
         self._recordings = ItemSpeech(engines.stt, self._on_recording)
         self._awaited = AwaitedReply(self._desk, self.outbox)
-        self._recognition = Recognition(engines.stt, self._hearing, lambda: self._options)
 
     # --- life ---
 
@@ -376,8 +376,9 @@ class Session:
             on_event=self._post,
             on_over=self._on_over,
         )
+        hearing, heard_by = self._hearing, self._recognition.take_heard
         item_id = partial(spoken_item_id, self._options.identity.session_id)
-        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms, self._answer_awaited, item_id)
+        ports = DeskPorts(lambda: hearing.now_ms, hearing.take_recognised_ms, heard_by, self._answer_awaited, item_id)
         return TurnDesk(turns, ports, self._transcripts)
 
     def _history_limits(self) -> HistoryLimits:

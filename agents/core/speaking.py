@@ -36,12 +36,13 @@ class SpokenPhrase:
 
 @dataclass(frozen=True, slots=True)
 class SpeakingPorts:
-    """Where speech goes, and who is told: of its first audio, and of the characters of every request."""
+    """Where speech goes, and who is told: of its first audio, of the characters of every request, of every piece."""
 
     tts: TextToSpeech
     writer: Writer
     on_first_audio: Callable[[], None]
     on_request: Callable[[int], None]
+    on_piece: Callable[[SpeechAudio], None]
 
 
 class Speaking:
@@ -79,6 +80,7 @@ class Speaking:
     async def put(self, piece: SpeechAudio, words: Sequence[WordTiming] = ()) -> int:
         """Audio of what was begun, with its words at the output's rate. Returns the length of the turn's audio in ms;
         waits while too much of it is unsent."""
+        self._ports.on_piece(piece)
         if not self._said_anything and len(piece.samples):
             self._said_anything = True
             self._ports.on_first_audio()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -31,6 +31,7 @@ from agents.core.turn_types import (
     SpeakFiller,
 )
 from agents.events import Interrupted, LongSilence, Resumed
+from audio.fallback import Maker
 from metering.usage import StageProvider
 
 TurnEffect = BeginTurn | RewordTurn | CorrectText | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
@@ -41,13 +42,15 @@ KNOWN_IDS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class DeskPorts:
-    """What the desk asks of its session: audio heard so far (ms), and audio newly handed to recognition (ms).
+    """What the desk asks of its session: audio heard so far (ms), audio newly handed to recognition (ms), and who
+    recognised it (samples).
 
     ``on_closed`` is called when a turn is over and accounted for. ``spoken_item_id`` names an utterance's entry.
     """
 
     now_ms: Callable[[], int]
     take_recognised_ms: Callable[[], int]
+    take_recognisers: Callable[[], Mapping[Maker, int]]
     on_closed: Callable[[], None]
     spoken_item_id: Callable[[int], str]
 
@@ -235,6 +238,7 @@ class TurnDesk:
 
     def _claim(self, account: TurnAccount) -> None:
         account.audio_ms_in = self._ports.take_recognised_ms()
+        account.work.heard(self._ports.take_recognisers())
         stt = self._turns.engines.stt
         if account.audio_ms_in and stt is not None:
             account.providers["stt"] = StageProvider(stt.profile.provider, stt.profile.model)

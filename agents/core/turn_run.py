@@ -32,6 +32,8 @@ from agents.loop.history import History
 from agents.loop.markup import strip_markup
 from agents.models.port import Message, ModelProfile
 from audio.errors import EngineError
+from audio.fallback import Maker
+from audio.tts.port import SpeechAudio
 from metering.errors import RecorderClosed, RecorderOverloaded
 from metering.recorder import Recorder
 from metering.usage import StageProvider
@@ -236,7 +238,9 @@ class TurnRun:
             options.client_clears,
         )
         self._ports.writer.open(voice, audible=self.committed)
-        ports = SpeakingPorts(tts, self._ports.writer, lambda: self._mark("audio"), self._on_tts_request)
+        ports = SpeakingPorts(
+            tts, self._ports.writer, lambda: self._mark("audio"), self._on_tts_request, self._on_tts_piece
+        )
         self._speaking = Speaking(ports, self.turn, self._options)
         return True
 
@@ -289,6 +293,15 @@ class TurnRun:
 
     def _on_tts_request(self, characters: int) -> None:
         self.account.tts_characters += characters
+        self.account.work.asked(characters)
+
+    def _on_tts_piece(self, piece: SpeechAudio) -> None:
+        maker = piece.maker
+        if maker is None and self._ports.engines.tts is not None:
+            profile = self._ports.engines.tts.profile
+            maker = Maker(profile.provider, profile.model)
+        if maker is not None:
+            self.account.work.spoke(maker, len(piece.samples))
 
     def _lose_voice(self, error: EngineError) -> None:
         log.warning("speech synthesis failed", extra={"turn_id": self.turn_id, "provider": error.provider})
@@ -323,7 +336,7 @@ class TurnRun:
             return
         self._started = True
         self._mark("sent")
-        stages = self._marks.stages({stage: who.provider for stage, who in self.account.providers.items()})
+        stages = self._marks.stages({stage: who.provider for stage, who in self.account.workers().items()})
         if stages:
             self._ports.outbox.emit(TurnLatency(self.turn_id, stages))
         self._ports.on_event(ReplyStarted(self.turn))

@@ -17,6 +17,7 @@ from typing import Final
 from audio.azure.credentials import PROVIDER, Credential
 from audio.azure.errors import overloaded, said_by_sdk, timed_out, unavailable
 from audio.azure.pool import WarmPool
+from audio.azure.room import ConnectionRoom
 from audio.azure.sdk import load_sdk
 from audio.azure.settings import AzurePlace, AzureTtsSettings
 from audio.errors import EngineError, EngineUnavailable
@@ -42,12 +43,15 @@ class AzureTextToSpeech:
         credential: Credential,
         workers: InferencePool,
         now_s: Callable[[], float] = time.monotonic,
+        room: ConnectionRoom | None = None,
     ) -> None:
-        """``workers`` run what blocks in the SDK; owned by the caller, who closes them after the engine."""
+        """``workers`` run what blocks in the SDK; owned by the caller, who closes them after the engine. ``room``
+        bounds the connections of several engines together."""
         self._settings = settings
         self._credential = credential
         self._workers = workers
         self._now_s = now_s
+        self._room = room
         self._pool: WarmPool[AzureSynthesizer] | None = None
         self._stream_pools: dict[str, WarmPool[AzureSynthesizer]] = {}
         self._running: set[Speech] = set()
@@ -245,4 +249,4 @@ class AzureTextToSpeech:
     def _new_pool(self, place: AzurePlace, voice: str) -> WarmPool[AzureSynthesizer]:
         loop = asyncio.get_running_loop()
         make = partial(AzureSynthesizer, self._settings, place, self._credential, voice, loop)
-        return WarmPool(make, self._workers, self._settings.pool, "tts", self._now_s)
+        return WarmPool(make, self._workers, self._settings.pool, "tts", self._now_s, self._room)

@@ -74,7 +74,7 @@ class FallbackTextToSpeech:
             if error is not None and not progress.at and spoken > _BARELY_BEGUN_S * self.profile.sample_rate_hz:
                 raise error
             why = error or self._engines[0].breaker.last_error
-            placing = Placing(guarded.engine.profile.sample_rate_hz, self.profile.sample_rate_hz, spoken)
+            placing = Placing(guarded.engine.profile, self.profile.sample_rate_hz, spoken)
             heard_how = False
             try:
                 wanted = replace(request, text=progress.rest.lstrip(), voice=request.voice if number == 0 else None)

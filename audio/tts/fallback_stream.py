@@ -205,7 +205,7 @@ class FallbackTextStream:
         self, engine: TextToSpeech, audio: AsyncGenerator[SpeechAudio], wait: OwedAudio
     ) -> AsyncGenerator[SpeechAudio]:
         """An engine's audio behind what was spoken before. Raises EngineError."""
-        placing = Placing(engine.profile.sample_rate_hz, self._ports.rate_hz, self._spoken)
+        placing = Placing(engine.profile, self._ports.rate_hz, self._spoken)
         while True:
             limit_s = wait.limit_s
             try:

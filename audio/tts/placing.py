@@ -13,18 +13,20 @@ from typing import Final
 import numpy as np
 
 from audio.codecs.resample import StreamResampler
+from audio.fallback import Maker
 from audio.formats import Samples
 from audio.stt.port import WordTiming
-from audio.tts.port import SpeechAudio, Viseme
+from audio.tts.port import SpeechAudio, TtsProfile, Viseme
 
 _WORD: Final = re.compile(r"\S+")
 
 
 class Placing:
-    """Puts audio made at ``made_hz`` behind ``offset`` samples that were spoken before, at ``wanted_hz``."""
+    """Puts an engine's audio behind ``offset`` samples that were spoken before, at ``wanted_hz``, and names its maker."""
 
-    def __init__(self, made_hz: int, wanted_hz: int, offset: int) -> None:
-        self._made_hz = made_hz
+    def __init__(self, made_by: TtsProfile, wanted_hz: int, offset: int) -> None:
+        made_hz = self._made_hz = made_by.sample_rate_hz
+        self._maker = Maker(made_by.provider, made_by.model)
         self._wanted_hz = wanted_hz
         self._offset = offset
         self._resample = None if made_hz == wanted_hz else StreamResampler(made_hz, wanted_hz)
@@ -47,7 +49,7 @@ class Placing:
         begun = sum(1 for viseme in self._visemes if viseme.start_sample < self.end)
         words, self._words = tuple(self._words[:sounded]), self._words[sounded:]
         visemes, self._visemes = tuple(self._visemes[:begun]), self._visemes[begun:]
-        return SpeechAudio(samples, self._wanted_hz, words, visemes)
+        return SpeechAudio(samples, self._wanted_hz, words, visemes, self._maker)
 
     def finish(self) -> SpeechAudio:
         """The engine has said it all: the last samples, and what was still open."""
@@ -57,7 +59,7 @@ class Placing:
         visemes = tuple(self._visemes)
         self._words.clear()
         self._visemes.clear()
-        return SpeechAudio(samples, self._wanted_hz, words, visemes)
+        return SpeechAudio(samples, self._wanted_hz, words, visemes, self._maker)
 
     def _at(self, sample: int) -> int:
         return self._offset + sample * self._wanted_hz // self._made_hz
