@@ -89,18 +89,11 @@ class AzureTextToSpeech:
                 async for _ in audio:
                     pass
             if self._settings.streams_text:
-                await self._warm_streams()
+                self._stream_pool(self._settings.voice.name).fill()
         except EngineUnavailable:
             raise
         except EngineError as error:
             raise EngineUnavailable(str(error), stage="tts", provider=PROVIDER) from error
-
-    async def _warm_streams(self) -> None:
-        stream = await self.open_text(SpeechRequest("Ready.", self._locale))
-        await stream.finish()
-        async with aclosing(stream.audio()) as audio:
-            async for _ in audio:
-                pass
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpeechAudio]:
         """See the port. A socket that turns out dead before it gave any sound is replaced once, unnoticed."""

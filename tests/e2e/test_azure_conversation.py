@@ -126,6 +126,8 @@ async def test_a_service_that_is_not_there_at_start_is_reported_and_stood_in_for
         ({"azure__region": "westeurope", "azure__host": NOWHERE}, "exclude each other"),
         ({"azure__host": "speech.example.org"}, "is not the address of a service"),
         ({"azure__key": "any", "azure__managed_identity": "true"}, "exclude each other"),
+        ({"azure__text_streaming": "on", "azure__role": "Girl"}, "only whole phrases"),
+        ({"azure__pitch": "<break/>"}, "azure.pitch"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused_in_a_sentence(
