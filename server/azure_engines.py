@@ -6,6 +6,7 @@ Owned by ``server.engine_supply``, one for each account; who stands in for these
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Final, Self

@@ -22,7 +22,7 @@ _WORD: Final = re.compile(r"\S+")
 
 
 class Placing:
-    """Puts an engine's audio behind ``offset`` samples that were spoken before, at ``wanted_hz``, and names its maker."""
+    """Puts an engine's audio behind ``offset`` samples spoken before, at ``wanted_hz``, and says who made it."""
 
     def __init__(self, made_by: TtsProfile, wanted_hz: int, offset: int) -> None:
         made_hz = self._made_hz = made_by.sample_rate_hz
