@@ -11,6 +11,8 @@ from agents.core.attribution import Attribution
 from agents.core.options import Identity
 from agents.events import StageLatency, TurnUsage
 from agents.models.port import TokenUsage
+from audio.fallback import Maker
+from audio.tts.port import SpeechAudio, TtsProfile
 from metering.identity import event_id
 from metering.usage import ProviderShare, StageProvider, UsageEvent
 
@@ -33,6 +35,15 @@ class TurnAccount:
     interrupted: bool = False
     error_code: str | None = None
     work: Attribution = field(default_factory=Attribution)
+
+    def asked_voice(self, characters: int) -> None:
+        """So much text was given to a voice."""
+        self.tts_characters += characters
+        self.work.asked(characters)
+
+    def spoke(self, piece: SpeechAudio, asked: TtsProfile) -> None:
+        """A voice made this, the one that was ``asked`` unless the piece says otherwise."""
+        self.work.spoke(piece.maker or Maker(asked.provider, asked.model), len(piece.samples))
 
     def absorb(self, discarded: list[TurnAccount]) -> None:
         """Take over what drafts that came to nothing consumed; their tokens are speculative."""

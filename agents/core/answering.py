@@ -112,6 +112,11 @@ class Answering:
         self._usage: TokenUsage | None = None
         self._tools_used: list[tuple[ToolRequest, str]] = []
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether a content filter forbids the answer."""
+        return self.verdict is not None
+
     async def answer(self, phrases: Phrases) -> None:
         """Ask the agent and hand on its phrases. A model that fails is reported and apologised for; where a content
         filter forbids the answer, that is said.

@@ -22,8 +22,6 @@ from audio.stt.port import WordTiming
 from audio.tts.owed_audio import OwedAudio
 from audio.tts.port import SpeechAudio, TextStream
 
-PIECES_AHEAD: Final = 64
-"""Pieces that may wait to be written."""
 CHARACTERS_AHEAD: Final = 600
 """Text that is written and not yet spoken; some forty seconds of speech, which is what may have to be thrown away."""
 MOST_CHARACTERS: Final = 8_000

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from agents.core.accounts import TurnAccount
 from agents.core.answering import Answering, AnsweringPorts, PendingPhrase, Phrases, Question
@@ -22,25 +21,19 @@ from agents.core.item_ids import call_item_id, reply_item_id, spoken_item_id, ty
 from agents.core.latency import LatencyMarks, Mark
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
-from agents.core.speaking import Speaking, SpeakingPorts, SpokenPhrase
+from agents.core.speaking import Speaking, SpeakingPorts
 from agents.core.spoken_items import SpokenItems, Truncated
-from agents.core.streamed_reply import PIECES_AHEAD, StreamedReply
 from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
+from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, streams_text, unspoken
 from agents.core.writer import Heard, Voice, Writer
-from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
+from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
 from agents.loop.history import History
-from agents.loop.markup import strip_markup
 from agents.models.port import Message, ModelProfile
-from audio.errors import EngineError
-from audio.fallback import Maker
-from audio.tts.port import SpeechAudio
 from metering.errors import RecorderClosed, RecorderOverloaded
 from metering.recorder import Recorder
 from metering.usage import StageProvider
 
 log = logging.getLogger(__name__)
-
-PHRASES_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +87,18 @@ class TurnRun:
             lambda: ports.on_event(ReplyBound(self.turn)),
         )
         self._question = _question(begin, request, self._options)
-        self._streams = self._can_stream(begin)
+        # What is recited is there as a whole.
+        speaks = self._options.speak and begin.source != "announcement"
+        self._streams = speaks and streams_text(ports.engines.tts)
         self._answering = Answering(answering, turn_id, self._options, self._question, streams=self._streams)
         self._scope: anyio.CancelScope | None = None
         self._stopped = False
         self._abandoned: AbandonReason | None = None
         self._truncated_ms: int | None = None
         self._started = False
-        self._voice_lost = False
         self._all_heard = anyio.Event()
         self._phrases: Phrases | None = None
-        self._speaking: Speaking | None = None
+        self._voice: TurnVoice | None = None
         self._heard: Heard | None = None
         self.account = TurnAccount(turn_id, ports.engines.agent.spec.agent_id, ports.epoch_ms())
         self._name_providers()
@@ -184,7 +178,7 @@ class TurnRun:
         self._heard = ports.writer.drop(self.turn)
         self.account.interrupted = True
         if self.committed:
-            refused = self._answering.verdict is not None
+            refused = self._answering.is_refused
             self._remember(self._answering.reply if refused else self._said, interrupted=not refused)
             if reason != "closed":
                 heard_ms = 0 if self._heard is None else self._heard.ms
@@ -214,7 +208,7 @@ class TurnRun:
         )
         self._phrases = send
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._speak, receive)
+            tasks.start_soon(unspoken if self._voice is None else self._voice.run, receive)
             async with send:
                 await self._answer(send)
             self._phrases = None
@@ -229,7 +223,7 @@ class TurnRun:
         if tts is None or not self._options.speak:
             return False
         options = self._options
-        voice = Voice(
+        channel = Voice(
             self.turn,
             self.turn_id,
             options.output_rate_hz,
@@ -237,11 +231,19 @@ class TurnRun:
             self._all_heard.set,
             options.client_clears,
         )
-        self._ports.writer.open(voice, audible=self.committed)
+        self._ports.writer.open(channel, audible=self.committed)
+        account = self.account
         ports = SpeakingPorts(
-            tts, self._ports.writer, lambda: self._mark("audio"), self._on_tts_request, self._on_tts_piece
+            tts,
+            self._ports.writer,
+            lambda: self._mark("audio"),
+            account.asked_voice,
+            lambda piece: account.spoke(piece, tts.profile),
         )
-        self._speaking = Speaking(ports, self.turn, self._options)
+        told = TurnVoicePorts(
+            self._gate, self.turn_id, lambda: self._mark("phrase"), self._on_text, lambda: self._answering.is_refused
+        )
+        self._voice = TurnVoice(Speaking(ports, self.turn, self._options), told)
         return True
 
     async def _answer(self, phrases: Phrases) -> None:
@@ -249,66 +251,6 @@ class TurnRun:
             await self._answering.recite(self.text, phrases)
             return
         await self._answering.answer(phrases)
-
-    async def _speak(self, phrases: MemoryObjectReceiveStream[PendingPhrase]) -> None:
-        speaking = self._speaking
-        async with phrases:
-            phrase = await anext(phrases, None)
-            while phrase is not None:
-                following = None
-                if self._speaking is not None and (phrase.refusal or not self._is_refused()):
-                    self._mark("phrase")
-                    try:
-                        following = await self._say(self._speaking, phrase, phrases)
-                    except EngineError as error:
-                        self._lose_voice(error)
-                phrase = following or await anext(phrases, None)
-        if speaking is not None:
-            await speaking.finish()
-
-    async def _say(
-        self, speaking: Speaking, phrase: PendingPhrase, phrases: MemoryObjectReceiveStream[PendingPhrase]
-    ) -> PendingPhrase | None:
-        """Speak a phrase, or a reply from this piece on; what was taken beyond it is returned."""
-        if phrase.streamed:
-            return await StreamedReply(speaking, self._caption, self._is_refused).run(phrase, phrases)
-        spoken = await speaking.say(phrase.text, remembered=phrase.remembered)
-        if spoken is not None:
-            self._caption(spoken)
-        return None
-
-    def _caption(self, spoken: SpokenPhrase) -> None:
-        words = strip_markup(spoken.text)
-        self._gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, self.turn_id))
-
-    def _is_refused(self) -> bool:
-        return self._answering.verdict is not None
-
-    def _can_stream(self, begin: BeginTurn) -> bool:
-        """Whether the reply is spoken while it is written; what is recited is there as a whole."""
-        tts = self._ports.engines.tts
-        if tts is None or not self._options.speak or begin.source == "announcement":
-            return False
-        return tts.profile.text_streaming and tts.profile.word_timings
-
-    def _on_tts_request(self, characters: int) -> None:
-        self.account.tts_characters += characters
-        self.account.work.asked(characters)
-
-    def _on_tts_piece(self, piece: SpeechAudio) -> None:
-        maker = piece.maker
-        if maker is None and self._ports.engines.tts is not None:
-            profile = self._ports.engines.tts.profile
-            maker = Maker(profile.provider, profile.model)
-        if maker is not None:
-            self.account.work.spoke(maker, len(piece.samples))
-
-    def _lose_voice(self, error: EngineError) -> None:
-        log.warning("speech synthesis failed", extra={"turn_id": self.turn_id, "provider": error.provider})
-        self._speaking = None
-        self._voice_lost = True
-        self._gate.emit(Degraded("speech", "text", f"The voice failed ({error}); the answer goes on as text."))
-        self._on_text()
 
     # --- what happens on the way ---
 
@@ -328,7 +270,7 @@ class TurnRun:
 
     def _on_text(self) -> None:
         """Where nothing is spoken, text is the first the user gets."""
-        if self._speaking is None and self.committed:
+        if (self._voice is None or self._voice.lost) and self.committed:
             self._on_started()
 
     def _on_started(self) -> None:
@@ -355,7 +297,8 @@ class TurnRun:
     @property
     def _said(self) -> str:
         """What the user got of the reply: heard where it was spoken, else read."""
-        return self._answering.reply if self._heard is None or self._voice_lost else self._heard.text
+        was_spoken = self._heard is not None and self._voice is not None and not self._voice.lost
+        return self._heard.text if was_spoken and self._heard is not None else self._answering.reply
 
     @property
     def _user_item_id(self) -> str:
