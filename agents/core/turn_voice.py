@@ -66,6 +66,8 @@ class TurnVoice:
                 following = None
                 if not self.lost and (phrase.refusal or not self._ports.is_refused()):
                     self._ports.on_phrase()
+                    if phrase.refusal:
+                        self._speaking.cut()
                     try:
                         following = await self._say(phrase, phrases)
                     except EngineError as error:
