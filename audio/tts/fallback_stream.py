@@ -25,7 +25,6 @@ from audio.tts.text import has_something_to_say
 from audio.tts.text_progress import TextProgress
 
 _PHRASE_END: Final = re.compile(r"[.!?…;:,।؟۔][)\]\"'”’»]*\s+(?=\S)|[。！？；，、]")
-_SAID: Final = re.compile(r"[\s.!?…;:,)\]”’»]*")
 _LONG_PHRASE: Final = 200
 """Characters that are spoken without waiting for the end of a clause."""
 
@@ -158,7 +157,7 @@ class FallbackTextStream:
     async def _spoken_by(self, number: int, engine: TextToSpeech, *, is_last: bool) -> AsyncGenerator[SpeechAudio]:
         how = self._request if number == 0 else replace(self._request, voice=None)
         limit_s = NO_LIMIT if is_last else self._ports.first_audio_s
-        self._progress.skip_to(self._progress.at + _after_a_word(self._progress.rest))
+        self._progress.skip_to(self._progress.next_at)
         by = self._streamed if engine.profile.text_streaming else self._phrased
         async with aclosing(by(engine, how, limit_s)) as audio:
             async for piece in audio:
@@ -237,12 +236,6 @@ def _whole(text: str) -> TextProgress:
     progress = TextProgress(text)
     progress.finished = True
     return progress
-
-
-def _after_a_word(text: str) -> int:
-    """How much of this is only the end of what was said before: its point, a space."""
-    match = _SAID.match(text)
-    return 0 if match is None else match.end()
 
 
 def _phrase_end(text: str, *, is_whole: bool) -> int | None:

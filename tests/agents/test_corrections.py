@@ -34,10 +34,11 @@ from agents.core.turn_types import (
     TurnEvent,
 )
 from agents.events import AudioOut, Caption, Interrupted, TranscriptUpdated, TurnCompleted, TurnStarted
-from agents.models.port import ToolRequest
+from agents.models.port import ContentFilter, ToolRequest
 from agents.models.scripted import ScriptedReply
 from agents.tools.tool import tool
 from audio.stt.scripted import Misheard
+from audio.tts.port import SpeechRequest
 from metering.ledger import UsageQuery, read_all
 from metering.usage import UsageEvent
 
@@ -240,6 +241,7 @@ def said_to_model(talk: Talk, request: int) -> list[tuple[str, str]]:
 
 
 MISHEARD = Misheard("Turn on the light.", "Turn off the light.", 0.6)
+REFUSED = ScriptedReply(verdict=ContentFilter("prompt"))
 
 
 def test_a_misheard_question_is_answered_anew_and_only_the_right_answer_is_heard() -> None:
@@ -331,3 +333,34 @@ def test_a_session_that_ends_while_a_turn_is_planned_anew_accounts_for_everythin
     started = {event.turn_id for event in talk.all(TurnStarted)}
     assert {event.turn_id for event in talk.all(TurnCompleted)} == started
     assert {event.request_id for event in ledger(talk)} >= started
+
+
+async def slow_first_sound(request: SpeechRequest, number: int) -> None:
+    if number == 0:
+        await asyncio.sleep(1.0)
+
+
+async def ask_then_go_on(talk: Talk) -> None:
+    await talk.speak(1_000)
+    await talk.quiet(3_500)
+    before = len(talk.all(TurnCompleted))
+    talk.session.prompt("And now?", "again")
+    await talk.until(TurnCompleted, count=before + 1)
+
+
+def test_refused_words_that_are_written_better_later_are_not_told_after_all() -> None:
+    misheard = Misheard("turn on 2 lights", "Turn on two lights.", 2.7)
+    talk = play(ask_then_go_on, Script(hears=(misheard,), replies=(REFUSED, "It is four.")))
+    assert finals(talk)[-1][:2] == ("Turn on two lights.", True), "the user sees what they said"
+    assert [text for role, text in said_to_model(talk, 1) if role == "user"] == ["…", "And now?"]
+
+
+def test_a_refusal_of_misheard_words_that_nobody_heard_is_forgotten_with_them() -> None:
+    script = Script(hears=(MISHEARD,), replies=(REFUSED, "It is off.", "It is four."), before_chunk=slow_first_sound)
+    talk = play(ask_then_go_on, script)
+    assert said_to_model(talk, 1) == [("user", "Turn off the light.")]
+    assert said_to_model(talk, 2) == [
+        ("user", "Turn off the light."),
+        ("assistant", "It is off."),
+        ("user", "And now?"),
+    ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from conversation import Script, Talk
-from test_dialogues import ask, play, stages_ms
+from test_dialogues import ask, ledger, play, stages_ms
 
 from agents.core.item_ids import reply_item_id
 from agents.core.language import rules_for
@@ -203,6 +203,25 @@ def test_another_voice_says_the_rest_of_a_reply_and_no_word_twice() -> None:
     assert "".join(captions) == REPLY
     # A word that was cut is said again, whole; spaces between phrases take no time.
     assert talk.one(AudioOutEnded).audio_ms == pytest.approx(60 * len(REPLY), abs=900)
+
+
+def test_who_spoke_how_much_of_a_reply_that_ran_ahead_of_its_voice_is_told() -> None:
+    class Other(ScriptedTextToSpeech):
+        @property
+        def profile(self) -> TtsProfile:
+            return replace(super().profile, provider="other")
+
+    async def breaks(_: SpeechRequest, number: int) -> None:
+        if number >= 14:
+            raise EngineError("the line is dead", stage="tts", provider="scripted")
+
+    voices: list[TextToSpeech] = [ScriptedTextStreaming(before_chunk=breaks), Other()]
+    script = streamed(voice=FallbackTextToSpeech([Guarded(voice) for voice in voices]))
+    script.before_event = None
+    first, second = ledger(play(ask, script))[0].shares[1:]
+    assert (first.provider, second.provider) == ("scripted", "other")
+    assert first.tts_characters + second.tts_characters == len(REPLY)
+    assert first.tts_characters == pytest.approx(first.audio_ms_synthesized / 60, abs=1)
 
 
 def test_a_filler_is_said_before_the_stream_and_is_nobodys_words() -> None:

@@ -35,12 +35,13 @@ LIMIT_S = 40
 
 @dataclass
 class Writer:
-    """The model's hand: it writes up to ``HALF`` words, and the rest once ``go_on`` is set."""
+    """The model's hand: it writes so many words, and the rest once ``go_on`` is set."""
 
     go_on: threading.Event = field(default_factory=threading.Event)
+    words: int = HALF
 
     def before_word(self, number: int) -> None:
-        if number >= HALF:
+        if number >= self.words:
             self.go_on.wait(LIMIT_S)
 
 
@@ -85,6 +86,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talking]:
 @pytest.fixture
 def talking(running: Talking) -> Talking:
     running.writer.go_on.set()
+    running.writer.words = HALF
     return running
 
 
@@ -122,6 +124,22 @@ async def test_audio_begins_before_the_sentence_is_complete(talking: Talking) ->
     assert shapes[-1] <= client.of("voice.audio.done")[0]["audio_ms"]
     state = await to_thread.run_sync(talking.service.state)
     assert any(record["received"].get("text.piece", 0) > 1 for record in state["connections"])
+
+
+async def test_a_model_that_pauses_behind_a_sentence_that_was_said_is_no_dead_voice(talking: Talking) -> None:
+    talking.writer.words = ANSWER.split().index("bed.") - 1
+    talking.writer.go_on.clear()
+    async with begun(talking.server, binary=True) as client:
+        await client.say("chat.start", prompt="Tell me.")
+        await client.until("voice.audio", within_s=LIMIT_S)
+        with anyio.move_on_after(4.0):  # the voice has 3 s for audio that is due
+            await client.listen()
+        written = "".join(token["text"] for token in client.of("chat.token"))
+        assert written.endswith("home. Then he went ")
+        talking.writer.go_on.set()
+        await client.until("chat.complete", within_s=LIMIT_S)
+    assert "".join(lines(client)) == ANSWER
+    assert client.of("voice.audio.done")[0]["audio_ms"] == pytest.approx(60 * len(ANSWER), abs=1_000)
 
 
 @pytest.mark.parametrize("after_ms", [1_500, 6_000])
