@@ -54,6 +54,7 @@ def server_on(service: EmulatorProcess, data_dir: Path, writer: Writer, **more: 
             "tts__fallback": "none",
             "azure__host": service.ws_url,
             "azure__key": "any",
+            "azure__text_streaming": "auto",
             "model__base_url": endpoint.base_url,
             "model__model": "scripted",
             "speech__silero": "false",
