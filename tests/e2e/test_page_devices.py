@@ -270,5 +270,6 @@ async def test_a_context_that_cannot_choose_its_loudspeaker_plays_through_an_ele
         await page.select_option("#speaker", label="Fake Audio Output 2")
         script.speak.set()
         await until_audible(page)
-        await page.wait_for_function("(id) => globalThis.on?.sink === id", arg=await page.input_value("#speaker"))
+        wanted = await page.locator("#speaker option", has_text="Fake Audio Output 2").get_attribute("value")
+        await page.wait_for_function("(id) => globalThis.on?.sink === id", arg=wanted)
         await page.wait_for_function("() => on.srcObject?.active && !on.paused")
