@@ -82,3 +82,10 @@ class TextProgress:
         before = start > 0 and self.text[start - 1].isalnum() and self.text[start].isalnum()
         after = end < len(self.text) and self.text[end].isalnum() and self.text[end - 1].isalnum()
         return not before and not after
+
+
+def whole(text: str) -> TextProgress:
+    """Text to which nothing is added."""
+    progress = TextProgress(text)
+    progress.finished = True
+    return progress
