@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 from conversation import Script, Talk, conversation
+from test_turn_machine import Dialogue
 from virtual_time import run_virtual
 
 from agents.core.language import LanguageRules, rules_for
-from agents.core.machine import step
 from agents.core.meaning import means_other
-from agents.core.phases import Overlap, Replying, State
+from agents.core.phases import Overlap, Replying
 from agents.core.policy import TurnPolicy
 from agents.core.turn_types import (
     AbandonTurn,
@@ -25,13 +25,10 @@ from agents.core.turn_types import (
     ReplyBound,
     ReplyStarted,
     RewordTurn,
-    SetTimer,
     SpeechStarted,
     SpeechStopped,
-    TimerFired,
     TranscriptArrived,
     TranscriptCorrected,
-    TurnEvent,
 )
 from agents.events import AudioOut, Caption, Interrupted, TranscriptUpdated, TurnCompleted, TurnStarted
 from agents.models.port import ContentFilter, ToolRequest
@@ -93,22 +90,11 @@ def test_a_language_without_rules_of_its_own_still_has_case_and_punctuation() ->
 # --- the machine ---
 
 
-class Machine:
-    """Feeds events and keeps the timers."""
+class Machine(Dialogue):
+    """A dialogue whose one question was answered, and may have been misheard."""
 
     def __init__(self, policy: TurnPolicy = POLICY) -> None:
-        self.policy = policy
-        self.state = State()
-        self.timers: dict[str, SetTimer] = {}
-
-    def on(self, event: TurnEvent) -> list[Effect]:
-        self.state, effects = step(self.state, event, self.policy)
-        self.timers |= {effect.purpose: effect for effect in effects if isinstance(effect, SetTimer)}
-        return [effect for effect in effects if not isinstance(effect, SetTimer)]
-
-    def fire(self, purpose: str) -> list[Effect]:
-        timer = self.timers[purpose]
-        return self.on(TimerFired(timer.timer, timer.due_ms))
+        super().__init__(policy)
 
     def asked(self, text: str = "What time is it?") -> Machine:
         self.on(SpeechStarted(1, 100))

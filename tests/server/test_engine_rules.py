@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from agents.loop.agent import default_agent_spec
@@ -164,7 +163,6 @@ subtags = st.from_regex(r"[A-Za-z]{2,8}", fullmatch=True)
 tags = st.lists(subtags, min_size=1, max_size=4).map("-".join)
 
 
-@hypothesis_settings(deadline=None)
 @given(tags)
 def test_a_tag_is_in_the_range_of_each_of_its_beginnings_in_any_case(tag: str) -> None:
     parts = tag.split("-")
@@ -174,7 +172,6 @@ def test_a_tag_is_in_the_range_of_each_of_its_beginnings_in_any_case(tag: str) -
     assert in_range("*", tag)
 
 
-@hypothesis_settings(deadline=None)
 @given(tags, tags)
 def test_a_tag_is_in_no_range_that_is_not_whole_subtags_of_its_beginning(wanted: str, tag: str) -> None:
     short, long = wanted.lower().split("-"), tag.lower().split("-")
@@ -198,7 +195,6 @@ sessions = st.builds(
 )
 
 
-@hypothesis_settings(deadline=None)
 @given(st.lists(matchers, max_size=5), sessions)
 def test_no_rule_behind_the_first_that_matches_changes_anything(given: list[dict[str, object]], asked: Asked) -> None:
     base = load_settings(tenants=TENANTS, azure=ACCOUNT)
