@@ -48,6 +48,7 @@ from agents.core.moves import (
     settle,
     settled,
     transcribe,
+    transcript_late,
     unheard,
 )
 from agents.core.overlap import drop_sound, in_overlap, started, take_floor
@@ -278,13 +279,16 @@ def _in_transcribing(state: State, phase: Transcribing, event: TurnEvent, policy
         case SpeechStarted(utterance=phase.utterance) if policy.auto_end:
             return replace(state, phase=UserSpeaking(phase.utterance, phase.partial)), ()
         case TranscriptArrived(utterance=phase.utterance, flushed=False):
-            return replace(state, phase=replace(phase, partial=event.text)), ()
+            phase = replace(phase, partial=event.text)
+            if phase.late and words_of(phase.partial):
+                return answer_partial(state, phase, policy, event.now_ms)
+            return replace(state, phase=phase), ()
         case TranscriptArrived(utterance=phase.utterance):
             return answer_speech(state, phase.utterance, event.text, phase.stopped_ms, policy, event.now_ms)
         case TranscriptFailed(utterance=phase.utterance):
             return answer_partial(state, phase, policy, phase.stopped_ms)
         case TimerFired(timer=phase.timer):
-            return answer_partial(state, phase, policy, event.now_ms)
+            return transcript_late(state, phase, policy, event.now_ms)
         case _:
             return state, ()
 

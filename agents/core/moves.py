@@ -90,11 +90,21 @@ def transcribe(
 ) -> Result:
     """The turn is certain before its transcript: wait for it, within its limit."""
     was_settling = isinstance(state.phase, Settling)
-    state, timer = set_timer(state, now_ms + policy.transcript_limit_ms, "transcript")
-    waiting = Transcribing(utterance, stopped_ms, timer.timer, partial)
+    limit_ms = policy.transcript_limit_ms
+    first_ms = limit_ms if policy.partial_after_ms is None else min(limit_ms, policy.partial_after_ms)
+    state, timer = set_timer(state, now_ms + first_ms, "transcript")
+    waiting = Transcribing(utterance, stopped_ms, timer.timer, partial, limit_ms - first_ms)
     if was_settling:  # the pause was flushed when it began
         return replace(state, phase=waiting), (timer,)
     return replace(state, phase=waiting), (FlushTranscript(utterance, stopped_ms), timer)
+
+
+def transcript_late(state: State, phase: Transcribing, policy: TurnPolicy, now_ms: int) -> Result:
+    """A limit has passed: answer the words there are, or wait for some as long as that may take."""
+    if words_of(phase.partial) or not phase.rest_ms:
+        return answer_partial(state, phase, policy, now_ms)
+    state, timer = set_timer(state, now_ms + phase.rest_ms, "transcript")
+    return replace(state, phase=replace(phase, timer=timer.timer, rest_ms=0, late=True)), (timer,)
 
 
 def answer_partial(state: State, phase: Transcribing, policy: TurnPolicy, now_ms: int) -> Result:
@@ -135,21 +145,28 @@ def quiet(state: State, policy: TurnPolicy, now_ms: int) -> Result:
 
 def answer(state: State, begin: BeginTurn, policy: TurnPolicy, now_ms: int) -> Result:
     """Give the agent the floor with a turn that is certain from the start."""
-    state, timers = _await_reply(replace(state, next_turn=begin.turn + 1), begin.turn, begin.source, policy, now_ms)
+    state = replace(state, next_turn=begin.turn + 1)
+    state, timers = _await_reply(state, begin.turn, begin.source, begin.stopped_ms, policy, now_ms)
     return state, (begin, *timers)
 
 
 def certain(state: State, phase: Speculating, policy: TurnPolicy, now_ms: int) -> Result:
     """The turn being drafted is certain: let the draft be heard."""
     understood = Understood(phase.utterance, phase.text, phase.stopped_ms, phase.turn)
-    state, timers = _await_reply(replace(state, understood=understood), phase.turn, "speech", policy, now_ms)
+    state = replace(state, understood=understood)
+    state, timers = _await_reply(state, phase.turn, "speech", phase.stopped_ms, policy, now_ms)
     return state, (CommitTurn(phase.turn), EndUtterance(phase.utterance, used=True), *timers)
 
 
-def _await_reply(state: State, turn: int, source: Source, policy: TurnPolicy, now_ms: int) -> Result:
-    if policy.filler_after_ms is None or source == "announcement":
+def _await_reply(
+    state: State, turn: int, source: Source, stopped_ms: int | None, policy: TurnPolicy, now_ms: int
+) -> Result:
+    limits = [now_ms + policy.filler_after_ms] if policy.filler_after_ms is not None else []
+    if policy.filler_by_ms is not None:
+        limits.append(max(now_ms, (now_ms if stopped_ms is None else stopped_ms) + policy.filler_by_ms))
+    if not limits or source == "announcement":
         return replace(state, phase=Replying(turn, source)), ()
-    state, timer = set_timer(state, now_ms + policy.filler_after_ms, "filler")
+    state, timer = set_timer(state, min(limits), "filler")
     return replace(state, phase=Replying(turn, source, filler_timer=timer.timer)), (timer,)
 
 

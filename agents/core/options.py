@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from agents.core.budget import LatencyBudget
 from agents.core.policy import TurnPolicy
 from agents.loop.agent import Agent
 from agents.loop.brief import NO_BRIEF, Brief
@@ -56,7 +57,8 @@ class SessionOptions:
     written down. ``brief`` is what the client asks of the agent beyond that.
 
     ``hands_free`` false means that no voice activity is looked for: all audio belongs to one utterance until the
-    client commits or clears it. ``client_clears`` false is for clients that cannot be told to drop the audio they
+    client commits or clears it. ``budget`` bounds what the stages of each turn take (``None``: ``limits`` alone do);
+    the policy's own times are what ``agents.core.budget.within`` makes of it. ``client_clears`` false is for clients that cannot be told to drop the audio they
     have: when the voice is held they play that to its end, and it goes on from there.
     """
 
@@ -65,6 +67,7 @@ class SessionOptions:
     policy: TurnPolicy = field(default_factory=TurnPolicy)
     vad: VadOptions = field(default_factory=VadOptions)
     limits: StageLimits = field(default_factory=StageLimits)
+    budget: LatencyBudget | None = None
     listen: bool = True
     speak: bool = True
     output_rate_hz: int = 24_000

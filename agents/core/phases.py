@@ -56,12 +56,18 @@ class Speculating:
 
 @dataclass(frozen=True, slots=True)
 class Transcribing:
-    """The turn is certain, its transcript is not there yet. ``partial`` serves if it never comes."""
+    """The turn is certain, its transcript is not there yet. ``partial`` serves if it comes late or never.
+
+    ``rest_ms`` is how much longer words are waited for where there are none when the timer fires; ``late``: this is
+    that wait, and the first words end it.
+    """
 
     utterance: int
     stopped_ms: int
     timer: int
     partial: str = ""
+    rest_ms: int = 0
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,11 @@ class TurnPolicy:
     said meanwhile is dropped, unless ``keep_overlap``: then it is the next turn.
 
     ``transcript_limit_ms`` bounds the wait for a final transcript; one that comes later still corrects what was said,
-    up to ``correction_ms`` after the last speech. ``filler_after_ms`` (``None`` for never) the
-    agent's silence while it thinks. ``speculate`` lets a draft be made before the turn is certain. ``auto_reply``
-    false means the agent answers only when the client asks for it. After ``idle_ms`` (``None`` for never) in which
-    nobody says anything, the agent speaks up.
+    up to ``correction_ms`` after the last speech. ``partial_after_ms`` (``None`` for never) into that wait, words that
+    are not final are answered. ``filler_after_ms`` (``None`` for never) bounds the agent's silence while it thinks, and
+    ``filler_by_ms`` the silence since the last speech sample. ``speculate`` lets a draft be made before the turn is
+    certain. ``auto_reply`` false means the agent answers only when the client asks for it. After ``idle_ms`` (``None``
+    for never) in which nobody says anything, the agent speaks up.
     """
 
     auto_end: bool = True
@@ -49,8 +50,10 @@ class TurnPolicy:
     verdict_ms: int = 700
     sure_confidence: float = 0.45
     transcript_limit_ms: int = 2_000
+    partial_after_ms: int | None = None
     correction_ms: int = 6_000
     filler_after_ms: int | None = None
+    filler_by_ms: int | None = None
     auto_reply: bool = True
     idle_ms: int | None = None
     rules: LanguageRules = field(default_factory=LanguageRules)

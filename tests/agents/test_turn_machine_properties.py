@@ -63,6 +63,8 @@ policies = st.builds(
     auto_reply=st.booleans(),
     interruptible=st.booleans(),
     filler_after_ms=st.one_of(st.none(), ms),
+    filler_by_ms=st.one_of(st.none(), ms),
+    partial_after_ms=st.one_of(st.none(), ms),
     eagerness=st.sampled_from(["low", "auto", "high"]),
 )
 
