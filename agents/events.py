@@ -237,14 +237,37 @@ class StageLatency:
     start_ms: float
     duration_ms: float
     provider: str | None = None
+    target_ms: int | None = None
+    deadline_ms: int | None = None
+
+
+BudgetStage = Literal["connect", "endpoint", "stt", "agent", "tts", "egress", "total", "barge_in"]
+BreachAction = Literal[
+    "use_partial", "hedge", "fallback", "filler", "shorten", "text_only", "apologize", "fail", "none"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetBreached:
+    """``latency.breach``: a stage of a turn took longer than its budget, and this is what was done (``none``: nothing).
+
+    ``after_ms`` counts from when the stage began.
+    """
+
+    turn_id: str
+    stage: BudgetStage
+    action: BreachAction
+    limit_ms: int
+    after_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class TurnLatency:
-    """``turn.latency``: where the milliseconds went, sent once the first audio (or text) is out."""
+    """``turn.latency``: where the milliseconds went, sent once the first audio (or text) is out, and what was late."""
 
     turn_id: str
     stages: tuple[StageLatency, ...]
+    breaches: tuple[BudgetBreached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +368,7 @@ ServerEvent = (
     | Resumed
     | ToolCalled
     | ToolReturned
+    | BudgetBreached
     | TurnLatency
     | Degraded
     | ContentFiltered

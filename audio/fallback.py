@@ -14,6 +14,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from audio.breaker import CircuitBreaker
 from audio.errors import EngineError, EngineUnavailable, Stage
+from audio.pace import Pace
 
 E = TypeVar("E")
 
@@ -27,10 +28,11 @@ class Maker(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Guarded(Generic[E]):
-    """An engine, and whether it is worth asking."""
+    """An engine, whether it is worth asking, and how long it takes to begin."""
 
     engine: E
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    pace: Pace = field(default_factory=Pace)
 
 
 class Warmable(Protocol):

@@ -22,9 +22,11 @@ from agents.core.session import Session
 from agents.errors import SessionClosed
 from agents.events import AudioOut, ServerEvent
 from agents.loop.agent import Agent, AgentSpec
+from agents.models.port import LanguageModel
 from agents.models.scripted import ScriptedModel
 from audio.errors import EngineError
 from audio.formats import PcmChunk, samples_to_ms
+from audio.stt.port import SpeechToText
 from audio.stt.scripted import Misheard, ScriptedSpeechToText
 from audio.tts.port import TextToSpeech
 from audio.tts.scripted import ScriptedTextToSpeech, ScriptedVoice
@@ -87,6 +89,9 @@ class Script:
     voice: TextToSpeech | None = None
     """Who speaks, where it is not the scripted voice that is given phrases."""
     model: type[ScriptedModel] = ScriptedModel
+    ears: Callable[[SpeechToText], SpeechToText] | None = None
+    mind: Callable[[LanguageModel], LanguageModel] | None = None
+    """What is put around the scripted recognition and the scripted model."""
     options: dict[str, Any] = field(default_factory=dict)
     """What else is different from a session's defaults."""
 
@@ -182,9 +187,10 @@ async def conversation(script: Script | None = None) -> AsyncIterator[Talk]:
     script = script or Script()
     model = script.model(*script.replies, repeat=True, before_event=script.before_event)
     spec = AgentSpec(agent_id="test", name="Test", instructions="Answer.", greeting=script.greeting, tools=script.tools)
+    stt = ScriptedSpeechToText(script.hears, partial_every_ms=script.partial_every_ms)
     engines = Engines(
-        Agent(spec, model),
-        ScriptedSpeechToText(script.hears, partial_every_ms=script.partial_every_ms),
+        Agent(spec, model if script.mind is None else script.mind(model)),
+        stt if script.ears is None else script.ears(stt),
         (script.voice or ScriptedTextToSpeech(ScriptedVoice(), script.before_chunk)) if script.tts else None,
         None,
         script.detector,

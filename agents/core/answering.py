@@ -12,10 +12,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
+import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from agents.core.event_gate import EventGate
 from agents.core.options import SessionOptions
+from agents.core.speaking import PreparedSpeech
+from agents.core.turn_watch import TurnWatch
 from agents.errors import ModelError
 from agents.events import ClientToolCalled, ContentFiltered, Failed, ReplyText, ToolCalled, ToolReturned
 from agents.loop.agent import (
@@ -50,6 +53,10 @@ class PendingPhrase:
     refusal: bool = False
     streamed: bool = False
     ends_phrase: bool = True
+    prepared: PreparedSpeech | None = None
+    """Its audio, where it was spoken ahead."""
+    captioned: bool = False
+    """Whether the user can read it already."""
 
 
 Phrases = MemoryObjectSendStream[PendingPhrase]
@@ -67,6 +74,7 @@ class AnsweringPorts:
     on_phrase: Callable[[], None]
     on_model: Callable[[ModelProfile], None]
     on_bound: Callable[[], None]
+    watch: TurnWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,7 @@ class Answering:
             self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id, wait))
             if not self._ports.gate.is_open:
                 return
-            if not self.reply:
+            if not self.reply and self._apologizes:
                 await phrases.send(PendingPhrase(self._options.policy.rules.apology, remembered=False))
         if self.verdict is None:
             await self._flush(phrases)
@@ -143,6 +151,24 @@ class Answering:
         """Say ``text`` as it stands."""
         await self._say(text, phrases)
         await self._flush(phrases)
+
+    @property
+    def has_phrases(self) -> bool:
+        """Whether anything was handed on to be said."""
+        return self._phrases_said > 0
+
+    def hasten(self, phrases: Phrases) -> bool:
+        """Nothing has been said yet and there is no time left: hand on the words there are, if they can be spoken."""
+        phrase = None if self.has_phrases else self._splitter.break_off()
+        if phrase is None:
+            return False
+        try:
+            phrases.send_nowait(PendingPhrase(phrase.text))
+        except anyio.WouldBlock:  # cannot be: nothing waits before the first phrase
+            return False
+        self._phrases_said += 1
+        self._ports.on_phrase()
+        return True
 
     def remember_tools(self) -> None:
         """The turn is certain: what its tools answered becomes history."""
@@ -169,6 +195,11 @@ class Answering:
                     await self._say(part.text, phrases)
                 else:
                     self._note(part)
+
+    @property
+    def _apologizes(self) -> bool:
+        watch = self._ports.watch
+        return watch.budget is None or watch.does("agent", "apologize")
 
     def _messages(self) -> tuple[Message, ...]:
         question, history, instructions = self._question, self._ports.history, self._options.brief.instructions

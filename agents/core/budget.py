@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal, get_args
 
 from agents.core.policy import TurnPolicy
+from agents.events import BudgetStage
 
-Stage = Literal["connect", "endpoint", "stt", "agent", "tts", "egress", "total", "barge_in"]
+Stage = BudgetStage
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 """In the order of the contract."""
 

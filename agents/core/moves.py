@@ -110,7 +110,9 @@ def transcript_late(state: State, phase: Transcribing, policy: TurnPolicy, now_m
 def answer_partial(state: State, phase: Transcribing, policy: TurnPolicy, now_ms: int) -> Result:
     """The transcript never came: answer what is known, or say that nothing was understood."""
     if words_of(phase.partial):
-        return answer_speech(state, phase.utterance, phase.partial, phase.stopped_ms, policy, now_ms)
+        answered = answer_speech(state, phase.utterance, phase.partial, phase.stopped_ms, policy, now_ms)
+        effects = (replace(each, late=True) if isinstance(each, BeginTurn) else each for each in answered[1])
+        return answered[0], tuple(effects)
     return unheard(state, phase.utterance)
 
 

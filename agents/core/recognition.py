@@ -84,4 +84,13 @@ def _heard_by(stream: SttStream) -> Mapping[Maker, int]:
 
 def recognition_options(options: SessionOptions) -> SttOptions:
     """What a session's options mean for recognition."""
-    return SttOptions(options.locale, options.phrases, partials=options.partials)
+    budget = options.budget
+    if budget is None or not budget.does("stt", "fallback"):
+        return SttOptions(options.locale, options.phrases, partials=options.partials)
+    return SttOptions(
+        options.locale,
+        options.phrases,
+        partials=options.partials,
+        answer_s=budget.stages["stt"].deadline_ms / 1_000,
+        words_suffice=budget.first("stt", "use_partial", "fallback") == "use_partial",
+    )

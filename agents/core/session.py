@@ -18,11 +18,11 @@ from typing import Final
 
 import anyio
 
-from agents.core.accounts import TurnAccount
 from agents.core.awaited_reply import AwaitedReply
+from agents.core.fillers import Fillers
 from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
-from agents.core.input_desk import EMPTY_INPUT, InputDesk, InputPorts
+from agents.core.input_desk import InputDesk, InputPorts
 from agents.core.item_ids import spoken_item_id
 from agents.core.item_speech import ItemSpeech, ReadSamples
 from agents.core.machine import step
@@ -59,6 +59,7 @@ from agents.core.turn_types import (
     TimerFired,
     TurnEvent,
 )
+from agents.core.unheard import apology, unheard
 from agents.core.writer import Writer
 from agents.events import (
     Degraded,
@@ -288,7 +289,7 @@ class Session:
             case TakeTurn():
                 self._take(effect)
             case ReportUnheard():
-                self._report_unheard(effect)
+                self._report(effect)
             case _:
                 if isinstance(effect, BeginTurn) and effect.source != "request":
                     self._awaited.forget()
@@ -325,12 +326,10 @@ class Session:
         if live_turn(self._state.phase) == turn:
             self._post(ReplyEnded(turn, self._hearing.now_ms))
 
-    def _report_unheard(self, effect: ReportUnheard) -> None:
-        if effect.failed:
-            self.outbox.emit(Failed("provider.unavailable", "What you said could not be recognised.", True))
-        else:
-            message = "Nothing was said before the turn was committed."
-            self.outbox.emit(Failed("request.invalid", message, True, details=EMPTY_INPUT))
+    def _report(self, effect: ReportUnheard) -> None:
+        self.outbox.emit(unheard(effect))
+        if said := apology(effect, self._options):
+            self._post(PromptReceived(said, self._hearing.now_ms, "announcement"))
 
     # --- hearing ---
 
@@ -370,6 +369,7 @@ class Session:
             outbox=self.outbox,
             history=self._history,
             spoken=SpokenItems(),
+            fillers=Fillers(lambda: self._options),
             recorder=self._recorder,
             monotonic_s=monotonic_s,
             epoch_ms=self._epoch_ms,
@@ -394,7 +394,7 @@ class Session:
 
     async def _close_accounts(self, request_id: str) -> None:
         """Speech that was recognised but became no turn is consumption too."""
-        account: TurnAccount | None = self._desk.unclaimed(request_id, self._epoch_ms())
+        account = self._desk.unclaimed(request_id, self._epoch_ms())
         if account is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
                 await self._recorder.record(account.event(self._options.identity, self._epoch_ms(), ()))

@@ -35,15 +35,39 @@ class SpokenPhrase:
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedSpeech:
+    """A phrase that was spoken before it is needed, at the voice's own rate."""
+
+    text: str
+    pieces: tuple[SpeechAudio, ...]
+
+    @property
+    def ms(self) -> int:
+        """Its length."""
+        rate_hz = self.pieces[0].sample_rate_hz if self.pieces else 1
+        return samples_to_ms(sum(len(piece.samples) for piece in self.pieces), rate_hz)
+
+
+def _unlimited() -> float | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class SpeakingPorts:
     """Where speech goes, and who is told: of its first audio, of the characters of every request (and whether they
-    are more of the one before), of every piece."""
+    are more of the one before), of every piece.
+
+    ``first_limit_s`` is how long the turn's first audio may take now, ``hard_limit_s`` how long it is waited for at
+    all; ``None`` where the session's limits alone count.
+    """
 
     tts: TextToSpeech
     writer: Writer
     on_first_audio: Callable[[], None]
     on_request: Callable[[int, bool], None]
     on_piece: Callable[[SpeechAudio], None]
+    first_limit_s: Callable[[], float | None] = _unlimited
+    hard_limit_s: Callable[[], float | None] = _unlimited
 
 
 class Speaking:
@@ -75,6 +99,28 @@ class Speaking:
                 end_ms = await self.put(piece, [self.at_output_rate(word) for word in piece.words])
         return SpokenPhrase(text, start_ms, end_ms)
 
+    async def prepare(self, text: str) -> PreparedSpeech | None:
+        """Speak a phrase to nobody, for later; ``None`` where there is nothing to say. Raises EngineError."""
+        spoken = speakable(text, self.options.locale)
+        if not spoken.strip():
+            return None
+        self._ports.on_request(len(spoken), False)
+        pieces: list[SpeechAudio] = []
+        async with aclosing(self._ports.tts.speak(self._request(spoken))) as audio:
+            async for piece in self._within_limits(audio):
+                self._ports.on_piece(piece)
+                pieces.append(piece)
+        return PreparedSpeech(text, tuple(pieces))
+
+    async def replay(self, speech: PreparedSpeech) -> SpokenPhrase | None:
+        """Say what was prepared, unremembered; ``None`` where the turn has no voice left."""
+        start_ms = end_ms = self.begin("")
+        if start_ms is None or end_ms is None:
+            return None
+        for piece in speech.pieces:
+            end_ms = await self._put(piece, ())
+        return SpokenPhrase(speech.text, start_ms, end_ms)
+
     def begin(self, text: str) -> int | None:
         """The audio that follows says ``text``. Returns its start in ms; ``None`` where the turn has no voice left."""
         return self._ports.writer.begin_phrase(self._turn, text)
@@ -83,6 +129,9 @@ class Speaking:
         """Audio of what was begun, with its words at the output's rate. Returns the length of the turn's audio in ms;
         waits while too much of it is unsent."""
         self._ports.on_piece(piece)
+        return await self._put(piece, words)
+
+    async def _put(self, piece: SpeechAudio, words: Sequence[WordTiming]) -> int:
         if not self._said_anything and len(piece.samples):
             self._said_anything = True
             self._ports.on_first_audio()
@@ -97,7 +146,7 @@ class Speaking:
 
     async def open_text(self) -> TextStream:
         """A stream, where the voice ``can_stream``. Raises EngineError."""
-        limit_s = self.options.limits.tts_first_audio_s
+        limit_s = self.first_audio_s
         self._writes_on = False
         try:
             with anyio.fail_after(limit_s):
@@ -128,8 +177,15 @@ class Speaking:
             await self._ports.writer.write(self._turn, self._resample.flush())
         self._ports.writer.finish(self._turn)
 
+    @property
+    def first_audio_s(self) -> float:
+        """How long a phrase's first audio is waited for: the turn's first by its budget, where it has one."""
+        usual_s = self.options.limits.tts_first_audio_s
+        hard_s = None if self._said_anything else self._ports.hard_limit_s()
+        return usual_s if hard_s is None else min(usual_s, hard_s)
+
     async def _within_limits(self, audio: AsyncGenerator[SpeechAudio]) -> AsyncGenerator[SpeechAudio]:
-        limit_s = self.options.limits.tts_first_audio_s
+        limit_s = self.first_audio_s
         while True:
             try:
                 with anyio.fail_after(limit_s):
@@ -146,7 +202,9 @@ class Speaking:
         """A voice the engine does not say it has is not asked for: a service that refuses it would be lost to all."""
         options = self.options
         voice = options.voice if options.voice in self._ports.tts.profile.voices else None
-        return SpeechRequest(spoken, options.locale, voice, options.rate, urgent=not self._said_anything)
+        urgent = not self._said_anything
+        within_s = self._ports.first_limit_s() if urgent else None
+        return SpeechRequest(spoken, options.locale, voice, options.rate, urgent=urgent, within_s=within_s)
 
     def in_ms(self, samples: int) -> int:
         """A length at the output's rate."""

@@ -45,7 +45,7 @@ class StreamedReply:
         self._alignment = ReplyAlignment()
         self._captions = ReplyCaptions(self._alignment.progress)
         limits = speaking.options.limits
-        self._owed = OwedAudio(self._alignment.progress, limits.tts_first_audio_s, limits.tts_gap_s)
+        self._owed = OwedAudio(self._alignment.progress, speaking.first_audio_s, limits.tts_gap_s)
         self._writing = anyio.CancelScope()
         self._moved = anyio.Event()
         self._error: EngineError | None = None

@@ -68,7 +68,6 @@ class TurnDesk:
         self._asides = 0
         self._known_ids: deque[str] = deque(maxlen=KNOWN_IDS)
         self._discarded: list[TurnAccount] = []
-        self._fillers_said = 0
         self._idle = asyncio.Event()
 
     def is_new(self, turn_id: str) -> bool:
@@ -182,7 +181,7 @@ class TurnDesk:
             marks.mark("transcribed", now_s)
         elif begin.stopped_ms is not None:
             marks.mark("flushed", self._transcripts.flushed_at_s)
-            marks.mark("transcribed", self._transcripts.transcribed_at_s)
+            marks.mark("transcribed", now_s if begin.late else self._transcripts.transcribed_at_s)
         run = TurnRun(self._turns, begin, turn_id, marks, request)
         before = None if begin.instead_of is None else self._runs.get(begin.instead_of)
         if before is None:
@@ -246,10 +245,7 @@ class TurnDesk:
         self._discarded.clear()
 
     def _fill(self, run: TurnRun) -> None:
-        fillers = self._turns.options().policy.rules.fillers
-        if fillers:
-            run.fill(fillers[self._fillers_said % len(fillers)])
-            self._fillers_said += 1
+        run.fill()
 
     def _hold(self, run: TurnRun) -> None:
         heard = self._turns.writer.hold(run.turn)

@@ -16,17 +16,20 @@ import anyio
 
 from agents.core.accounts import TurnAccount
 from agents.core.answering import Answering, AnsweringPorts, PendingPhrase, Phrases, Question
+from agents.core.bridging import Bridge, BridgePorts
 from agents.core.event_gate import EventGate
+from agents.core.fillers import Fillers
 from agents.core.item_ids import call_item_id, reply_item_id, spoken_item_id, typed_item_id
-from agents.core.latency import LatencyMarks, Mark
+from agents.core.latency import LatencyMarks
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
 from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, piece_cutter, unspoken
+from agents.core.turn_watch import TurnWatch
 from agents.core.writer import Heard, Voice, Writer
-from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
+from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnStarted
 from agents.loop.history import History
 from agents.models.port import Message, ModelProfile
 from metering.errors import RecorderClosed, RecorderOverloaded
@@ -49,6 +52,7 @@ class TurnPorts:
     monotonic_s: Callable[[], float]
     epoch_ms: Callable[[], int]
     spoken: SpokenItems
+    fillers: Fillers
     on_event: Callable[[TurnEvent], None]
     on_over: Callable[[int], None]
 
@@ -71,20 +75,23 @@ class TurnRun:
         self.closed = anyio.Event()
         """Set by the desk, once the turn is over and accounted for."""
         self._ports = ports
-        self._marks = marks
         self._source: Source = begin.source
         self._utterance = begin.utterance
         self._asked_anew = begin.instead_of is not None
         self._options = ports.options() if request is None else request.options
         self._gate = EventGate(ports.outbox)
+        self._watch = TurnWatch(turn_id, marks, self._options.budget, ports.monotonic_s, self._gate.emit)
+        if begin.late:
+            self._watch.late("stt", "use_partial")
         answering = AnsweringPorts(
             ports.engines.agent,
             ports.history,
             self._gate,
             self._on_text,
-            lambda: self._mark("phrase"),
+            lambda: self._watch.mark("phrase"),
             self._on_model,
             lambda: ports.on_event(ReplyBound(self.turn)),
+            self._watch,
         )
         self._question = _question(begin, request, self._options)
         # What is recited is there as a whole.
@@ -100,6 +107,7 @@ class TurnRun:
         self._all_heard = anyio.Event()
         self._phrases: Phrases | None = None
         self._voice: TurnVoice | None = None
+        self._bridge: Bridge | None = None
         self._heard: Heard | None = None
         self.account = TurnAccount(turn_id, ports.engines.agent.spec.agent_id, ports.epoch_ms())
         self._name_providers()
@@ -154,7 +162,7 @@ class TurnRun:
     def commit(self) -> None:
         """The turn is certain: what was made of it so far may be seen and heard."""
         ports = self._ports
-        self._mark("committed")
+        self._watch.mark("committed")
         if self._source in {"speech", "text"}:
             if self._asked_anew:
                 ports.history.ask_anew(self._user_item_id, self.text)
@@ -193,13 +201,10 @@ class TurnRun:
         self._ports.writer.played(self.turn_id, audio_ms)
         return self._ports.writer.until(self.turn, audio_ms)
 
-    def fill(self, text: str) -> None:
-        """The answer is late: say ``text`` before it, unless the answer has begun after all."""
-        if self._phrases is not None and not self._answering.reply:
-            try:
-                self._phrases.send_nowait(PendingPhrase(text, remembered=False))
-            except anyio.WouldBlock:
-                return
+    def fill(self) -> None:
+        """The answer is late: bridge the wait, unless it has begun after all."""
+        if self._phrases is not None and self._bridge is not None and not self._started:
+            self._bridge.cross(self._phrases)
 
     # --- the work ---
 
@@ -209,16 +214,33 @@ class TurnRun:
             PIECES_AHEAD if self._streams else PHRASES_AHEAD
         )
         self._phrases = send
+        self._bridge = self._make_bridge()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(unspoken if self._voice is None else self._voice.run, receive)
+            preparing = anyio.CancelScope()
+            tasks.start_soon(self._prepare, preparing, self._bridge)
             async with send:
                 await self._answer(send)
             self._phrases = None
+            preparing.cancel()
         if not self.committed and self._answering.error_code is not None:
             return  # a draft that failed costs nothing but itself
         await self._gate.committed.wait()
         if has_voice:
             await self._all_heard.wait()
+
+    def _make_bridge(self) -> Bridge:
+        ports = BridgePorts(
+            self.turn_id,
+            self._options,
+            self._gate,
+            self._watch,
+            self.account,
+            self._answering,
+            self._ports.fillers,
+            self._on_started,
+        )
+        return Bridge(ports, self._voice)
 
     def _open_voice(self) -> bool:
         tts = self._ports.engines.tts
@@ -238,15 +260,25 @@ class TurnRun:
         ports = SpeakingPorts(
             tts,
             self._ports.writer,
-            lambda: self._mark("audio"),
+            lambda: self._watch.mark("audio"),
             account.asked_voice,
             lambda piece: account.spoke(piece, tts.profile),
+            lambda: self._watch.limit_s("tts"),
+            lambda: self._watch.hard_limit_s("tts") if self._watch.does("tts", "text_only") else None,
         )
         told = TurnVoicePorts(
-            self._gate, self.turn_id, lambda: self._mark("phrase"), self._on_text, lambda: self._answering.is_refused
+            self._gate,
+            self.turn_id,
+            lambda: self._watch.mark("phrase"),
+            self._on_voice_lost,
+            lambda: self._answering.is_refused,
         )
         self._voice = TurnVoice(Speaking(ports, self.turn, self._options), told)
         return True
+
+    async def _prepare(self, scope: anyio.CancelScope, bridge: Bridge) -> None:
+        with scope:
+            await bridge.prepare()
 
     async def _answer(self, phrases: Phrases) -> None:
         if self._source == "announcement":
@@ -267,8 +299,9 @@ class TurnRun:
         """Of several models this one answers, and is paid."""
         self.account.providers["agent"] = StageProvider(profile.provider, profile.model)
 
-    def _mark(self, name: Mark) -> None:
-        self._marks.mark(name, self._ports.monotonic_s())
+    def _on_voice_lost(self) -> None:
+        self._watch.late("tts", "text_only")
+        self._on_text()
 
     def _on_text(self) -> None:
         """Where nothing is spoken, text is the first the user gets."""
@@ -279,10 +312,11 @@ class TurnRun:
         if self._started:
             return
         self._started = True
-        self._mark("sent")
-        stages = self._marks.stages({stage: who.provider for stage, who in self.account.workers().items()})
-        if stages:
-            self._ports.outbox.emit(TurnLatency(self.turn_id, stages))
+        self._watch.mark("sent")
+        told = self._watch.report({stage: who.provider for stage, who in self.account.workers().items()})
+        self._watch.answered()
+        if told is not None:
+            self._ports.outbox.emit(told)
         self._ports.on_event(ReplyStarted(self.turn))
 
     def _fail(self, code: str, message: str) -> None:
@@ -349,7 +383,7 @@ class TurnRun:
             account.audio_ms_synthesized += self._heard.synthesized_ms
         if not self.committed:
             return
-        event = account.event(self._options.identity, ports.epoch_ms(), self._marks.stages({}))
+        event = account.event(self._options.identity, ports.epoch_ms(), self._watch.stages())
         try:
             with anyio.fail_after(self._options.limits.durable_s):
                 await ports.recorder.record(event)

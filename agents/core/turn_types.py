@@ -204,7 +204,8 @@ class TakeTurn:
 class BeginTurn:
     """Start answering ``text``. A ``speculative`` turn is not heard, seen or kept until ``CommitTurn``.
 
-    ``instead_of`` is the turn whose question turned out to be another: nothing of it was heard.
+    ``instead_of`` is the turn whose question turned out to be another: nothing of it was heard. ``late``: its words are
+    not final, for recognition took too long.
     """
 
     turn: int
@@ -214,6 +215,7 @@ class BeginTurn:
     utterance: int | None = None
     stopped_ms: int | None = None
     instead_of: int | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

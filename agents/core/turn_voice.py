@@ -15,7 +15,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from agents.core.answering import PendingPhrase
 from agents.core.event_gate import EventGate
-from agents.core.speaking import Speaking, SpokenPhrase
+from agents.core.speaking import PreparedSpeech, Speaking, SpokenPhrase
 from agents.core.streamed_reply import StreamedReply
 from agents.events import Caption, Degraded
 from agents.loop.markup import strip_markup
@@ -75,14 +75,25 @@ class TurnVoice:
                 phrase = following or await anext(phrases, None)
         await self._speaking.finish()
 
+    async def prepare(self, text: str) -> PreparedSpeech | None:
+        """Speak ``text`` ahead of its need; ``None`` where that cannot be had: it is said when it is needed, then."""
+        try:
+            return await self._speaking.prepare(text)
+        except EngineError as error:
+            log.info("nothing prepared", extra={"turn_id": self._ports.turn_id, "reason": str(error)})
+            return None
+
     async def _say(
         self, phrase: PendingPhrase, phrases: MemoryObjectReceiveStream[PendingPhrase]
     ) -> PendingPhrase | None:
         """Speak a phrase, or a reply from this piece on; what was taken beyond it is returned."""
         if phrase.streamed:
             return await StreamedReply(self._speaking, self._caption, self._ports.is_refused).run(phrase, phrases)
-        spoken = await self._speaking.say(phrase.text, remembered=phrase.remembered)
-        if spoken is not None:
+        if phrase.prepared is not None:
+            spoken = await self._speaking.replay(phrase.prepared)
+        else:
+            spoken = await self._speaking.say(phrase.text, remembered=phrase.remembered)
+        if spoken is not None and not phrase.captioned:
             self._caption(spoken)
         return None
 

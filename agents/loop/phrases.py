@@ -38,6 +38,8 @@ Border = Literal["sentence", "clause", "words", "end"]
 
 MAX_PHRASE_CHARS: Final = 1_000
 """Whatever it is, it is cut here, so that memory is bounded."""
+_FEWEST_BROKEN_OFF: Final = 2
+"""Words worth saying before the rest of their phrase is known."""
 _STRIPPED: Final = "".join(CLOSERS)
 _CLOSING_BRACKETS: Final = frozenset(PAIRS.values())
 _OPENING: Final = "\"'([{“‘«*_~"
@@ -83,6 +85,17 @@ class PhraseSplitter:
     def is_inside(self) -> bool:
         """Whether its last whole word leaves a quotation, bracket, emphasis or code open."""
         return self._nest.open
+
+    def break_off(self) -> Phrase | None:
+        """There is no time to wait for a border: the whole words so far, if there are two at least and nothing that
+        must stay whole is open. Where this is asked depends on a clock, so the same text may be cut otherwise."""
+        end = self._text.rfind(" ") + 1
+        if not end or self.is_inside or len(self._text[:end].split()) < _FEWEST_BROKEN_OFF:
+            return None
+        self._position = end
+        phrase = self._cut("words")
+        self.feed("")  # no border is in what is left of one word
+        return phrase
 
     def flush(self) -> list[Phrase]:
         """The reply is over: what remains of it."""

@@ -51,6 +51,13 @@ class PieceCutter:
             self._given = cut
         return [piece for piece in pieces if piece.text]
 
+    def break_off(self) -> Phrase | None:
+        """The whole words of a first phrase that is waited for; pieces wait for no border."""
+        phrase = None if self._cuts else self._phrases.break_off()
+        if phrase is not None:
+            self._end_of(phrase)
+        return phrase
+
     def flush(self) -> list[Phrase | Piece]:
         """The reply is over: what remains of it."""
         pieces = [self._end_of(phrase) for phrase in self._phrases.flush()]

@@ -81,11 +81,16 @@ class FallbackStream:
         self._heard: Counter[Maker] = Counter()
         self._flush_through: int | None = None
         self._limit: asyncio.TimerHandle | None = None
+        self._has_words = False
+        """Whether the engine at work has given words of this utterance."""
+        self._words_suffice = False
         self._error: EngineError | None = None
         self._closed = False
 
     async def open(self, engines: Sequence[Guarded[SpeechToText]], options: SttOptions) -> None:
         """Open every engine's stream that opens. Raises the preferred engine's error if none does."""
+        self._answer_s = options.answer_s or self._answer_s
+        self._words_suffice = options.words_suffice
         failures: list[EngineError] = []
         for number, guarded in enumerate(engines):
             heard, failed = partial(self._on_heard, number), partial(self._failed, number)
@@ -172,6 +177,9 @@ class FallbackStream:
             return
         if place is not self._active:
             return
+        self._has_words = self._has_words or bool(transcript.text)
+        if number == 0 and transcript.kind is TranscriptKind.FLUSHED:  # it works again, and not merely is tried
+            self._teller.uses(0, place.provider, None)
         if transcript.kind is TranscriptKind.FLUSHED:
             self._stop_limit()
             self._flush_through = None
@@ -210,8 +218,10 @@ class FallbackStream:
         self._hearer = place.maker
         utterance_id, start_sample = self._utterance
         self._owing = place
-        why = self._error or self._places[0].guarded.breaker.last_error
-        self._teller.uses(self._places.index(place), place.provider, why)
+        self._has_words = False
+        number = self._places.index(place)
+        if number:
+            self._teller.uses(number, place.provider, self._error or self._places[0].guarded.breaker.last_error)
         place.stream.begin(utterance_id, self._kept[0].start_sample if self._kept else start_sample)
         for chunk in self._kept:
             place.stream.push(chunk)
@@ -230,10 +240,13 @@ class FallbackStream:
 
     def _limit_answer(self, place: _Place) -> None:
         if self._untried:
-            self._limit = asyncio.get_running_loop().call_later(self._answer_s, self._too_late, place)
+            self._limit = asyncio.get_running_loop().call_later(self._answer_s, self._too_late, place, False)
 
-    def _too_late(self, place: _Place) -> None:
+    def _too_late(self, place: _Place, was_extended: bool) -> None:
         if place is self._active and self._flush_through is not None:
+            if self._words_suffice and self._has_words and not was_extended:
+                self._limit = asyncio.get_running_loop().call_later(self._answer_s, self._too_late, place, True)
+                return
             message = f"no answer within {self._answer_s:g} s"
             self._give_up(place, EngineTimeout(message, stage="stt", provider=place.provider))
 

@@ -59,11 +59,18 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class SttOptions:
-    """What the session wants of recognition. ``phrases`` are names and terms worth recognising."""
+    """What the session wants of recognition. ``phrases`` are names and terms worth recognising.
+
+    ``answer_s`` is how long an engine that has a stand-in may take to answer a flush (``None``: the stand-ins' own
+    limit); with ``words_suffice`` one that has given words already may take that long again, for whoever listens acts
+    on those.
+    """
 
     locale: str = "en-US"
     phrases: tuple[str, ...] = ()
     partials: bool = True
+    answer_s: float | None = None
+    words_suffice: bool = False
 
 
 @dataclass(frozen=True, slots=True)

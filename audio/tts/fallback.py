@@ -25,6 +25,17 @@ from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech, TtsProfile
 from audio.tts.text_progress import TextProgress, whole
 
 _BARELY_BEGUN_S: Final = 0.5
+_USUAL_START_S: Final = 0.25
+"""What a voice takes to begin, until it is known."""
+_LEAST_WAIT_S: Final = 0.1
+"""For any voice that is asked at all."""
+
+
+def first_limit_s(usual_s: float, request: SpeechRequest, following: Guarded[TextToSpeech]) -> float:
+    """How long a voice may take to begin: so long that the one that stands in for it can still begin in time."""
+    if request.within_s is None:
+        return usual_s
+    return min(usual_s, max(_LEAST_WAIT_S, request.within_s - following.pace.p95_s(_USUAL_START_S)))
 
 
 class FallbackTextToSpeech:
@@ -72,7 +83,9 @@ class FallbackTextToSpeech:
             why = error or self._engines[0].breaker.last_error
             engine, text = guarded.engine, progress.rest.lstrip()
             wanted = replace(request, text=text, voice=request.voice if number == 0 else None)
-            wait = OwedAudio(whole(text), NO_LIMIT if is_last else self._first_audio_s, NO_LIMIT)
+            limit_s = NO_LIMIT if is_last else first_limit_s(self._first_audio_s, request, self._engines[number + 1])
+            wait = OwedAudio(whole(text), limit_s, NO_LIMIT)
+            asked_s, had = self._now_s(), spoken
             placing = Placing(engine.profile, self.profile.sample_rate_hz, spoken)
             try:
                 with attempt(guarded.breaker, self._now_s):
@@ -81,6 +94,8 @@ class FallbackTextToSpeech:
                         aclosing(placing.placed(audio, wait)) as placed,
                     ):
                         async for piece in placed:
+                            if spoken == had and len(piece.samples):
+                                guarded.pace.note(self._now_s() - asked_s)
                             spoken = placing.end
                             for word in piece.words:
                                 progress.said(word.text)
@@ -95,7 +110,10 @@ class FallbackTextToSpeech:
 
     async def open_text(self, request: SpeechRequest) -> FallbackTextStream:
         """See the port. An engine that breaks off is taken over, phrase by phrase where the next one cannot stream."""
-        ports = FallbackTextStreamPorts(self._engines, self._teller, self._first_audio_s, self._now_s)
+        first_audio_s = self._first_audio_s
+        if len(self._engines) > 1:
+            first_audio_s = first_limit_s(first_audio_s, request, self._engines[1])
+        ports = FallbackTextStreamPorts(self._engines, self._teller, first_audio_s, self._now_s)
         stream = FallbackTextStream(ports, replace(request, text=""))
         if request.text:
             await stream.write(request.text)

@@ -21,6 +21,8 @@ class SpeechRequest:
 
     ``text`` is plain text (never markup); ``rate`` is 0.5-2.0, 1.0 being the voice's own pace; ``voice`` is ``None``
     for the engine's default; ``urgent`` marks the first phrase of a turn, which overtakes later ones in a queue.
+    ``within_s`` is when its first audio is needed (``None``: whenever it comes): an engine that has a stand-in gives
+    way to it while there is still time for that one.
     """
 
     text: str
@@ -28,6 +30,7 @@ class SpeechRequest:
     voice: str | None = None
     rate: float = 1.0
     urgent: bool = False
+    within_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ SERVER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = _by_type(
             ]
         },
     ),
+    _server("latency.breach", 8, {"stage": "agent", "action": "filler", "limit_ms": 1_500, "after_ms": 1_504}),
     _server(
         "degraded",
         14,

@@ -16,6 +16,9 @@ from server.contracts.errors import ErrorCode
 from server.contracts.session import Codec, SampleRate
 
 StageName = Literal["endpoint", "stt", "agent", "tts", "egress", "total"]
+BreachAction = Literal[
+    "use_partial", "hedge", "fallback", "filler", "shorten", "text_only", "apologize", "fail", "none"
+]
 
 
 class ServerMessage(Contract):
@@ -227,6 +230,27 @@ class StageLatencyItem(Contract):
     start_ms: float
     duration_ms: Annotated[float, Field(ge=0)]
     provider: str | None = None
+    target_ms: int | None = None
+    """What the session's budget aims at, and"""
+    deadline_ms: int | None = None
+    """what it permits; both absent where nothing is enforced."""
+
+
+class BreachItem(Contract):
+    """A stage that took longer than its budget."""
+
+    stage: StageName | Literal["connect", "barge_in"]
+    action: BreachAction
+    """What was done about it; `none` where nothing was to be done."""
+    limit_ms: int
+    after_ms: int
+    """When it was done, or how long the stage took; from the stage's beginning."""
+
+
+class LatencyBreachMessage(ServerMessage, BreachItem):
+    """A stage of the turn is late, and this is done about it. Sent as it happens, once for each stage."""
+
+    type: Literal["latency.breach"] = "latency.breach"
 
 
 class TurnLatencyMessage(ServerMessage):
@@ -234,7 +258,9 @@ class TurnLatencyMessage(ServerMessage):
 
     type: Literal["turn.latency"] = "turn.latency"
     stages: tuple[StageLatencyItem, ...]
-    """Each `{stage, start_ms, duration_ms, provider?}`, counted from the last speech sample."""
+    """Each `{stage, start_ms, duration_ms, provider?, target_ms?, deadline_ms?}`, from the last speech sample on."""
+    breaches: tuple[BreachItem, ...] = ()
+    """What was late until now."""
 
 
 class DegradedMessage(ServerMessage):
@@ -342,6 +368,7 @@ AnyServerMessage = Annotated[
     | VoiceResumedMessage
     | ToolCallMessage
     | ToolResultMessage
+    | LatencyBreachMessage
     | TurnLatencyMessage
     | DegradedMessage
     | ContentFilteredMessage

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 
 from agents.events import (
     AudioQuality,
+    BudgetBreached,
     ContentFiltered,
     Degraded,
     Failed,
@@ -58,6 +59,12 @@ class Metrics:
         self.microphone = Counter(
             "convergio_microphone_issues", "Microphone problems announced.", ["issue"], registry=registry
         )
+        self.breaches = Counter(
+            "convergio_latency_breaches",
+            "Stages of turns that took longer than their budget, and what was done.",
+            ["stage", "action"],
+            registry=registry,
+        )
         self.connections_cut = Counter(
             "convergio_connections_cut", "Connections the server ended.", ["reason"], registry=registry
         )
@@ -91,9 +98,8 @@ class Metrics:
     def observe(self, event: ServerEvent) -> None:
         """Count what an event of a session says. Called for every event sent; audio costs one failed match."""
         match event:
-            case TurnLatency():
-                for stage in event.stages:
-                    self.stage.labels(stage.stage).observe(max(stage.duration_ms, 0.0) / 1_000)
+            case TurnLatency() | BudgetBreached():
+                self._observe_latency(event)
             case TurnCompleted():
                 failed = "failed" if event.error_code else "completed"
                 self.turns.labels("interrupted" if event.interrupted else failed).inc()
@@ -111,6 +117,13 @@ class Metrics:
                 self.microphone.labels(event.issue).inc()
             case _:
                 pass
+
+    def _observe_latency(self, event: TurnLatency | BudgetBreached) -> None:
+        if isinstance(event, BudgetBreached):
+            self.breaches.labels(event.stage, event.action).inc()
+            return
+        for stage in event.stages:
+            self.stage.labels(stage.stage).observe(max(stage.duration_ms, 0.0) / 1_000)
 
     def render(self) -> tuple[bytes, str]:
         """The exposition and its content type."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, assert_never
 from agents.events import (
     AudioOutEnded,
     AudioQuality,
+    BudgetBreached,
     Caption,
     ContentFiltered,
     Degraded,
@@ -40,8 +41,9 @@ from server.contracts.errors import ErrorCode
 SessionEvent = SessionStarted | SessionDraining | Degraded | AudioQuality | Failed
 HearingEvent = SpeechStartedHeard | SpeechStoppedHeard | TranscriptUpdated | Caption
 SpeakingEvent = ReplyText | VisemesOut | AudioOutEnded | Interrupted | Resumed
-TurnEvent = TurnStarted | ToolCalled | ToolReturned | TurnLatency | ContentFiltered | TurnCompleted
-JsonEvent = SessionEvent | HearingEvent | SpeakingEvent | TurnEvent
+TimingEvent = TurnLatency | BudgetBreached
+AnswerEvent = TurnStarted | ToolCalled | ToolReturned | ContentFiltered | TurnCompleted
+JsonEvent = SessionEvent | HearingEvent | SpeakingEvent | TimingEvent | AnswerEvent
 """Every ``ServerEvent`` but ``AudioOut``."""
 
 _KNOWN_CODES = frozenset(code.value for code in ErrorCode)
@@ -62,7 +64,9 @@ def message_of(event: JsonEvent) -> Message:
             return _speaking(event)
         case SpeechStartedHeard() | SpeechStoppedHeard() | TranscriptUpdated() | Caption():
             return _hearing(event)
-        case TurnStarted() | ToolCalled() | ToolReturned() | TurnLatency() | ContentFiltered() | TurnCompleted():
+        case TurnLatency() | BudgetBreached():
+            return _timing(event)
+        case TurnStarted() | ToolCalled() | ToolReturned() | ContentFiltered() | TurnCompleted():
             return _turn(event)
         case SessionStarted() | SessionDraining() | Degraded() | AudioQuality() | Failed():
             return _session(event)
@@ -115,7 +119,25 @@ def _hearing(event: HearingEvent) -> Message:
             assert_never(event)
 
 
-def _turn(event: TurnEvent) -> Message:
+def _timing(event: TimingEvent) -> Message:
+    match event:
+        case TurnLatency(turn_id, stages, breaches):
+            fields: dict[str, object] = {"stages": [_stage(stage) for stage in stages]}
+            if breaches:
+                fields["breaches"] = [_breach(breach) for breach in breaches]
+            return Message("turn.latency", turn_id, fields)
+        case BudgetBreached(turn_id):
+            return Message("latency.breach", turn_id, _breach(event))
+        case _:
+            assert_never(event)
+
+
+def _breach(breach: BudgetBreached) -> dict[str, object]:
+    limits = {"limit_ms": breach.limit_ms, "after_ms": breach.after_ms}
+    return {"stage": breach.stage, "action": breach.action, **limits}
+
+
+def _turn(event: AnswerEvent) -> Message:
     match event:
         case TurnStarted(turn_id, text, source):
             return Message("turn.started", turn_id, {"text": text, "source": source})
@@ -124,8 +146,6 @@ def _turn(event: TurnEvent) -> Message:
         case ToolReturned(turn_id, call_id, name, output, error):
             fields = {"call_id": call_id, "name": name, "output": output, "error": error}
             return Message("tool.result", turn_id, fields)
-        case TurnLatency(turn_id, stages):
-            return Message("turn.latency", turn_id, {"stages": [_stage(stage) for stage in stages]})
         case ContentFiltered(turn_id, stage, categories):
             named = [_present(name=category.name, severity=category.severity) for category in categories]
             return Message("content.filtered", turn_id, {"stage": stage, "categories": named})
@@ -167,7 +187,14 @@ def _failure(event: Failed) -> dict[str, object]:
 
 def _stage(stage: StageLatency) -> dict[str, object]:
     start_ms, duration_ms = round(stage.start_ms, 1), round(stage.duration_ms, 1)
-    return _present(stage=stage.stage, start_ms=start_ms, duration_ms=duration_ms, provider=stage.provider)
+    return _present(
+        stage=stage.stage,
+        start_ms=start_ms,
+        duration_ms=duration_ms,
+        provider=stage.provider,
+        target_ms=stage.target_ms,
+        deadline_ms=stage.deadline_ms,
+    )
 
 
 def _present(**fields: object) -> dict[str, object]:

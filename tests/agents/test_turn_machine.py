@@ -119,7 +119,7 @@ def test_recognition_that_never_answers_falls_back_to_the_best_partial() -> None
     talk.on(TranscriptArrived(1, "Hello there", False, 900, 950))
     talk.on(SpeechStopped(1, 1_000))
     talk.fire("endpoint")
-    assert talk.fire("transcript")[0] == BeginTurn(1, "Hello there", "speech", False, 1, 1_000)
+    assert talk.fire("transcript")[0] == BeginTurn(1, "Hello there", "speech", False, 1, 1_000, late=True)
 
 
 def test_recognition_that_never_says_anything_is_reported() -> None:
@@ -282,7 +282,7 @@ def test_late_recognition_is_not_waited_for_where_there_are_words() -> None:
     talk.on(SpeechStopped(1, 1_000))
     talk.fire("endpoint")
     assert talk.timers["transcript"].due_ms == talk.timers["endpoint"].due_ms + 400
-    assert talk.fire("transcript")[0] == BeginTurn(1, "What time is it", "speech", False, 1, 1_000)
+    assert talk.fire("transcript")[0] == BeginTurn(1, "What time is it", "speech", False, 1, 1_000, late=True)
 
 
 def test_where_there_are_no_words_late_recognition_has_its_whole_limit() -> None:
@@ -303,7 +303,7 @@ def test_the_first_words_of_late_recognition_are_answered_at_once() -> None:
     talk.fire("endpoint")
     talk.fire("transcript")
     effects = talk.on(TranscriptArrived(1, "What time is it", False, 900, 2_300))
-    assert effects[0] == BeginTurn(1, "What time is it", "speech", False, 1, 1_000)
+    assert effects[0] == BeginTurn(1, "What time is it", "speech", False, 1, 1_000, late=True)
 
 
 def test_an_announcement_never_takes_the_floor() -> None:

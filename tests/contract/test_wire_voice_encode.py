@@ -78,6 +78,7 @@ EXAMPLES: tuple[Any, ...] = (
     events.ContentFiltered("t1", "prompt"),
     events.ToolReturned("t1", "c1", "move", "ok", False),
     events.TurnLatency("t1", (events.StageLatency("total", 0.0, 512.7, "whisper"),)),
+    events.BudgetBreached("t1", "agent", "filler", 1_500, 1_504),
     events.Degraded("silero", "push_to_talk", "It failed."),
     events.TurnCompleted("t1", "Going.", False, events.TurnUsage(1, 2, 3, 1_580, 1_841)),
     events.AudioQuality("clipping", "Too loud.", {"peak_dbfs": -0.1}),

@@ -30,6 +30,14 @@ stages = st.builds(
     duration_ms=finite,
     provider=st.none() | text,
 )
+breaches = st.builds(
+    events.BudgetBreached,
+    turn_id=ids,
+    stage=st.sampled_from(get_args(events.BudgetStage)),
+    action=st.sampled_from(get_args(events.BreachAction)),
+    limit_ms=whole,
+    after_ms=whole,
+)
 usage = st.builds(events.TurnUsage, whole, whole, whole, whole, whole)
 
 _FIELDS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
@@ -37,7 +45,14 @@ _FIELDS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
     events.TranscriptUpdated: {"confidence": st.none() | st.floats(0, 1)},
     events.AudioQuality: {"measures": st.dictionaries(text, st.floats(), max_size=4)},
     events.VisemesOut: {"visemes": st.lists(st.builds(events.MouthShape, whole, whole), max_size=4).map(tuple)},
-    events.TurnLatency: {"stages": st.lists(stages, max_size=6).map(tuple)},
+    events.TurnLatency: {
+        "stages": st.lists(stages, max_size=6).map(tuple),
+        "breaches": st.lists(breaches, max_size=3).map(tuple),
+    },
+    events.BudgetBreached: {
+        "stage": st.sampled_from(get_args(events.BudgetStage)),
+        "action": st.sampled_from(get_args(events.BreachAction)),
+    },
     events.ContentFiltered: {"categories": st.lists(st.builds(FilteredCategory, text, st.none() | text)).map(tuple)},
     events.TurnCompleted: {"usage": usage, "error_code": st.none() | st.sampled_from([*ErrorCode, "some.bug"])},
     events.Failed: {

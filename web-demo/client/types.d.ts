@@ -185,11 +185,26 @@ export interface StageLatency {
   start_ms: number;
   duration_ms: number;
   provider?: string | null;
+  target_ms?: number | null;
+  deadline_ms?: number | null;
+}
+
+export interface Breach {
+  stage: StageLatency['stage'] | 'connect' | 'barge_in';
+  action:
+    'use_partial' | 'hedge' | 'fallback' | 'filler' | 'shorten' | 'text_only' | 'apologize' | 'fail' | 'none';
+  limit_ms: number;
+  after_ms: number;
+}
+
+export interface LatencyBreach extends ServerMessageBase, Breach {
+  type: 'latency.breach';
 }
 
 export interface TurnLatency extends ServerMessageBase {
   type: 'turn.latency';
   stages: StageLatency[];
+  breaches?: Breach[];
 }
 
 export interface Degraded {
@@ -261,6 +276,7 @@ export type ServerMessage =
   | VoiceResumed
   | ToolCall
   | ToolResult
+  | LatencyBreach
   | TurnLatency
   | (Degraded & ServerMessageBase)
   | BudgetWarning

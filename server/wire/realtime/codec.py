@@ -15,6 +15,7 @@ import msgspec
 from agents.core.spoken_items import Truncated
 from agents.events import (
     AudioQuality,
+    BudgetBreached,
     Caption,
     ContentFiltered,
     Degraded,
@@ -34,7 +35,7 @@ from server.wire.voice_messages import message_of
 
 EXTRAS: Final[Mapping[str, tuple[type[Any], ...]]] = {
     "captions": (Caption,),
-    "latency": (TurnLatency,),
+    "latency": (TurnLatency, BudgetBreached),
     "degraded": (Degraded, SessionDraining),
     "partials": (TranscriptUpdated,),
     "tools": (ToolCalled, ToolReturned),

@@ -1,0 +1,118 @@
+"""What one turn's stages took and may take, and what was done where one was late.
+
+Owns the turn's marks, how much of its budget is left, and its breaches. A breach is told when something is done about
+it, and, where nothing could be, when the first of the answer has left; each stage once. Owned by the turn; decides
+nothing: who waits asks it for a limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from agents.core.budget import Action, LatencyBudget, Stage, TurnTime
+from agents.core.latency import LatencyMarks, Mark
+from agents.events import BreachAction, BudgetBreached, StageLatency, TurnLatency
+
+UNDONE: Final[BreachAction] = "none"
+"""In place of an action: the stage was late, and nothing was to be done."""
+
+
+class TurnWatch:
+    """See the module. ``tell`` gets the turn's breaches as they happen."""
+
+    def __init__(
+        self,
+        turn_id: str,
+        marks: LatencyMarks,
+        budget: LatencyBudget | None,
+        monotonic_s: Callable[[], float],
+        tell: Callable[[BudgetBreached], None],
+    ) -> None:
+        self.breaches: dict[Stage, BudgetBreached] = {}
+        self._turn_id = turn_id
+        self._marks = marks
+        self._now_s = monotonic_s
+        self._tell = tell
+        zero_s = marks.at_s.get("speech_end", monotonic_s())
+        self._time = None if budget is None else TurnTime(budget, zero_s)
+
+    @property
+    def budget(self) -> LatencyBudget | None:
+        """What bounds the turn, if anything does."""
+        return None if self._time is None else self._time.budget
+
+    def mark(self, name: Mark) -> None:
+        """A moment of the turn; the first of each counts."""
+        self._marks.mark(name, self._now_s())
+
+    def does(self, stage: Stage, action: Action) -> bool:
+        """Whether the budget has this done where ``stage`` is late."""
+        return self.budget is not None and self.budget.does(stage, action)
+
+    def limit_s(self, stage: Stage) -> float | None:
+        """How long ``stage``, which begins now, may take; ``None`` where no budget says so."""
+        return None if self._time is None else self._time.limit_s(stage, self._now_s())
+
+    def hard_limit_s(self, stage: Stage) -> float | None:
+        """How long the last who can do a stage's work is waited for: until there is no time left for anybody, and
+        twice the stage's own limit at least."""
+        if self._time is None:
+            return None
+        now_s = self._now_s()
+        return max(2 * self._time.limit_s(stage, now_s), self._time.left_s(now_s))
+
+    def answered(self) -> None:
+        """The user has got something."""
+        if self._time is not None:
+            self._time.answered()
+
+    def late(self, stage: Stage, action: Action) -> None:
+        """``stage`` took too long, or failed, and this is done about it."""
+        self._breach(stage, action, self._elapsed_ms(stage))
+
+    def report(self, providers: Mapping[str, str]) -> TurnLatency | None:
+        """Where the milliseconds went up to now, with what was late; ``None`` where nothing can be told."""
+        stages = self._marks.stages(dict(providers))
+        if not stages:
+            return None
+        for stage in stages:
+            if self.budget is not None and stage.duration_ms > self.budget.stages[stage.stage].deadline_ms:
+                self._breach(stage.stage, UNDONE, stage.duration_ms)
+        return TurnLatency(self._turn_id, tuple(map(self._with_limits, stages)), tuple(self.breaches.values()))
+
+    def stages(self) -> tuple[StageLatency, ...]:
+        """The stages as they are known now."""
+        return self._marks.stages({})
+
+    def _with_limits(self, stage: StageLatency) -> StageLatency:
+        if self.budget is None:
+            return stage
+        own = self.budget.stages[stage.stage]
+        return replace(stage, target_ms=own.target_ms, deadline_ms=own.deadline_ms)
+
+    def _breach(self, stage: Stage, action: BreachAction, after_ms: float) -> None:
+        budget = self.budget
+        if budget is None or stage in self.breaches:
+            return
+        limit_ms = budget.stages[stage].deadline_ms
+        breach = BudgetBreached(self._turn_id, stage, action, limit_ms, round(after_ms))
+        self.breaches[stage] = breach
+        self._tell(breach)
+
+    def _elapsed_ms(self, stage: Stage) -> float:
+        """Since the stage began, as far as its beginning is known."""
+        at_s, began = self._marks.at_s, _BEGINS.get(stage, ("speech_end",))
+        now_s = self._now_s()
+        since_s = next((at_s[mark] for mark in began if mark in at_s), now_s)
+        return (now_s - since_s) * 1_000
+
+
+_BEGINS: Final[Mapping[Stage, tuple[Mark, ...]]] = {
+    "stt": ("flushed", "speech_end"),
+    "agent": ("transcribed", "committed", "speech_end"),
+    "tts": ("phrase", "speech_end"),
+    "egress": ("audio", "speech_end"),
+}
+"""The marks at which stages begin, the most exact first."""

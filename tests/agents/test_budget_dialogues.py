@@ -1,0 +1,285 @@
+"""Latency budgets in conversations: each stage late in turn, and what the user gets within the total."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+from conversation import Script, Talk, conversation
+from faulty_engines import Draw, Faulty, FaultyEars, FaultyModel, FaultyVoice, always
+from virtual_time import run_virtual
+
+from agents.core.budget import StageChange, within
+from agents.core.budget_profiles import profile
+from agents.core.language import rules_for
+from agents.core.policy import TurnPolicy
+from agents.events import (
+    AudioOut,
+    BudgetBreached,
+    Caption,
+    Degraded,
+    Failed,
+    ReplyText,
+    TurnCompleted,
+    TurnLatency,
+    TurnStarted,
+)
+from agents.models.port import LanguageModel
+from audio.fallback import Guarded
+from audio.stt.fallback import FallbackSpeechToText
+from audio.stt.port import SpeechToText, SttProfile
+from audio.stt.scripted import ScriptedSpeechToText
+from audio.tts.fallback import FallbackTextToSpeech
+from audio.tts.scripted import ScriptedTextToSpeech
+from metering.ledger import UsageQuery, read_all
+
+AZURE = profile("azure")
+FILLERS = rules_for("en-US").fillers
+STOPPED_MS = 1_000
+"""When the user stops speaking."""
+
+
+def script(**changes: Any) -> Script:
+    """A conversation within the budget for services."""
+    budget = changes.pop("budget", AZURE)
+    policy = TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900, rules=rules_for("en-US"))
+    return Script(policy=within(policy, budget), options={"budget": budget}, **changes)
+
+
+def play(script: Script, body: Callable[[Talk], Awaitable[None]] | None = None) -> Talk:
+    async def main() -> Talk:
+        async with conversation(script) as talk:
+            await (body or ask)(talk)
+        return talk
+
+    return run_virtual(main())
+
+
+async def ask(talk: Talk) -> None:
+    await talk.speak(STOPPED_MS)
+    await talk.until(TurnCompleted)
+
+
+def slow_mind(draw: Draw, slow_s: float = 2.0) -> Callable[[LanguageModel], LanguageModel]:
+    return lambda model: FaultyModel(model, Faulty(draw, slow_s))
+
+
+def deaf_ears(draw: Draw, *, partials: bool = True) -> Callable[[SpeechToText], SpeechToText]:
+    return lambda stt: FaultyEars(stt, Faulty(draw), partials=partials)
+
+
+def breaches(talk: Talk) -> list[tuple[str, str]]:
+    return [(breach.stage, breach.action) for breach in talk.all(BudgetBreached)]
+
+
+def after_speech_ms(talk: Talk, kind: type[Any]) -> float:
+    return talk.when_ms(kind) - STOPPED_MS
+
+
+def thinking_ms(talk: Talk) -> float:
+    return talk.when_ms(AudioOut) - talk.when_ms(TurnStarted)
+
+
+# --- nothing is late ---
+
+
+def test_a_turn_in_time_breaches_nothing_and_shows_its_limits() -> None:
+    talk = play(script())
+    told = talk.one(TurnLatency)
+    assert (breaches(talk), told.breaches) == ([], ())
+    total = next(stage for stage in told.stages if stage.stage == "total")
+    assert (total.target_ms, total.deadline_ms) == (1_500, 2_500)
+
+
+# --- recognition ---
+
+
+def test_where_recognition_is_late_the_words_so_far_are_answered() -> None:
+    talk = play(script(hears=("What time is it now?",), partial_every_ms=200, ears=deaf_ears(always("stall"))))
+    assert talk.one(TurnStarted).text.startswith("What time is")
+    assert breaches(talk) == [("stt", "use_partial")]
+    # Certain after 300 ms of silence (and its detection), late 400 ms after that.
+    assert after_speech_ms(talk, AudioOut) < 1_000
+
+
+def test_where_recognition_has_no_words_another_engine_hears_the_utterance_again_in_time() -> None:
+    def ears(stt: SpeechToText) -> SpeechToText:
+        other = ScriptedSpeechToText(["What time is it?"], SttProfile("other", "script", frozenset({"en"})))
+        deaf = FaultyEars(stt, Faulty(always("stall")), partials=False)
+        return FallbackSpeechToText([Guarded(deaf), Guarded(other)])
+
+    talk = play(script(ears=ears))
+    assert talk.one(TurnStarted).text == "What time is it?"
+    assert talk.one(Degraded).to == "other"
+    assert after_speech_ms(talk, AudioOut) < AZURE.stages["total"].target_ms
+
+
+def test_an_engine_whose_words_suffice_is_not_given_up_for_being_late() -> None:
+    def ears(stt: SpeechToText) -> SpeechToText:
+        deaf = FaultyEars(stt, Faulty(always("stall")))
+        other = ScriptedSpeechToText(["Another text"])
+        return FallbackSpeechToText([Guarded(deaf), Guarded(other)])
+
+    talk = play(script(hears=("What time is it now?",), partial_every_ms=200, ears=ears))
+    assert talk.one(TurnStarted).text.startswith("What time is")
+    assert not talk.all(Degraded)
+
+
+def test_where_nothing_was_understood_the_agent_says_so() -> None:
+    async def body(talk: Talk) -> None:
+        await talk.speak(STOPPED_MS)
+        await talk.until(TurnCompleted)
+
+    talk = play(script(ears=deaf_ears(always("fail"), partials=False)), body)
+    assert talk.one(Failed).code == "provider.unavailable"
+    assert talk.one(TurnStarted).source == "announcement"
+    assert talk.one(TurnCompleted).text == rules_for("en-US").apology
+    assert after_speech_ms(talk, AudioOut) < AZURE.stages["total"].deadline_ms
+
+
+# --- the model ---
+
+
+def test_a_late_answer_is_bridged_by_words_that_were_prepared() -> None:
+    voice = FaultyVoice(ScriptedTextToSpeech(), Faulty())
+    talk = play(script(mind=slow_mind(always("slow"), 3.0), voice=voice))
+    assert breaches(talk) == [("agent", "filler")]
+    assert talk.when_ms(AudioOut) - talk.when_ms(TurnStarted) == pytest.approx(
+        AZURE.stages["agent"].deadline_ms, abs=40
+    )
+    assert voice.asked[0] == FILLERS[0], "spoken ahead"
+    assert voice.asked.count(FILLERS[0]) == 1, "and not again"
+    captions = [caption.text for caption in talk.all(Caption) if caption.speaker == "agent"]
+    assert captions[0] == FILLERS[0]
+    assert talk.one(TurnCompleted).text == "It is ten past four in the afternoon."
+
+
+def test_what_was_prepared_is_paid_once_and_the_next_filler_is_another() -> None:
+    voice = FaultyVoice(ScriptedTextToSpeech(), Faulty())
+
+    async def twice(talk: Talk) -> None:
+        for number in range(1, len(FILLERS) + 2):
+            await talk.speak(1_000)
+            await talk.until(TurnCompleted, count=number)
+
+    talk = play(script(mind=slow_mind(always("slow"), 3.0), voice=voice), twice)
+    said = [caption.text for caption in talk.all(Caption) if caption.text in FILLERS]
+    assert said == [*FILLERS, FILLERS[0]]
+    assert all(voice.asked.count(filler) == 1 for filler in FILLERS)
+    events = sorted(read_all(talk.recorder.ledger, UsageQuery()), key=lambda event: event.started_at)
+    answer = "It is ten past four in the afternoon."
+    assert [event.tts_characters for event in events] == [
+        *(len(answer) + len(filler) for filler in FILLERS),
+        len(answer),
+    ]
+    assert events[-1].audio_ms_synthesized == len(answer) * 60
+    assert events[0].audio_ms_synthesized == (len(answer) + len(FILLERS[0])) * 60
+    assert all(event.audio_ms_out >= event.audio_ms_synthesized for event in events)
+
+
+def test_nothing_is_prepared_for_an_answer_that_is_in_time() -> None:
+    voice = FaultyVoice(ScriptedTextToSpeech(), Faulty())
+    play(script(voice=voice))
+    assert not set(voice.asked) & set(FILLERS)
+
+
+def test_a_model_that_dribbles_is_spoken_as_far_as_it_has_come() -> None:
+    async def dribble(number: int) -> None:
+        if number == 4:
+            await anyio.sleep(4)
+
+    talk = play(script(before_event=dribble))
+    assert breaches(talk) == [("agent", "shorten")]
+    assert talk.when_ms(AudioOut) - talk.when_ms(TurnStarted) == pytest.approx(
+        AZURE.stages["agent"].deadline_ms, abs=40
+    )
+    captions = [caption.text for caption in talk.all(Caption) if caption.speaker == "agent"]
+    assert captions[0].strip() == "It is ten"
+    assert "".join(captions).split() == "It is ten past four in the afternoon.".split()
+
+
+def test_a_model_that_fails_is_apologised_for_at_once() -> None:
+    talk = play(script(mind=slow_mind(always("fail"))))
+    assert talk.one(Failed).code == "provider.unavailable"
+    assert talk.audio_ms(talk.one(TurnStarted).turn_id) > 500
+    assert after_speech_ms(talk, AudioOut) < AZURE.stages["total"].target_ms
+
+
+def test_a_budget_without_apologies_has_none() -> None:
+    budget = AZURE.changed({"agent": StageChange(on_breach=("filler",))})
+    talk = play(script(mind=slow_mind(always("fail")), budget=budget))
+    assert talk.one(Failed).code == "provider.unavailable"
+    assert not talk.all(AudioOut)
+
+
+def test_in_writing_a_late_answer_is_bridged_by_a_line() -> None:
+    talk = play(script(mind=slow_mind(always("slow"), 3.0), speak=False))
+    assert [caption.text for caption in talk.all(Caption) if caption.speaker == "agent"] == [FILLERS[0]]
+    assert breaches(talk) == [("agent", "filler")]
+
+
+# --- the voice ---
+
+
+def test_a_late_voice_gives_way_to_another_while_there_is_time() -> None:
+    late = FaultyVoice(ScriptedTextToSpeech(), Faulty(always("stall")))
+    voice = FallbackTextToSpeech([Guarded(late), Guarded(ScriptedTextToSpeech())])
+    talk = play(script(voice=voice))
+    told = talk.one(TurnLatency)
+    total = next(stage for stage in told.stages if stage.stage == "total")
+    assert total.duration_ms <= AZURE.stages["total"].target_ms
+    assert talk.one(Degraded).to == "scripted"
+
+
+def test_where_no_voice_comes_the_answer_is_text_within_the_total() -> None:
+    talk = play(script(voice=FaultyVoice(ScriptedTextToSpeech(), Faulty(always("stall")))))
+    assert breaches(talk) == [("tts", "text_only")]
+    assert after_speech_ms(talk, Degraded) <= AZURE.stages["total"].deadline_ms + 50
+    assert after_speech_ms(talk, ReplyText) < 500
+    assert not talk.all(AudioOut)
+    assert talk.one(TurnCompleted).text == "It is ten past four in the afternoon."
+
+
+def test_a_voice_that_failed_for_one_turn_speaks_in_the_next() -> None:
+    faults = iter(["stall"])
+    voice = FaultyVoice(ScriptedTextToSpeech(), Faulty(lambda: next(faults, None)))  # type: ignore[arg-type]
+
+    async def twice(talk: Talk) -> None:
+        await ask(talk)
+        await talk.speak(1_000)
+        await talk.until(TurnCompleted, count=2)
+
+    talk = play(script(voice=voice), twice)
+    first, second = talk.all(TurnStarted)
+    assert (talk.audio_ms(first.turn_id), talk.audio_ms(second.turn_id) > 1_000) == (0, True)
+
+
+# --- everything at once ---
+
+
+@pytest.mark.parametrize("fault", ["stall", "slow", "fail"])
+def test_with_everything_at_fault_the_user_gets_something_within_the_total(fault: Any) -> None:
+    talk = play(
+        script(
+            hears=("What time is it now?",),
+            partial_every_ms=200,
+            ears=deaf_ears(always(fault)),
+            mind=slow_mind(always(fault), 5.0),
+            voice=FaultyVoice(ScriptedTextToSpeech(), Faulty(always(fault), 5.0)),
+        )
+    )
+    kinds = (AudioOut, ReplyText, Degraded, Failed)
+    agent_lines = [at for at, event in talk.events if isinstance(event, Caption) and event.speaker == "agent"]
+    got = [at for at, event in talk.events if isinstance(event, kinds)] + agent_lines
+    assert min(got) * 1_000 - STOPPED_MS <= AZURE.stages["total"].deadline_ms + 50
+
+
+def test_without_a_budget_nothing_is_enforced() -> None:
+    plain = Script(
+        policy=TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900), mind=slow_mind(always("slow"), 3.0)
+    )
+    talk = play(plain)
+    assert breaches(talk) == []
+    assert thinking_ms(talk) == pytest.approx(2_800, abs=50)  # the draft began when the pause did
