@@ -30,9 +30,11 @@ COUNT_FIELDS = (
 )
 """The quantities that may be summed, in the order they are listed everywhere."""
 
+JSON_FIELDS = ("providers", "latency_ms", "latency_start_ms")
 FLAG_FIELDS = ("interrupted", "success", "estimated")
 TIME_FIELDS = ("started_at", "ended_at")
 ID_FIELDS = ("event_id", "request_id", "tenant_id", "user_id", "session_id", "agent_id")
+OPTIONAL_TEXTS = ("error_code", "corrects", "transport")
 FIELDS = tuple(f.name for f in fields(UsageEvent))
 
 MAX_TEXT_CHARACTERS = 256
@@ -46,6 +48,7 @@ _ids = attrgetter(*ID_FIELDS)
 _counts = attrgetter(*COUNT_FIELDS)
 _flags = attrgetter(*FLAG_FIELDS)
 _times = attrgetter(*TIME_FIELDS)
+_optional_texts = attrgetter(*OPTIONAL_TEXTS)
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
@@ -63,7 +66,7 @@ def check(event: UsageEvent) -> None:
     if event.mode not in _MODES:
         raise InvalidUsageEvent("not a lane", field="mode")
     _check_stages(event)
-    for name, value in (("error_code", event.error_code), ("corrects", event.corrects)):
+    for name, value in zip(OPTIONAL_TEXTS, _optional_texts(event), strict=True):
         if value is not None:
             _check_text(name, value)
     if event.event_id != event_id(event.tenant_id, event.request_id, event.corrects):
@@ -75,9 +78,10 @@ def _check_stages(event: UsageEvent) -> None:
         _check_text("providers", stage)
         _check_text("providers", who.provider)
         _check_text("providers", who.model)
-    for stage, value in event.latency_ms.items():
-        _check_text("latency_ms", stage)
-        _check_whole("latency_ms", value, MAX_COUNT)
+    for name, by_stage in (("latency_ms", event.latency_ms), ("latency_start_ms", event.latency_start_ms)):
+        for stage, value in by_stage.items():
+            _check_text(name, stage)
+            _check_whole(name, value, MAX_COUNT)
 
 
 def _check_whole(name: str, value: object, most: int) -> None:
@@ -98,6 +102,7 @@ def to_dict(event: UsageEvent) -> dict[str, Any]:
     plain = {name: getattr(event, name) for name in FIELDS}
     plain["providers"] = {stage: {"provider": p.provider, "model": p.model} for stage, p in event.providers.items()}
     plain["latency_ms"] = dict(event.latency_ms)
+    plain["latency_start_ms"] = dict(event.latency_start_ms)
     return plain
 
 
@@ -111,6 +116,7 @@ def from_dict(plain: Mapping[str, Any]) -> UsageEvent:
     values = dict(plain)
     values["providers"] = {stage: _provider(who) for stage, who in _mapping(plain, "providers").items()}
     values["latency_ms"] = dict(_mapping(plain, "latency_ms"))
+    values["latency_start_ms"] = dict(_mapping(plain, "latency_start_ms"))
     event = UsageEvent(**values)
     check(event)
     return event

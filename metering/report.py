@@ -40,8 +40,10 @@ CSV_COLUMNS = (
     "error_code",
     "estimated",
     "corrects",
+    "transport",
     "providers",
     "latency_ms",
+    "latency_start_ms",
 )
 
 
@@ -148,8 +150,10 @@ def _cells(event: UsageEvent) -> Iterator[str]:
     yield _inert(event.error_code or "")
     yield _flag(event.estimated)
     yield event.corrects or ""
+    yield _inert(event.transport or "")
     yield dumps(plain["providers"])
     yield dumps(plain["latency_ms"])
+    yield dumps(plain["latency_start_ms"])
 
 
 def _flag(value: bool) -> str:

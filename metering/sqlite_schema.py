@@ -73,9 +73,17 @@ def _first(strict: bool) -> tuple[str, ...]:
     )
 
 
+def _second() -> tuple[str, ...]:
+    """How a conversation came, and when its stages began; unknown for what was recorded before."""
+    return (
+        "ALTER TABLE usage_events ADD COLUMN transport TEXT",
+        "ALTER TABLE usage_events ADD COLUMN latency_start_ms TEXT NOT NULL DEFAULT '{}'",
+    )
+
+
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict),)
+    return (_first(strict), _second())
 
 
 def migrate(connection: sqlite3.Connection) -> None:

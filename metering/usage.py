@@ -27,7 +27,9 @@ class UsageEvent:
     ``request_id`` is unique for ever: recording the same one again changes nothing. ``started_at`` and ``ended_at``
     are epoch milliseconds, for people to read; no quantity is derived from them. ``audio_ms_out`` is audio the user
     was sent and did not interrupt, ``audio_ms_synthesized`` all that was made. ``speculative`` marks work discarded
-    before the turn was certain. ``corrects`` names the ``event_id`` this event corrects.
+    before the turn was certain. ``corrects`` names the ``event_id`` this event corrects. ``transport`` is how the
+    conversation came, where that was known; ``latency_start_ms`` when each stage of ``latency_ms`` began, from the
+    last speech sample (or the text's arrival).
     """
 
     event_id: str
@@ -55,3 +57,5 @@ class UsageEvent:
     error_code: str | None = None
     estimated: bool = False
     corrects: str | None = None
+    transport: str | None = None
+    latency_start_ms: dict[str, int] = field(default_factory=dict[str, int])

@@ -32,6 +32,7 @@ from pydantic_settings import (
 
 from server.azure_settings import AzureSettings
 from server.setting_types import Directory, Secrets, Section, Words
+from server.telemetry_settings import TelemetrySettings, standard_telemetry
 
 ENV_PREFIX: Final = "CONVERGIO_"
 CONFIG_FILE_VARIABLE: Final = "CONVERGIO_CONFIG"
@@ -217,6 +218,7 @@ class Settings(BaseSettings):
     agent: AgentSettings = AgentSettings()
     webrtc: WebRtcSettings = WebRtcSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
     def _reachable_means_guarded(self) -> Self:
@@ -296,6 +298,7 @@ class Settings(BaseSettings):
         sources: list[PydanticBaseSettingsSource] = [
             InitSettingsSource(settings_cls, init_kwargs=given),
             EnvSettingsSource(settings_cls),
+            InitSettingsSource(settings_cls, init_kwargs=standard_telemetry(os.environ)),
         ]
         if file is not None:
             sources.append(TomlConfigSettingsSource(settings_cls, toml_file=file))

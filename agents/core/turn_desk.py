@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -22,6 +23,7 @@ from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_run import TurnPorts, TurnRun
 from agents.core.turn_types import AbandonTurn, BeginTurn, CommitTurn, HoldSpeech, ResumeSpeech, SpeakFiller
 from agents.events import Interrupted, LongSilence, Resumed
+from agents.models.carried import TURN
 from metering.usage import StageProvider
 
 TurnEffect = BeginTurn | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
@@ -57,6 +59,8 @@ class TurnDesk:
         self._discarded: list[TurnAccount] = []
         self._fillers_said = 0
         self._idle = asyncio.Event()
+        self._context = copy_context()
+        """Where turns run: the context the session was made in, not that of whoever brought the event."""
 
     def is_new(self, turn_id: str) -> bool:
         """Whether no typed turn had this id, as far as is remembered."""
@@ -182,9 +186,10 @@ class TurnDesk:
         self._runs[run.turn] = run
         if certain:
             self._commit(run)
-        tasks.create_task(self._run(run), name=run.turn_id)
+        tasks.create_task(self._run(run), name=run.turn_id, context=self._context.copy())
 
     async def _run(self, run: TurnRun) -> None:
+        TURN.set(run.turn_id)  # in this task and those it starts
         try:
             await run.run()
         finally:

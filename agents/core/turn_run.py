@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -209,7 +209,7 @@ class TurnRun:
             options.client_clears,
         )
         self._ports.writer.open(voice, audible=self.committed)
-        ports = SpeakingPorts(tts, self._ports.writer, lambda: self._mark("audio"), self._on_tts_request)
+        ports = SpeakingPorts(tts, self._ports.writer, self._on_first_audio, self._on_tts_request)
         self._speaking = Speaking(ports, self.turn, self._options)
         return True
 
@@ -234,13 +234,20 @@ class TurnRun:
             await speaking.finish()
 
     async def _say(self, speaking: Speaking, phrase: PendingPhrase) -> None:
-        spoken = await speaking.say(phrase.text, remembered=phrase.remembered)
+        with self._answering.calls.ending("text_to_speech"):
+            spoken = await speaking.say(phrase.text, remembered=phrase.remembered)
         if spoken is not None:
             words = strip_markup(spoken.text)
             self._gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, self.turn_id))
 
     def _on_tts_request(self, characters: int) -> None:
         self.account.tts_characters += characters
+        who = self.account.providers["tts"]
+        self._answering.calls.open("text_to_speech", who.provider, who.model, characters)
+
+    def _on_first_audio(self) -> None:
+        self._mark("audio")
+        self._answering.calls.first("text_to_speech")
 
     def _lose_voice(self, error: EngineError) -> None:
         log.warning("speech synthesis failed", extra={"turn_id": self.turn_id, "provider": error.provider})
@@ -271,9 +278,9 @@ class TurnRun:
             return
         self._started = True
         self._mark("sent")
-        stages = self._marks.stages({stage: who.provider for stage, who in self.account.providers.items()})
+        stages = self._marks.stages(self.account.providers)
         if stages:
-            self._ports.outbox.emit(TurnLatency(self.turn_id, stages))
+            self._ports.outbox.emit(TurnLatency(self.turn_id, stages, self._marks.at_s["speech_end"]))
         self._ports.on_started(self.turn)
 
     def _fail(self, code: str, message: str) -> None:
@@ -346,7 +353,7 @@ class TurnRun:
         completed = TurnCompleted(
             self.turn_id, answering.reply, account.interrupted, account.usage(), account.error_code, self._end
         )
-        ports.outbox.emit(completed)
+        ports.outbox.emit(replace(completed, calls=answering.calls.calls))
 
 
 def _question(begin: BeginTurn, request: ReplyRequest | None, options: SessionOptions) -> Question:

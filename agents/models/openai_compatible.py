@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from agents.errors import ModelRejected, ModelUnavailable
+from agents.models.carried import carried_headers
 from agents.models.openai_errors import hung_up, refused_parameter, to_model_error
 from agents.models.openai_wire import CompletionReader, Dialect, request_body
 from agents.models.port import Message, ModelEvent, ModelProfile, ModelRequest, TextDelta
@@ -159,7 +160,7 @@ class OpenAICompatibleModel:
             dialect = self._dialect
             try:
                 with anyio.fail_after(limit_s):
-                    return await self._create(request_body(request, self._config.model, dialect))
+                    return await self._create(request_body(request, self._config.model, dialect) | carried_headers())
             except openai.BadRequestError as error:
                 # Servers differ in which optional parameters they take. Each refusal is learned once: this ends.
                 parameter = refused_parameter(error)

@@ -56,6 +56,10 @@ class UsageEventRecord(Contract):
     """A provider did not report tokens."""
     corrects: str | None
     """The `event_id` this event corrects."""
+    transport: str | None
+    """How the conversation came: `http`, `websocket`, `chat`, `webrtc`, `realtime`, `realtime_webrtc`, `voice_live`."""
+    latency_start_ms: dict[str, int]
+    """When each stage began, from the last speech sample (or the text's arrival)."""
 
 
 def usage_record(event: UsageEvent) -> UsageEventRecord:

@@ -11,6 +11,7 @@ import pytest
 from usage_events import numbered
 
 from metering import sqlite_ledger, sqlite_schema
+from metering.codec import to_dict
 from metering.errors import LedgerIncompatible, LedgerUnavailable
 from metering.identity import as_correction
 from metering.ledger import PageRequest, UsageQuery, read_all
@@ -54,7 +55,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -194,3 +195,29 @@ def test_several_processes_open_and_append_at_once(path: Path) -> None:
     assert [child.wait(timeout=50) for child in children] == [0] * 4
     expected = {numbered(100 * n + k).request_id for n in range(4) for k in range(60)}
     assert contents(path) == expected
+
+
+def test_a_ledger_of_the_first_schema_is_brought_up_with_its_events(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[0]:
+        connection.execute(statement)
+    connection.execute("PRAGMA user_version = 1")
+    old = connection.execute("PRAGMA table_info(usage_events)").fetchall()
+    event = numbered(1)
+    row = {**to_dict(event), "sequence": 1}
+    row |= {"providers": "{}", "latency_ms": '{"total":540}'}
+    names = [column[1] for column in old]
+    marks = ", ".join("?" * len(names))
+    connection.execute(f"INSERT INTO usage_events ({', '.join(names)}) VALUES ({marks})", [row[name] for name in names])
+    connection.close()
+    ledger = SqliteLedger(path)
+    (kept,) = ledger.read(UsageQuery(), PageRequest()).events
+    assert (kept.request_id, kept.latency_ms, kept.transport, kept.latency_start_ms) == (
+        event.request_id,
+        {"total": 540},
+        None,
+        {},
+    )
+    assert ledger.append([numbered(2)]) == 1
+    ledger.close()
