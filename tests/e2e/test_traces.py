@@ -13,7 +13,9 @@ import httpx
 import pytest
 from otlp_receiver import Collector, collector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from test_webrtc_calls import Caller
 from voice_socket import Client, begun, joined
+from websockets.asyncio.client import connect
 
 from agents.errors import ModelUnavailable
 from agents.models.openai_compatible import OpenAICompatibleConfig, OpenAICompatibleModel
@@ -196,6 +198,31 @@ async def test_a_collector_that_is_away_costs_spans_and_nothing_else(tmp_path: P
         with anyio.fail_after(20):
             while not await metric(server, 'convergio_spans_total{fate="failed"}'):  # noqa: ASYNC110 - another thread's
                 await anyio.sleep(0.05)
+
+
+async def test_every_transport_is_told_apart(tmp_path: Path) -> None:
+    """Connecting is measured on each; the usage events of those that answered name it, too."""
+    paths = {"realtime": "/v1/realtime?model=default", "voice_live": "/voice-live/realtime?model=default"}
+    async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+        for path in paths.values():
+            async with connect(f"ws{server.url.removeprefix('http')}{path}", proxy=None) as socket:
+                assert json.loads(await socket.recv())["type"] == "session.created"
+        async with joined(server.chat_url) as client:
+            await client.say("chat.start", prompt="hello")
+            await client.until("chat.complete")
+        await http.post("/v1/chat", json={"prompt": "hello"})
+        caller = Caller()
+        assert (await caller.call(http)).status_code == 201
+        await caller.ready()
+        caller.send(type="voice.start")
+        await caller.until("session.started")
+        caller.send(type="voice.stop")
+        await caller.connection.close()
+        for transport in ("realtime", "voice_live", "chat", "webrtc"):
+            labels = f'provider="none",stage="connect",transport="{transport}"'
+            assert await metric(server, f"convergio_turn_stage_seconds_count{{{labels}}}") == 1, transport
+        report = (await http.get("/v1/latency/report", params={"turns": "9"})).json()
+    assert {turn["transport"] for turn in report["recent"]} == {"chat", "http"}
 
 
 async def test_a_measurement_leads_to_its_trace(tmp_path: Path, receiver: Collector) -> None:
