@@ -32,6 +32,12 @@ class OpenCall:
     characters: int = 0
     first_at_s: float | None = None
     finished: Finished | None = None
+    ended_at_s: float | None = None
+    """When it ended, where that was before it is told."""
+
+    def answered_by(self, provider: str, model: str) -> None:
+        """Of several that stand in for each other this one answers."""
+        self.provider, self.model = provider, model
 
     def first(self) -> None:
         """The first of the answer has come; later calls change nothing."""
@@ -46,7 +52,7 @@ class OpenCall:
             provider=self.provider,
             model=self.model,
             started_at_s=self.started_at_s,
-            ended_at_s=self.log.now_s(),
+            ended_at_s=self.log.now_s() if self.ended_at_s is None else self.ended_at_s,
             first_at_s=self.first_at_s,
             end=end,
             error_code=error_code,
@@ -93,12 +99,6 @@ class CallLog:
         call = OpenCall(self, operation, provider, model, self.now_s(), characters)
         self._open.append(call)
         return call
-
-    def first(self, operation: CallOperation) -> None:
-        """The first of the answer has come to the call of this kind that is under way."""
-        for call in self._open:
-            if call.operation == operation:
-                call.first()
 
     @contextmanager
     def ending(self, operation: CallOperation) -> Generator[None]:

@@ -43,6 +43,7 @@ CSV_COLUMNS = (
     "transport",
     "providers",
     "latency_ms",
+    "shares",
     "latency_start_ms",
 )
 
@@ -153,6 +154,7 @@ def _cells(event: UsageEvent) -> Iterator[str]:
     yield _inert(event.transport or "")
     yield dumps(plain["providers"])
     yield dumps(plain["latency_ms"])
+    yield dumps(plain["shares"])
     yield dumps(plain["latency_start_ms"])
 
 

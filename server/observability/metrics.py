@@ -15,7 +15,16 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agents.events import AudioQuality, Degraded, Failed, Interrupted, Resumed, ServerEvent, TurnCompleted
+from agents.events import (
+    AudioQuality,
+    ContentFiltered,
+    Degraded,
+    Failed,
+    Interrupted,
+    Resumed,
+    ServerEvent,
+    TurnCompleted,
+)
 from server.observability.label_values import LabelValues
 
 STAGE_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
@@ -63,6 +72,9 @@ class Metrics:
         self.errors = Counter("convergio_errors", "Errors told to clients.", ["code"], registry=registry)
         self.degradations = Counter(
             "convergio_degradations", "Times something gave way to something lesser.", registry=registry
+        )
+        self.filtered = Counter(
+            "convergio_content_filtered", "Answers a provider's content filter refused.", ["stage"], registry=registry
         )
         self.microphone = Counter(
             "convergio_microphone_issues", "Microphone problems announced.", ["issue"], registry=registry
@@ -123,6 +135,8 @@ class Metrics:
                 self.errors.labels(event.code).inc()
             case Degraded():
                 self.degradations.inc()
+            case ContentFiltered():
+                self.filtered.labels(event.stage).inc()
             case AudioQuality():
                 self.microphone.labels(event.issue).inc()
             case _:

@@ -20,6 +20,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from agents.events import (
+    ContentFiltered,
     Degraded,
     Failed,
     Interrupted,
@@ -222,6 +223,8 @@ class SessionSpans:
                 self._note("interrupted", event.turn_id, {"heard_ms": event.heard_ms, "held": event.resumable})
             case Resumed():
                 self._note("resumed", event.turn_id, {"from_ms": event.from_ms})
+            case ContentFiltered():
+                self._note("content_filtered", event.turn_id, {"stage": event.stage})
             case Degraded():
                 self._note("degraded", None, {"from": event.from_, "to": event.to})
             case Failed():

@@ -8,10 +8,11 @@ import anyio
 import pytest
 
 from agents.call_log import MOST_CALLS, CallLog
-from agents.errors import ModelUnavailable
+from agents.errors import ModelRateLimited, ModelTimeout, ModelUnavailable
 from agents.events import ProviderCall
 from agents.loop.agent import Agent, AgentSpec, ReplyDelta, ReplyLimits
-from agents.models.port import Message, ToolRequest
+from agents.models.fallback import FallbackModel, GuardedModel
+from agents.models.port import Message, ModelProfile, ToolRequest
 from agents.models.scripted import ScriptedModel, ScriptedReply
 from agents.tools.tool import tool
 
@@ -69,12 +70,67 @@ async def test_a_reply_that_is_not_wanted_any_more_is_a_stopped_call() -> None:
     assert (call.end, call.error_code, call.finish_reason) == ("stopped", None, None)
 
 
+DOWN = ModelUnavailable("It broke off.", provider="scripted")
+BIG = ModelProfile("scripted", "big")
+
+
+def with_stand_in(big: ScriptedModel, small: ScriptedModel) -> Agent:
+    return Agent(AgentSpec("a", "Ada", "Be kind."), FallbackModel([GuardedModel(big), GuardedModel(small)]))
+
+
+async def test_a_model_that_failed_and_its_stand_in_are_a_call_each() -> None:
+    big = ScriptedModel(*[ScriptedReply(failure=DOWN)] * 3, profile=BIG)
+    stands_in = with_stand_in(big, ScriptedModel(*["Hello."] * 4))
+    for _ in range(3):
+        first, second = await calls_of(stands_in)
+        assert (first.model, first.end, first.error_code) == ("big", "failed", "provider.unavailable")
+        assert (first.first_at_s, first.output_tokens) == (None, 0)
+        assert (second.model, second.end, second.finish_reason) == ("scripted", "finished", "stop")
+        assert first.ended_at_s <= second.started_at_s
+    (only,) = await calls_of(stands_in)
+    assert (only.model, only.end) == ("scripted", "finished"), "who is not asked has no call"
+
+
+async def test_models_that_all_fail_are_failed_calls_with_their_own_codes() -> None:
+    limited = ModelRateLimited("Slowly.", provider="scripted")
+    big = ScriptedModel(ScriptedReply(failure=DOWN), profile=BIG)
+    both = with_stand_in(big, ScriptedModel(ScriptedReply(failure=limited)))
+    log, committed = CallLog(), anyio.Event()
+    with pytest.raises(ModelRateLimited):
+        async for _ in both.reply(HELLO, committed=committed, limits=LIMITS, log=log):
+            pass
+    assert [(call.model, call.error_code) for call in log.calls] == [
+        ("big", "provider.unavailable"),
+        ("scripted", "provider.rate_limited"),
+    ]
+
+
+async def test_a_stand_in_has_what_is_left_of_the_first_ones_time() -> None:
+    async def fails(_: int) -> None:
+        await anyio.sleep(0.15)
+        raise DOWN
+
+    async def hangs(_: int) -> None:
+        await anyio.sleep_forever()
+
+    big = ScriptedModel("x", profile=BIG, before_event=fails)
+    both = with_stand_in(big, ScriptedModel("y", before_event=hangs))
+    log, committed, began_s = CallLog(), anyio.Event(), anyio.current_time()
+    with pytest.raises(ModelTimeout):
+        async for _ in both.reply(HELLO, committed=committed, limits=ReplyLimits(0.3, 60.0), log=log):
+            pass
+    assert [(call.model, call.error_code) for call in log.calls] == [
+        ("big", "provider.unavailable"),
+        ("scripted", "provider.timeout"),
+    ]
+    assert log.calls[-1].ended_at_s - began_s == pytest.approx(0.3, abs=0.1)
+
+
 async def test_the_phrase_under_way_ends_with_its_body_and_alone() -> None:
     log = CallLog()
     chat = log.open("chat", "p", "m")
     with pytest.raises(ModelUnavailable), log.ending("text_to_speech"):  # noqa: PT012
-        log.open("text_to_speech", "p", "voice", characters=12)
-        log.first("text_to_speech")
+        log.open("text_to_speech", "p", "voice", characters=12).first()
         raise ModelUnavailable("gone", provider="p")
     (spoken,) = log.calls
     assert (spoken.operation, spoken.end, spoken.characters) == ("text_to_speech", "failed", 12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ from test_webrtc_calls import Caller
 from voice_socket import Client, begun, joined
 from websockets.asyncio.client import connect
 
+from agents.core.options import Engines
 from agents.errors import ModelUnavailable
+from agents.loop.agent import Agent
+from agents.models.fallback import FallbackModel, GuardedModel
 from agents.models.openai_compatible import OpenAICompatibleConfig, OpenAICompatibleModel
+from agents.models.port import ModelProfile
 from agents.models.scripted import ScriptedModel, ScriptedReply
+from audio.tts.scripted_stream import ScriptedTextStreaming
 from audio.wav import read_wav
 from tests.agents.fake_chat_server import DONE, STOP, chunk, running_server, usage
-from tests.scripted_server import Served, scripted_engines, served
+from tests.scripted_server import ScriptedEngines, Served, scripted_engines, served
 
 SPEECH = Path(__file__).parents[1] / "fixtures" / "speech" / "goforward.wav"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -118,6 +124,43 @@ async def test_a_spoken_turn_is_a_tree_from_the_clients_span_to_every_engine(
     assert session["resource"]["service.name"] == "convergio-voice"
     assert "forward" not in json.dumps(spans).lower(), "words people say are in no span"
     assert receiver.received()["headers"][-1]["api-key"] == "collector secret"
+
+
+@dataclass
+class StandingIn(ScriptedEngines):
+    """Engines whose voice speaks while text is written."""
+
+    def for_sessions(self, *, simple_language: bool = False) -> Engines:
+        return replace(super().for_sessions(simple_language=simple_language), tts=ScriptedTextStreaming())
+
+
+async def test_the_model_that_answered_is_named_and_a_streamed_reply_is_one_request(
+    tmp_path: Path, receiver: Collector
+) -> None:
+    down = ScriptedReply(failure=ModelUnavailable("It is away.", provider="azure_openai"))
+    first = ScriptedModel(down, profile=ModelProfile("azure_openai", "gpt-x"))
+    models = FallbackModel([GuardedModel(first), GuardedModel(ScriptedModel("One thing. And then another thing."))])
+    spec = replace(scripted_engines().agent.spec, greeting=None)
+    engines = StandingIn(Agent(spec, models))
+    engines.loaded.set()
+    async with served(tmp_path, engines, telemetry=tracing(receiver)) as server:
+        async with joined(server.voice_url) as client:
+            await client.say("voice.start", binary=True)
+            await client.until("session.started")
+            await speak(client)
+            await client.until("chat.complete")
+            session_id = await leave(client)
+        spans = await spans_of(receiver, session_id)
+    failed, answered = named(spans, "chat gpt-x"), named(spans, "chat scripted")
+    assert (failed["error"], failed["attributes"]["gen_ai.provider.name"]) == (
+        "provider.unavailable",
+        "azure.ai.openai",
+    )
+    assert answered["attributes"]["gen_ai.provider.name"] == "scripted"
+    assert named(spans, "agent")["attributes"]["gen_ai.request.model"] == "scripted"
+    assert failed["end"] <= answered["start"]
+    (speech,) = [span for span in spans if span["name"].startswith("text_to_speech ")]
+    assert speech["attributes"]["convergio.tts.characters"] == len("One thing. And then another thing.")
 
 
 async def test_words_are_in_spans_only_where_transcripts_are_on(tmp_path: Path, receiver: Collector) -> None:

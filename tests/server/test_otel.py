@@ -9,7 +9,7 @@ import anyio
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from agents.events import ProviderCall, StageLatency, TurnCompleted, TurnLatency, TurnStarted
+from agents.events import ContentFiltered, ProviderCall, StageLatency, TurnCompleted, TurnLatency, TurnStarted
 from server.observability.arrival import Arrival
 from server.observability.otel import OtelTracing
 from server.observability.session_spans import MOST_OPEN_TURNS, SessionSpans
@@ -75,6 +75,21 @@ async def test_turns_nobody_ended_end_with_the_session_and_few_are_kept_open() -
     assert len(turns) == MOST_OPEN_TURNS
     assert {(span.attributes or {})["convergio.turn.end"] for span in turns} == {"unfinished"}
     assert sum(span.name == "session" for span in exporter.spans) == 1
+
+
+async def test_a_refusal_by_a_content_filter_is_an_event_of_its_turn() -> None:
+    exporter = Kept()
+    tracing = OtelTracing(SETTINGS, transcripts=False, exporter=exporter)
+    trace = begun(tracing)
+    trace.observe(TurnStarted("turn_1", "x", "text"))
+    trace.observe(ContentFiltered("turn_1", "completion"))
+    trace.observe(TurnCompleted("turn_1", "No.", False, end="filtered"))
+    await tracing.aclose()
+    (turn,) = exporter.spans
+    assert [(event.name, dict(event.attributes or {})) for event in turn.events] == [
+        ("content_filtered", {"stage": "completion"})
+    ]
+    assert (turn.attributes or {})["convergio.turn.end"] == "filtered"
 
 
 async def test_spans_are_dated_by_the_moments_of_the_events() -> None:

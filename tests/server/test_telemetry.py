@@ -41,7 +41,9 @@ def test_off_nothing_of_opentelemetry_is_imported() -> None:
 def test_on_without_its_packages_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "server.observability.otel", raising=False)
     monkeypatch.delitem(sys.modules, "server.observability.session_spans", raising=False)
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    loaded = [name for name in sys.modules if name.startswith("opentelemetry.")]  # by other tests
+    for name in ("opentelemetry", *loaded):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(SettingsError, match='the extra "telemetry"'):
         make_tracing(load_settings(telemetry={"enabled": True}))
 
