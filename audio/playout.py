@@ -99,6 +99,14 @@ class PlayoutLedger:
             raise ValueError("no open segment")
         return self._segments[-1]
 
+    def cut(self) -> None:
+        """What was not sent never will be: audio and words end where sending has come to."""
+        while self._segments and self._segments[-1].start_sample >= self._sent:
+            self._segments.pop()
+        if self._segments:
+            self._segments[-1].cut(self._sent - self._segments[-1].start_sample)
+        self._synthesized = self._sent
+
     def complete_segment(self) -> None:
         """The current segment has all its audio. Until then an untimed last word never counts as heard."""
         if self._segments:
@@ -237,6 +245,13 @@ class _Segment:
         last_sample, last_characters = self.known[-1] if self.known else (0, 0)
         if sample > last_sample and characters > last_characters:
             self.known.append((sample, characters))
+
+    def cut(self, samples: int) -> None:
+        if samples < self.samples or not self.complete:
+            self.text = self.heard_text(samples)
+        self.samples, self.complete = samples, True
+        self.spans = [span for span in self.spans if span[1] <= len(self.text)]
+        self.known = [point for point in self.known if point[0] <= samples and point[1] <= len(self.text)]
 
     def heard_text(self, samples: int) -> str:
         """The words that end at or before ``samples``."""

@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from server.azure_settings import AzureSettings
+from server.memory import share_heaps
 from server.model_settings import ModelSettings
 from server.setting_types import Directory, Secrets, Section, Words
 from server.speech_settings import EngineRule, SpeechSettings, SttSettings, TtsSettings
@@ -252,13 +253,15 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
 
 
 def prepare_process_environment() -> None:
-    """Bound the native libraries' own thread pools; call before numpy or an engine is imported.
+    """Bound the native libraries' own thread pools and heaps; call before numpy or an engine is imported.
 
     Inference has one bounded pool of ours; a library that starts a thread per core under each of those threads
     makes every latency worse (docs: embedded engines). Values the operator set are kept.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        share_heaps()
 
 
 def plain_output_wanted() -> bool:

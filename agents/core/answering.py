@@ -93,9 +93,9 @@ class Answering:
         options: SessionOptions,
         question: Question,
         *,
-        streams: bool = False,
+        splitter: PhraseSplitter | PieceCutter | None = None,
     ) -> None:
-        """``streams``: the voice speaks while text is written, so that pieces are handed on as early as can be."""
+        """``splitter`` cuts the reply as its voice wants it; into phrases, unless one is given."""
         self.reply = ""
         self.tool_calls = 0
         self.error_code: str | None = None
@@ -108,7 +108,7 @@ class Answering:
         self._turn_id = turn_id
         self._options = options
         self._question = question
-        self._splitter = PieceCutter(options.locale) if streams else PhraseSplitter(options.locale)
+        self._splitter = splitter or PhraseSplitter(options.locale)
         self._phrases_said = 0
         self._asked: tuple[Message, ...] = ()
         self._usage: TokenUsage | None = None
@@ -193,7 +193,7 @@ class Answering:
             await self._hand_on(phrase, phrases)
 
     async def _flush(self, phrases: Phrases) -> None:
-        rest = self._splitter.flush()
+        rest: list[Phrase | Piece] = [*self._splitter.flush()]
         if self.end == "length" and self._phrases_said and rest:
             cut = rest.pop()  # the token limit ended it in the middle: better unsaid
             self.reply = self.reply.removesuffix(cut.text)

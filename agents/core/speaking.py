@@ -116,6 +116,11 @@ class Speaking:
         """A word of what was begun, which ends after ``characters`` of its text, ends at ``sample`` of its audio."""
         self._ports.writer.word_ends(self._turn, sample, characters)
 
+    def cut(self) -> None:
+        """What of the phrases so far has not been sent stays unsaid."""
+        self._ports.writer.cut(self._turn)
+        self._resample = StreamResampler(self._ports.tts.profile.sample_rate_hz, self.options.output_rate_hz)
+
     async def finish(self) -> None:
         """No more phrases: let the last samples out."""
         if self._said_anything:

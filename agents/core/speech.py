@@ -41,6 +41,7 @@ class Speech:
         self._kept_from = 0
         self._position = 0
         self._end = 0
+        self._cut = 0
 
     @property
     def unsent(self) -> int:
@@ -56,6 +57,11 @@ class Speech:
     def length_ms(self) -> int:
         """All audio so far."""
         return samples_to_ms(self._end, self.rate_hz)
+
+    @property
+    def made_ms(self) -> int:
+        """All audio that was made for the turn, what was cut included."""
+        return samples_to_ms(self._end + self._cut, self.rate_hz)
 
     def append(self, samples: Samples, words: Sequence[WordTiming] = (), visemes: Sequence[Viseme] = ()) -> None:
         """More audio of the phrase last added to the ledger; ``visemes`` count from the start of the turn's audio."""
@@ -83,6 +89,15 @@ class Speech:
         """The last ``count`` samples taken were not sent after all."""
         self._go_back_to(self._position - count)
         self.ledger.unsend(count)
+
+    def cut(self) -> None:
+        """What was not sent never will be; more may follow where sending has come to."""
+        kept = self._read(self._kept_from, self._position)
+        self._chunks = deque([kept] if len(kept) else ())
+        self._cut += self.unsent
+        self._end = self._position
+        del self._visemes[bisect_left(self._visemes, self._position, key=_start) :]
+        self.ledger.cut()
 
     def forget_heard(self, now_ms: int) -> None:
         """Release audio that was heard too long ago to be said again."""

@@ -24,7 +24,7 @@ from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
-from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, streams_text, unspoken
+from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, piece_cutter, unspoken
 from agents.core.voice_requests import VoiceRequests
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
@@ -90,8 +90,9 @@ class TurnRun:
         self._question = _question(begin, request, self._options)
         # What is recited is there as a whole.
         speaks = self._options.speak and begin.source != "announcement"
-        self._streams = speaks and streams_text(ports.engines.tts)
-        self._answering = Answering(answering, turn_id, self._options, self._question, streams=self._streams)
+        cutter = piece_cutter(ports.engines.tts, self._options.locale) if speaks else None
+        self._streams = cutter is not None
+        self._answering = Answering(answering, turn_id, self._options, self._question, splitter=cutter)
         self._scope: anyio.CancelScope | None = None
         self._stopped = False
         self._abandoned: AbandonReason | None = None

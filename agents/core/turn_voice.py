@@ -19,6 +19,7 @@ from agents.core.speaking import Speaking, SpokenPhrase
 from agents.core.streamed_reply import StreamedReply
 from agents.events import Caption, Degraded
 from agents.loop.markup import strip_markup
+from agents.loop.pieces import PieceCutter
 from audio.errors import EngineError
 from audio.tts.port import TextToSpeech
 
@@ -29,9 +30,12 @@ PHRASES_AHEAD: Final = 4
 """What may wait to be said; whoever generates it waits then."""
 
 
-def streams_text(tts: TextToSpeech | None) -> bool:
-    """Whether this voice can speak a reply while it is written, and tell where in it it is."""
-    return tts is not None and tts.profile.text_streaming and tts.profile.word_timings
+def piece_cutter(tts: TextToSpeech | None, locale: str) -> PieceCutter | None:
+    """What cuts a reply for a voice that speaks it while it is written, and tells where in it it is; ``None`` for one
+    that wants phrases."""
+    if tts is None or not (tts.profile.text_streaming and tts.profile.word_timings):
+        return None
+    return PieceCutter(locale, first_whole=tts.profile.text_held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class TurnVoice:
                 following = None
                 if not self.lost and (phrase.refusal or not self._ports.is_refused()):
                     self._ports.on_phrase()
+                    if phrase.refusal:
+                        self._speaking.cut()
                     try:
                         following = await self._say(phrase, phrases)
                     except EngineError as error:

@@ -133,6 +133,14 @@ class Writer:
             await self._drained.wait()
         return 0
 
+    def cut(self, turn: int) -> None:
+        """What the turn has not sent is not to be heard; other words may follow."""
+        speech = self._of(turn)
+        if speech is not None:
+            speech.cut()
+            self._drained.set()
+            self._drained = asyncio.Event()
+
     def finish(self, turn: int) -> None:
         """The turn's audio is complete."""
         speech = self._of(turn)
@@ -248,4 +256,4 @@ class Writer:
     def _heard(self, speech: Speech) -> Heard:
         heard = speech.ledger.heard_samples(self._clock_ms())
         heard_ms = samples_to_ms(heard, speech.rate_hz)
-        return Heard(heard_ms, speech.ledger.heard_text(heard), speech.length_ms, speech.ledger)
+        return Heard(heard_ms, speech.ledger.heard_text(heard), speech.made_ms, speech.ledger)

@@ -2,7 +2,8 @@
 
 Pure and incremental. A piece ends between two plain words, or where a phrase ends (``agents.loop.phrases``). What is
 read otherwise than it is written (numbers with their units, abbreviations, markup, addresses) is never cut in two, so
-the pieces, each made ``speakable`` by itself, say what the whole phrase would say. Driven by the turn.
+the pieces, each made ``speakable`` by itself, say what the whole phrase would say. For a voice that keeps words back
+until it has a sentence, the first phrase is left whole: that it begins at once. Driven by the turn.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from agents.loop.phrases import PhraseSplitter
+from agents.loop.phrases import Phrase, PhraseSplitter
 
 _LAST_GAP: Final = re.compile(r"(\S+)( +)(\S+)\s*$")
 _PLAIN: Final = re.compile(r"[\"'“‘«(]*[^\W\d_]+(?:['’-][^\W\d_]+)*[,;:!?]*[\"'”’»)]*")
@@ -29,16 +30,20 @@ class Piece:
 class PieceCutter:
     """Cuts one reply. ``feed`` its deltas, then ``flush``; the pieces put together are the text."""
 
-    def __init__(self, locale: str = "en-US") -> None:
+    def __init__(self, locale: str = "en-US", *, first_whole: bool = False) -> None:
         self._phrases = PhraseSplitter(locale)
+        self._cuts = not first_whole
+        """Whether pieces may be given out yet."""
         self._given = 0
         """Characters of the phrase in the making that have been given out."""
         self._line = ""
         """The first character of the line in which the phrase in the making begins."""
 
-    def feed(self, delta: str) -> list[Piece]:
-        """The pieces that are certain now that ``delta`` was added."""
-        pieces = [self._end_of(phrase.text) for phrase in self._phrases.feed(delta)]
+    def feed(self, delta: str) -> list[Phrase | Piece]:
+        """What is certain now that ``delta`` was added: the first phrase, then pieces."""
+        pieces = [self._end_of(phrase) for phrase in self._phrases.feed(delta)]
+        if not self._cuts:
+            return []
         pending = self._phrases.pending
         cut = self._cut(pending)
         if cut is not None and cut > self._given:
@@ -46,16 +51,17 @@ class PieceCutter:
             self._given = cut
         return [piece for piece in pieces if piece.text]
 
-    def flush(self) -> list[Piece]:
+    def flush(self) -> list[Phrase | Piece]:
         """The reply is over: what remains of it."""
-        pieces = [self._end_of(phrase.text) for phrase in self._phrases.flush()]
+        pieces = [self._end_of(phrase) for phrase in self._phrases.flush()]
         self._line = ""
         return [piece for piece in pieces if piece.text]
 
-    def _end_of(self, phrase: str) -> Piece:
-        piece = Piece(phrase[self._given :], ends_phrase=True)
-        self._line = self._first_of_line(phrase)
+    def _end_of(self, phrase: Phrase) -> Phrase | Piece:
+        piece = Piece(phrase.text[self._given :], ends_phrase=True) if self._cuts else phrase
+        self._line = self._first_of_line(phrase.text)
         self._given = 0
+        self._cuts = True
         return piece
 
     def _first_of_line(self, text: str) -> str:

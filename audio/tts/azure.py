@@ -71,6 +71,7 @@ class AzureTextToSpeech:
             word_timings=True,
             visemes=self._settings.visemes,
             text_streaming=self._settings.streams_text,
+            text_held=True,
         )
 
     @property

@@ -68,6 +68,8 @@ class TtsProfile:
     """Whether it tells mouth shapes."""
     text_streaming: bool = False
     """Whether the engine is a ``TextStreamingSpeech`` too."""
+    text_held: bool = False
+    """Whether its streams may keep words back until they have a sentence; a phrase is spoken at once."""
 
 
 class TextToSpeech(Protocol):

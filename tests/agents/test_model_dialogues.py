@@ -14,6 +14,7 @@ from agents.core.policy import TurnPolicy
 from agents.errors import ModelRateLimited, ModelUnavailable
 from agents.events import (
     AudioOut,
+    AudioOutEnded,
     Caption,
     ContentFiltered,
     Degraded,
@@ -166,3 +167,13 @@ def test_the_preferred_model_is_back_as_soon_as_it_answers() -> None:
         ("llm stand-in", "azure_openai gpt-voice"),
     ]
     assert [event.providers["agent"].provider for event in ledger(talk)] == ["embedded", "azure_openai"]
+
+
+def test_phrases_that_were_made_and_not_sent_stay_unsaid_and_are_accounted_for() -> None:
+    long = "Once upon a time there was a knife. " * 8
+    talk = play(ask, Script(replies=(ScriptedReply(long, verdict=ContentFilter("completion", VIOLENCE)),)))
+    audio_ms = talk.one(AudioOutEnded).audio_ms
+    assert audio_ms < 60 * len(REFUSAL) + 1_000, "the refusal follows what had left"
+    [event] = ledger(talk)
+    assert event.audio_ms_out <= audio_ms < event.audio_ms_synthesized
+    assert sum(share.audio_ms_synthesized for share in event.shares) == event.audio_ms_synthesized

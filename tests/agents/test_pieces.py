@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.loop.phrases import PhraseSplitter
-from agents.loop.pieces import PieceCutter
+from agents.loop.phrases import Phrase, PhraseSplitter
+from agents.loop.pieces import Piece, PieceCutter
 from agents.loop.speakable import speakable
 
 TOKENS = (
@@ -22,11 +22,11 @@ TOKENS = (
 REPLY = "I can tell you about the weather in Paris, which is lovely this time of the year, and about the trains."
 
 
-def pieces_of(text: str, cuts: list[int] | None = None) -> list[tuple[str, bool]]:
-    cutter = PieceCutter()
+def pieces_of(text: str, cuts: list[int] | None = None, *, first_whole: bool = False) -> list[tuple[str, bool]]:
+    cutter = PieceCutter(first_whole=first_whole)
     places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts or range(len(text)))})
     found = [cutter.feed(text[start:end]) for start, end in pairwise(places)]
-    return [(piece.text, piece.ends_phrase) for each in [*found, cutter.flush()] for piece in each]
+    return [(part.text, getattr(part, "ends_phrase", True)) for each in [*found, cutter.flush()] for part in each]
 
 
 def phrases_of(pieces: list[tuple[str, bool]]) -> list[list[str]]:
@@ -98,3 +98,15 @@ def test_phrases_of_pieces_are_the_splitters_phrases(tokens: list[str], cuts: li
     splitter = PhraseSplitter()
     wanted = [phrase.text for phrase in (*splitter.feed(text), *splitter.flush())]
     assert ["".join(phrase) for phrase in phrases_of(pieces_of(text, cuts or None))] == wanted
+
+
+def test_for_a_voice_that_waits_for_sentences_the_first_phrase_is_left_whole() -> None:
+    cutter = PieceCutter(first_whole=True)
+    parts = [*cutter.feed(REPLY), *cutter.flush()]
+    first, *rest = [phrase.text for phrase in PhraseSplitter().feed(REPLY)]
+    assert isinstance(parts[0], Phrase)
+    assert parts[0].text == first
+    assert rest
+    assert all(isinstance(part, Piece) for part in parts[1:])
+    assert len(pieces_of(REPLY, first_whole=True)) > 10
+    assert "".join(part.text for part in parts) == REPLY

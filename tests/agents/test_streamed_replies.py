@@ -30,7 +30,7 @@ from audio.errors import EngineError
 from audio.fallback import Guarded
 from audio.formats import samples_to_ms
 from audio.tts.fallback import FallbackTextToSpeech
-from audio.tts.port import SpeechRequest, TextToSpeech
+from audio.tts.port import SpeechRequest, TextToSpeech, TtsProfile
 from audio.tts.scripted import ScriptedTextToSpeech, ScriptedVoice
 from audio.tts.scripted_stream import ScriptedTextStreaming
 
@@ -340,4 +340,28 @@ def test_a_reply_that_is_refused_midway_says_no_more_than_it_has_and_then_the_re
     assert (end.end, end.text) == ("filtered", rules_for("en").refusal)
     captions = [caption.text for caption in talk.all(Caption) if caption.speaker == "agent"]
     assert captions[-1] == end.text
-    assert talk.one(AudioOutEnded).audio_ms < 60 * (len(REPLY) + len(end.text)), "nothing more was made of it"
+    ahead_ms = 240 + 60
+    written_ms = WORD_MS * len(REPLY.split())
+    assert talk.one(AudioOutEnded).audio_ms < written_ms + ahead_ms + 60 * len(end.text), "what was not sent is unsaid"
+
+
+class HeldStreaming(ScriptedTextStreaming):
+    """One that says of itself that its streams wait for sentences."""
+
+    @property
+    def profile(self) -> TtsProfile:
+        return replace(super().profile, text_held=True)
+
+
+def test_a_voice_that_waits_for_sentences_is_given_the_first_phrase_as_one() -> None:
+    script = streamed(voice=HeldStreaming())
+    talk = play(ask, script)
+    first, rest = "I can tell you about the weather in Paris, ", "which is lovely"
+    assert writes(script)[0].startswith(rest)
+    assert first + writes(script)[0] == REPLY
+    captions = [caption for caption in talk.all(Caption) if caption.speaker == "agent"]
+    assert "".join(caption.text for caption in captions) == REPLY
+    assert captions[0].text == first
+    assert captions[1].start_ms >= captions[0].end_ms
+    by_phrases = play(ask, streamed(voice=ScriptedTextToSpeech()))
+    assert stages_ms(talk)["agent"] <= stages_ms(by_phrases)["agent"], "no later than in phrases"
