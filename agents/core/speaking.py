@@ -142,8 +142,10 @@ class Speaking:
             limit_s = self.options.limits.tts_gap_s
 
     def _request(self, spoken: str) -> SpeechRequest:
+        """A voice the engine does not say it has is not asked for: a service that refuses it would be lost to all."""
         options = self.options
-        return SpeechRequest(spoken, options.locale, options.voice, options.rate, urgent=not self._said_anything)
+        voice = options.voice if options.voice in self._ports.tts.profile.voices else None
+        return SpeechRequest(spoken, options.locale, voice, options.rate, urgent=not self._said_anything)
 
     def in_ms(self, samples: int) -> int:
         """A length at the output's rate."""

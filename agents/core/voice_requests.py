@@ -66,8 +66,8 @@ class VoiceRequests:
         self._add(Maker(self._asked.provider, self._asked.model))
 
     def says(self, characters: int) -> None:
-        """So much text is given to it."""
-        self._account.asked_voice(characters)
+        """So much text is given to it, more than none; what follows the first is more of the same request."""
+        self._account.asked_voice(characters, more=self._characters > 0)
         self._characters += characters
 
     def spoke(self, piece: SpeechAudio) -> None:

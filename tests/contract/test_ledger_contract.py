@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metering.errors import InvalidUsageEvent
@@ -181,7 +181,6 @@ def test_reading_all_goes_through_every_page(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-@settings(deadline=None)  # a disk may be slow
 @given(batches=st.lists(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=6), max_size=6))
 def test_any_sequence_of_appends_leaves_the_set_of_distinct_events_and_their_sums(
     kind: str, batches: list[list[tuple[int, int]]], tmp_path_factory: pytest.TempPathFactory
