@@ -14,6 +14,7 @@ from typing import Final
 from agents.core.budget import Action, LatencyBudget, Stage, TurnTime
 from agents.core.latency import LatencyMarks, Mark
 from agents.events import BreachAction, BudgetBreached, StageLatency, TurnLatency
+from metering.usage import StageProvider
 
 UNDONE: Final[BreachAction] = "none"
 """In place of an action: the stage was late, and nothing was to be done."""
@@ -72,15 +73,16 @@ class TurnWatch:
         """``stage`` took too long, or failed, and this is done about it."""
         self._breach(stage, action, self._elapsed_ms(stage))
 
-    def report(self, providers: Mapping[str, str]) -> TurnLatency | None:
+    def report(self, providers: Mapping[str, StageProvider]) -> TurnLatency | None:
         """Where the milliseconds went up to now, with what was late; ``None`` where nothing can be told."""
-        stages = self._marks.stages(dict(providers))
+        stages = self._marks.stages(providers)
         if not stages:
             return None
         for stage in stages:
             if self.budget is not None and stage.duration_ms > self.budget.stages[stage.stage].deadline_ms:
                 self._breach(stage.stage, UNDONE, stage.duration_ms)
-        return TurnLatency(self._turn_id, tuple(map(self._with_limits, stages)), tuple(self.breaches.values()))
+        limited, breaches = tuple(map(self._with_limits, stages)), tuple(self.breaches.values())
+        return TurnLatency(self._turn_id, limited, self._marks.at_s["speech_end"], breaches)
 
     def stages(self) -> tuple[StageLatency, ...]:
         """The stages as they are known now."""

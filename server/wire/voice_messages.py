@@ -121,10 +121,10 @@ def _hearing(event: HearingEvent) -> Message:
 
 def _timing(event: TimingEvent) -> Message:
     match event:
-        case TurnLatency(turn_id, stages, breaches):
+        case TurnLatency(turn_id, stages):
             fields: dict[str, object] = {"stages": [_stage(stage) for stage in stages]}
-            if breaches:
-                fields["breaches"] = [_breach(breach) for breach in breaches]
+            if event.breaches:
+                fields["breaches"] = [_breach(breach) for breach in event.breaches]
             return Message("turn.latency", turn_id, fields)
         case BudgetBreached(turn_id):
             return Message("latency.breach", turn_id, _breach(event))
