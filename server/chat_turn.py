@@ -28,13 +28,12 @@ from agents.events import (
     Failed,
     ReplyText,
     ServerEvent,
-    StageLatency,
     ToolCalled,
     ToolReturned,
     TurnCompleted,
-    TurnLatency,
     TurnStarted,
 )
+from agents.latency_events import StageLatency, TurnLatency
 from agents.loop.agent import (
     Agent,
     ReplyDelta,

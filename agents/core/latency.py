@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agents.events import StageLatency
+from agents.latency_events import StageLatency
 from metering.usage import StageProvider
 
 Mark = Literal["speech_end", "flushed", "transcribed", "committed", "phrase", "audio", "sent"]

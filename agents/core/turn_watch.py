@@ -13,7 +13,7 @@ from typing import Final
 
 from agents.core.budget import Action, LatencyBudget, Stage, TurnTime
 from agents.core.latency import LatencyMarks, Mark
-from agents.events import BreachAction, BudgetBreached, StageLatency, TurnLatency
+from agents.latency_events import BreachAction, BudgetBreached, StageLatency, TurnLatency
 from metering.usage import StageProvider
 
 UNDONE: Final[BreachAction] = "none"

@@ -17,7 +17,6 @@ from prometheus_client.registry import Collector
 
 from agents.events import (
     AudioQuality,
-    BudgetBreached,
     ContentFiltered,
     Degraded,
     Failed,
@@ -26,6 +25,7 @@ from agents.events import (
     ServerEvent,
     TurnCompleted,
 )
+from agents.latency_events import BudgetBreached
 from server.observability.label_values import LabelValues
 
 STAGE_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)

@@ -28,11 +28,10 @@ from agents.events import (
     Resumed,
     ServerEvent,
     SessionStarted,
-    StageLatency,
     TurnCompleted,
-    TurnLatency,
     TurnStarted,
 )
+from agents.latency_events import StageLatency, TurnLatency
 from server.observability import span_names as names
 from server.observability.arrival import Arrival
 from server.observability.trace_context import TraceParent

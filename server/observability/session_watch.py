@@ -9,15 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from agents.events import (
-    AudioOut,
-    Interrupted,
-    ReplyText,
-    ServerEvent,
-    SessionStarted,
-    SpeechStartedHeard,
-    TurnLatency,
-)
+from agents.events import AudioOut, Interrupted, ReplyText, ServerEvent, SessionStarted, SpeechStartedHeard
+from agents.latency_events import TurnLatency
 from agents.models.carried import CARRIED, TURN
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics

@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from agents.events import ProviderCall, StageLatency, TurnCompleted
+from agents.events import ProviderCall, TurnCompleted
+from agents.latency_events import StageLatency
 from server.observability.tracing import Subject
 
 Attributes = dict[str, str | bool | int | float | tuple[str, ...]]

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, assert_never
 from agents.events import (
     AudioOutEnded,
     AudioQuality,
-    BudgetBreached,
     Caption,
     ContentFiltered,
     Degraded,
@@ -26,16 +25,15 @@ from agents.events import (
     SessionStarted,
     SpeechStartedHeard,
     SpeechStoppedHeard,
-    StageLatency,
     ToolCalled,
     ToolReturned,
     TranscriptUpdated,
     TurnCompleted,
-    TurnLatency,
     TurnStarted,
     TurnUsage,
     VisemesOut,
 )
+from agents.latency_events import BudgetBreached, StageLatency, TurnLatency
 from server.contracts.errors import ErrorCode
 
 SessionEvent = SessionStarted | SessionDraining | Degraded | AudioQuality | Failed

@@ -15,17 +15,8 @@ from agents.core.budget import StageChange, within
 from agents.core.budget_profiles import profile
 from agents.core.language import rules_for
 from agents.core.policy import TurnPolicy
-from agents.events import (
-    AudioOut,
-    BudgetBreached,
-    Caption,
-    Degraded,
-    Failed,
-    ReplyText,
-    TurnCompleted,
-    TurnLatency,
-    TurnStarted,
-)
+from agents.events import AudioOut, Caption, Degraded, Failed, ReplyText, TurnCompleted, TurnStarted
+from agents.latency_events import BudgetBreached, TurnLatency
 from agents.models.port import LanguageModel
 from audio.fallback import Guarded
 from audio.stt.fallback import FallbackSpeechToText

@@ -15,7 +15,8 @@ from test_streamed_replies import REPLY, streamed
 from agents.call_log import CallLog
 from agents.core.accounts import TurnAccount
 from agents.core.voice_requests import VoiceRequests
-from agents.events import ProviderCall, TurnCompleted, TurnLatency
+from agents.events import ProviderCall, TurnCompleted
+from agents.latency_events import TurnLatency
 from agents.models.port import ContentFilter
 from agents.models.scripted import ScriptedReply
 from audio.errors import EngineError, EngineTimeout

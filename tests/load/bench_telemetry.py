@@ -20,13 +20,12 @@ from agents.events import (
     ServerEvent,
     SpeechStartedHeard,
     SpeechStoppedHeard,
-    StageLatency,
     TranscriptUpdated,
     TurnCompleted,
-    TurnLatency,
     TurnStarted,
     TurnUsage,
 )
+from agents.latency_events import StageLatency, TurnLatency
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
 from server.observability.otel import OtelTracing

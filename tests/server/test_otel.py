@@ -9,7 +9,8 @@ import anyio
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from agents.events import ContentFiltered, ProviderCall, StageLatency, TurnCompleted, TurnLatency, TurnStarted
+from agents.events import ContentFiltered, ProviderCall, TurnCompleted, TurnStarted
+from agents.latency_events import StageLatency, TurnLatency
 from server.observability.arrival import Arrival
 from server.observability.otel import OtelTracing
 from server.observability.session_spans import MOST_OPEN_TURNS, SessionSpans
