@@ -154,7 +154,8 @@ class TurnRun:
                 end = ports.writer.close if self._all_heard.is_set() else ports.writer.drop
                 self._heard = end(self.turn)
                 if self.committed and not self._stopped:
-                    self._remember(self._answering.reply or self._apology, interrupted=False)
+                    whole = self._answering.reply or self._apology
+                    self._remember(self._said if self._watch.left_out else whole, interrupted=False)
             try:
                 ports.on_over(self.turn)
             finally:
@@ -249,6 +250,7 @@ class TurnRun:
             self._on_started,
             self._all_heard.set,
             options.client_clears,
+            *self._watch.egress(),
         )
         self._ports.writer.open(channel, audible=self.committed)
         requests = VoiceRequests(self._answering.calls, self.account, tts.profile)

@@ -64,10 +64,21 @@ class TurnWatch:
         now_s = self._now_s()
         return max(2 * self._time.limit_s(stage, now_s), self._time.left_s(now_s))
 
+    @property
+    def left_out(self) -> bool:
+        """Whether late phrases were left out: not all that was made was heard."""
+        return "egress" in self.breaches and self.breaches["egress"].action == "shorten"
+
     def answered(self) -> None:
         """The user has got something."""
         if self._time is not None:
             self._time.answered()
+
+    def egress(self) -> tuple[int | None, Callable[[int], None]]:
+        """How many ms audio may wait for the client before phrases are left out, and who is told."""
+        skips = self.budget is not None and self.budget.does("egress", "shorten")
+        late_ms = self.budget.stages["egress"].deadline_ms if self.budget is not None and skips else None
+        return late_ms, lambda waited_ms: self._breach("egress", "shorten", waited_ms)
 
     def late(self, stage: Stage, action: Action) -> None:
         """``stage`` took too long, or failed, and this is done about it."""
