@@ -31,7 +31,7 @@ from agents.events import (
     TurnCompleted,
     TurnStarted,
 )
-from agents.latency_events import StageLatency, TurnLatency
+from agents.latency_events import BudgetBreached, StageLatency, TurnLatency
 from server.observability import span_names as names
 from server.observability.arrival import Arrival
 from server.observability.trace_context import TraceParent
@@ -64,6 +64,7 @@ class _Turn:
     asked: str
     started_at_s: float
     latency: TurnLatency | None = None
+    breaches: dict[str, BudgetBreached] = field(default_factory=dict[str, BudgetBreached])
     events: list[Event] = field(default_factory=list[Event])
 
 
@@ -189,7 +190,7 @@ class SessionSpans:
             if stage.stage == "total":
                 attributes["convergio.latency.total_ms"] = stage.duration_ms
             else:
-                stage_contexts[stage.stage] = self._add_stage(stage, turn.turn_id, zero_s, context)
+                stage_contexts[stage.stage] = self._add_stage(stage, turn, zero_s, context)
         for call in calls:
             self._add_call(call, stage_contexts.get(_STAGE_OF[call.operation], context))
         start_s = min([zero_s, *(call.started_at_s for call in calls)])
@@ -198,11 +199,12 @@ class SessionSpans:
             _Spell(name, start_s, now_s, attributes, error_code=error_code, events=turn.events), context, self._context
         )
 
-    def _add_stage(self, stage: StageLatency, turn_id: str, zero_s: float, turn: SpanContext) -> SpanContext:
+    def _add_stage(self, stage: StageLatency, turn: _Turn, zero_s: float, parent: SpanContext) -> SpanContext:
         start_s = zero_s + stage.start_ms / 1_000
         end_s = start_s + stage.duration_ms / 1_000
         context = self._new_context()
-        self._add(_Spell(stage.stage, start_s, end_s, names.stage_attributes(stage, turn_id)), context, turn)
+        attributes = names.stage_attributes(stage, turn.turn_id, turn.breaches.get(stage.stage))
+        self._add(_Spell(stage.stage, start_s, end_s, attributes), context, parent)
         if stage.stage == "stt" and stage.provider is not None:
             attributes = names.recognition_attributes(stage, self._subject)
             spell = _Spell(f"speech_to_text {stage.model or ''}".strip(), start_s, end_s, attributes, SpanKind.CLIENT)
@@ -224,6 +226,11 @@ class SessionSpans:
                 self._note("resumed", event.turn_id, {"from_ms": event.from_ms})
             case ContentFiltered():
                 self._note("content_filtered", event.turn_id, {"stage": event.stage})
+            case BudgetBreached():
+                if (turn := self._turns.get(event.turn_id)) is not None:
+                    turn.breaches[event.stage] = event
+                limits = {"limit_ms": event.limit_ms, "after_ms": event.after_ms}
+                self._note("latency_breach", event.turn_id, {"stage": event.stage, "action": event.action, **limits})
             case Degraded():
                 self._note("degraded", None, {"from": event.from_, "to": event.to})
             case Failed():

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from agents.events import ProviderCall, TurnCompleted
-from agents.latency_events import StageLatency
+from agents.latency_events import BudgetBreached, StageLatency
 from server.observability.tracing import Subject
 
 Attributes = dict[str, str | bool | int | float | tuple[str, ...]]
@@ -81,13 +81,18 @@ def words_attributes(asked: str, answered: str) -> Attributes:
     }
 
 
-def stage_attributes(stage: StageLatency, turn_id: str) -> Attributes:
-    """Of one stage of a turn."""
+def stage_attributes(stage: StageLatency, turn_id: str, breach: BudgetBreached | None = None) -> Attributes:
+    """Of one stage of a turn, with what was done where it was late."""
     found: Attributes = {"convergio.stage": stage.stage, TURN_ID: turn_id}
     if stage.provider is not None:
         found["gen_ai.provider.name"] = provider_name(stage.provider)
     if stage.model is not None:
         found["gen_ai.request.model"] = stage.model
+    if stage.target_ms is not None and stage.deadline_ms is not None:
+        found["convergio.latency.target_ms"] = stage.target_ms
+        found["convergio.latency.deadline_ms"] = stage.deadline_ms
+    if breach is not None:
+        found["convergio.latency.breach"] = breach.action
     return found
 
 

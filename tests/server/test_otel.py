@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from agents.events import ContentFiltered, ProviderCall, TurnCompleted, TurnStarted
-from agents.latency_events import StageLatency, TurnLatency
+from agents.latency_events import BudgetBreached, StageLatency, TurnLatency
 from server.observability.arrival import Arrival
 from server.observability.otel import OtelTracing
 from server.observability.session_spans import MOST_OPEN_TURNS, SessionSpans
@@ -91,6 +91,25 @@ async def test_a_refusal_by_a_content_filter_is_an_event_of_its_turn() -> None:
         ("content_filtered", {"stage": "completion"})
     ]
     assert (turn.attributes or {})["convergio.turn.end"] == "filtered"
+
+
+async def test_a_late_stage_says_in_its_span_what_was_done_about_it() -> None:
+    exporter = Kept()
+    tracing = OtelTracing(SETTINGS, transcripts=False, exporter=exporter)
+    trace = begun(tracing)
+    stage = StageLatency("agent", 0.0, 1_504.0, "embedded", "llama", 300, 1_500)
+    breach = BudgetBreached("turn_1", "agent", "filler", 1_500, 1_501)
+    trace.observe(TurnStarted("turn_1", "x", "speech"))
+    trace.observe(breach)
+    trace.observe(TurnLatency("turn_1", (stage,), anyio.current_time() - 2.0, (breach,)))
+    trace.observe(TurnCompleted("turn_1", "y", False))
+    await tracing.aclose()
+    spans = {span.name: span for span in exporter.spans}
+    attributes = spans["agent"].attributes or {}
+    limits = {name: attributes[f"convergio.latency.{name}"] for name in ("target_ms", "deadline_ms", "breach")}
+    assert limits == {"target_ms": 300, "deadline_ms": 1_500, "breach": "filler"}
+    [noted] = spans["invoke_agent Ada"].events
+    assert (noted.name, (noted.attributes or {})["after_ms"]) == ("latency_breach", 1_501)
 
 
 async def test_spans_are_dated_by_the_moments_of_the_events() -> None:
