@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from server.contracts.base import Contract
 from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
+from server.contracts.latency_budget import LatencyBudgetList
+from server.contracts.session import Patience
 from server.contracts.webrtc import IceServerList
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParameter:
+    """What a route takes in its query: all of it optional. ``schema`` is JSON Schema."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,7 @@ class HttpRoute:
     media_type: str = "application/json"
     request_types: tuple[str, ...] = ()
     success: int = 200
+    query: tuple[QueryParameter, ...] = ()
     errors: tuple[ErrorCode, ...] = ()
     """Beyond ``COMMON_ERRORS``."""
 
@@ -50,6 +62,7 @@ _CHAT_ERRORS: Final = (
     ErrorCode.SERVER_DRAINING,
 )
 
+_TEXT: Final[Mapping[str, Any]] = {"type": "string"}
 _SDP: Final = "application/sdp"
 _CALL_ERRORS: Final = (
     ErrorCode.REQUEST_INVALID,
@@ -90,6 +103,18 @@ def _openai(prefix: str, name: str) -> tuple[HttpRoute, ...]:
             errors=_KNOWN_CALL_ERRORS,
         ),
     )
+
+
+_WHOSE_BUDGET: Final = (
+    QueryParameter("tenant", "Sessions of this tenant; other than one's own with the operator's keys only.", _TEXT),
+    QueryParameter("agent", "Sessions with this agent. Absent: the default one.", _TEXT),
+    QueryParameter("locale", "Sessions in this language, a BCP 47 tag.", {"type": "string", "default": "en-US"}),
+    QueryParameter(
+        "patience",
+        "Sessions with this `accessibility.patience`.",
+        {"type": "string", "enum": list(get_args(Patience)), "default": "normal"},
+    ),
+)
 
 
 HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
@@ -148,6 +173,15 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
     ),
     *_openai("/v1/realtime", ""),
     *_openai("/openai/v1/realtime", "Azure"),
+    HttpRoute(
+        "get",
+        "/v1/latency-budgets",
+        "listLatencyBudgets",
+        "How long turns may take here, what is done when they take longer, and what a session may ask for",
+        {200: LatencyBudgetList},
+        query=_WHOSE_BUDGET,
+        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
+    ),
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),
     HttpRoute(
