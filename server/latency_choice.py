@@ -23,7 +23,7 @@ UNENFORCED_FILLER_AFTER_MS: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class SessionLatency:
-    """How a session keeps its time. ``enforced`` false: its budget is only measured against."""
+    """How a session keeps its time. ``enforced`` false: it is not held to its budget."""
 
     budget: LatencyBudget
     enforced: bool = True

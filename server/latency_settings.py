@@ -55,8 +55,8 @@ class LatencySettings(Section):
     ``profile`` is what sessions get by default; ``auto`` is ``azure`` where an engine in use is a service, else
     ``embedded``. ``stages`` say what is otherwise in it. Their times belong to that profile, because another one has
     times of its own; their actions say what this server does at all, so they hold in every profile. ``tightest`` and
-    ``loosest`` bound the deadlines that clients may ask for, as multiples of the operator's. ``enforce`` false measures
-    only; ``speculate`` false makes no draft before a turn is certain.
+    ``loosest`` bound the deadlines that clients may ask for, as multiples of the operator's. ``enforce`` false holds no
+    turn to its budget; ``speculate`` false makes no draft before a turn is certain.
     """
 
     profile: Literal["auto", Profile] = "auto"

@@ -47,7 +47,7 @@ def _show(shown: LatencyBudgetList) -> None:
     from server.cli.console import console  # noqa: PLC0415
 
     out, default = console(), shown.default
-    enforced = "enforced" if shown.enforced else "measured only"
+    enforced = "enforced" if shown.enforced else "not enforced"
     drafts = "drafts before a turn is certain" if shown.speculates else "no drafts"
     out.print(f"{default.profile} {default.version}: {enforced}, {drafts}. Milliseconds.", markup=False)
     table = Table(box=None, padding=(0, 1))

@@ -77,7 +77,7 @@ def _keys(settings: Settings) -> Finding:
 def _budget(settings: Settings) -> Finding:
     choice = LatencyChoice(settings)
     budget = choice.operators(Asked(DEFAULT_TENANT, AGENT_ID, DEFAULT_LOCALE))
-    measured = "" if choice.enforced else ", measured only"
+    measured = "" if choice.enforced else ", not enforced"
     return Finding("latency budget", "ok", f"{budget.name} {budget.version}{measured}")
 
 

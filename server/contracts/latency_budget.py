@@ -53,7 +53,7 @@ class LatencyBudgetName(Contract):
     version: str
     """Of the profile; with `+` and a mark of its own where something was changed for this server or session."""
     enforced: bool
-    """False: turns are measured against it, and nothing is done beyond its limits."""
+    """False: nothing is done beyond its limits, and no breach is told."""
 
 
 class StageBudgetInfo(Contract):
@@ -90,7 +90,7 @@ class LatencyBudgetList(Contract):
 
     request_id: ServerId
     enforced: bool
-    """False: turns are measured, and nothing is done beyond the limits."""
+    """False: turns are timed, but nothing is done beyond the limits, and no breach is told."""
     speculates: bool
     """Whether replies are drafted before a turn is certain."""
     default: LatencyBudgetInfo

@@ -52,7 +52,7 @@ async def test_who_asks_for_patience_gets_the_budget_for_it(tmp_path: Path) -> N
         assert client.messages[0]["latency_budget"]["profile"] == "accessibility"
 
 
-async def test_measured_only_is_told_and_holds_nobody_to_anything(tmp_path: Path) -> None:
+async def test_no_enforcement_is_told_and_holds_nobody_to_anything(tmp_path: Path) -> None:
     async with served(tmp_path, latency={"enforce": False}) as server, begun(server) as client:
         assert held_to(server, client.session_id) is None
     assert client.messages[0]["latency_budget"]["enforced"] is False

@@ -202,7 +202,7 @@ def test_patience_and_the_profile_for_it_go_together() -> None:
     assert options.policy.max_wait_ms == 1_000
 
 
-def test_measured_only_means_nothing_is_done_but_what_was_done_before() -> None:
+def test_without_enforcement_nothing_is_done_but_what_was_done_before() -> None:
     latency, options = spoken(choice({"enforce": False}))
     assert (latency.budget.name, latency.enforced, options.budget) == ("embedded", False, None)
     policy = options.policy
