@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from server.rule_settings import SessionRule
 from server.settings import Settings
 from server.speech_settings import EngineRule, SttEngine, TtsEngine
 
@@ -93,7 +94,7 @@ class EngineRules:
         return TtsChoice(rule.tts or self._tts_order, rule.voice)
 
 
-def matches(rule: EngineRule, asked: Asked) -> bool:
+def matches(rule: SessionRule, asked: Asked) -> bool:
     """Whether a rule is meant for this session."""
     return (
         rule.tenant in (None, asked.tenant_id)

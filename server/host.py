@@ -16,6 +16,7 @@ from typing import Final, Literal
 import anyio
 import anyio.to_thread
 
+from agents.core.budget import BudgetError
 from agents.core.options import Identity as SessionIdentity
 from agents.core.options import SessionOptions
 from agents.core.session import Session
@@ -24,13 +25,16 @@ from metering.ledger import Ledger
 from metering.recorder import UsageRecorder
 from metering.sqlite_ledger import SqliteLedger
 from metering.usage import Mode
+from server.budget_view import budget_name
 from server.contracts.errors import ErrorCode
+from server.contracts.latency_budget import LatencyBudgetSettings
 from server.contracts.session import VoiceSettings
 from server.edge import new_id
 from server.engine_rules import Asked
 from server.engine_source import EngineSource, Lease
 from server.errors import EdgeError, Refused
 from server.guard import Identity
+from server.latency_choice import LatencyChoice, SessionLatency
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
 from server.observability.session_watch import SessionWatch
@@ -39,7 +43,13 @@ from server.secrets import ClientSecrets
 from server.sessions.delivery import Delivery, VoiceDelivery
 from server.sessions.live import LiveSession
 from server.sessions.registry import SessionRegistry
-from server.sessions.voice_options import chat_options, session_options
+from server.sessions.voice_options import (
+    DEFAULT_LOCALE,
+    chat_latency,
+    chat_options,
+    session_options,
+    voice_latency,
+)
 from server.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -60,6 +70,7 @@ class Host:
         self.engines = engines
         self.metrics = metrics
         self._tracing = make_tracing(settings)
+        self.latency = LatencyChoice(settings)
         self.secrets = ClientSecrets(time.monotonic)
         self._ready = anyio.Event()
         self._chats = 0
@@ -187,19 +198,28 @@ class Host:
         simple = settings.accessibility.simple_language
         lease = await self.lease(caller, settings.agent_id, settings.locale, simple_language=simple)
         try:
-            options = session_options(settings, self.identity(caller, new_id("ses")), media=media)
+            latency = self.voice_latency(caller, lease.engines.agent.spec.agent_id, settings)
+            options = session_options(settings, self.identity(caller, new_id("ses")), latency, media=media)
             delivery.open_audio(settings.output.format, options.output_rate_hz)
+            delivery.codec.latency_budget = budget_name(latency)
         except BaseException:
             lease.give_back()
             raise
         return self._open(options, lease, delivery, caller, arrival)
 
     async def open_chat(
-        self, agent_id: str | None, delivery: Delivery, caller: Identity, arrival: Arrival
+        self,
+        agent_id: str | None,
+        delivery: VoiceDelivery,
+        caller: Identity,
+        arrival: Arrival,
+        wish: LatencyBudgetSettings | None = None,
     ) -> LiveSession:
-        """Begin a conversation in writing. Raises Refused."""
-        await self.agent(agent_id)
-        options = chat_options(self.identity(caller, new_id("ses")))
+        """Begin a conversation in writing; ``wish`` is the client's latency budget. Raises Refused."""
+        agent = await self.agent(agent_id)
+        latency = self.chat_latency(caller, agent.spec.agent_id, wish)
+        options = chat_options(self.identity(caller, new_id("ses")), latency)
+        delivery.codec.latency_budget = budget_name(latency)
         return self._open(options, Lease(self.engines.for_sessions()), delivery, caller, arrival, kind="chat")
 
     async def lease_realtime(self, caller: Identity, agent_id: str | None, locale: str) -> Lease:
@@ -247,6 +267,22 @@ class Host:
         subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id)
         return SessionWatch(self.metrics, arrival, self._tracing.session(subject, arrival))
 
+    # --- how sessions keep their time ---
+
+    def voice_latency(self, caller: Identity, agent_id: str, settings: VoiceSettings) -> SessionLatency:
+        """That of a voice session, at its beginning or later. Raises Refused."""
+        with _refusing():
+            return voice_latency(self.latency, Asked(caller.tenant_id, agent_id, settings.locale), settings)
+
+    def chat_latency(self, caller: Identity, agent_id: str, wish: LatencyBudgetSettings | None) -> SessionLatency:
+        """That of a session in writing. Raises Refused."""
+        with _refusing():
+            return chat_latency(self.latency, Asked(caller.tenant_id, agent_id, DEFAULT_LOCALE), wish)
+
+    def realtime_latency(self, caller: Identity, agent_id: str, locale: str) -> SessionLatency:
+        """That of a realtime session: as the operator has it."""
+        return self.latency.chosen(Asked(caller.tenant_id, agent_id, locale))
+
     # --- tasks ---
 
     async def _load(self) -> None:
@@ -272,3 +308,13 @@ class Host:
             counts = self._tracing.counts
             self.metrics.watch_counts("convergio_spans", "Spans of traces, and what became of them.", "fate", counts)
         self.engines.watch(self.metrics)
+
+
+@contextmanager
+def _refusing() -> Generator[None]:
+    """A latency budget that is not permitted, in the contract's words."""
+    try:
+        yield
+    except BudgetError as error:
+        details = {"field": "latency_budget"}
+        raise Refused(ErrorCode.REQUEST_INVALID, f"latency_budget: {error}.", details=details) from error

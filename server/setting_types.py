@@ -13,7 +13,7 @@ Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolu
 """A path with ``~`` resolved, made absolute against the working directory."""
 
 
-def _comma_separated(value: object) -> object:
+def comma_separated(value: object) -> object:
     """Lists from the environment: ``a,b``, or JSON."""
     if not isinstance(value, str):
         return value
@@ -22,8 +22,8 @@ def _comma_separated(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
 class Section(BaseModel):

@@ -28,7 +28,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from agents.core.budget_profiles import Profile
 from server.azure_settings import AzureSettings
+from server.latency_settings import LatencySettings
 from server.memory import share_heaps
 from server.model_settings import ModelSettings
 from server.setting_types import Directory, Secrets, Section, Words
@@ -125,6 +127,7 @@ class Settings(BaseSettings):
     speech: SpeechSettings = SpeechSettings()
     agent: AgentSettings = AgentSettings()
     webrtc: WebRtcSettings = WebRtcSettings()
+    latency: LatencySettings = LatencySettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
@@ -150,11 +153,17 @@ class Settings(BaseSettings):
         secrets = [key.get_secret_value() for _, key in self.keys]
         if len(set(secrets)) < len(secrets):
             raise ValueError("a key stands twice in api_keys: every key belongs to one tenant")
-        for rule in self.engine_rules:
+        named = [("engine_rules", rule) for rule in self.engine_rules]
+        for where, rule in (*named, *(("latency.rules", rule) for rule in self.latency.rules)):
             if rule.tenant is not None and rule.tenant not in {*ids, *RESERVED}:
-                raise ValueError(f"engine_rules: there is no tenant called {rule.tenant}")
+                raise ValueError(f"{where}: there is no tenant called {rule.tenant}")
             if rule.agent not in (None, AGENT_ID):
-                raise ValueError(f"engine_rules: there is no agent called {rule.agent} (see /v1/agents)")
+                raise ValueError(f"{where}: there is no agent called {rule.agent} (see /v1/agents)")
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_make_sense(self) -> Self:
+        self.latency.check(self.default_profiles)
         return self
 
     @model_validator(mode="after")
@@ -189,6 +198,16 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def default_profiles(self) -> tuple[Profile, ...]:
+        """The latency profiles that sessions may get by default here; which one may depend on the tenant."""
+        if self.latency.profile != "auto":
+            return (self.latency.profile,)
+        if self.model.kind == "openai":
+            return ("azure",)
+        accounts = self.azure.usable or any(tenant.azure is not None for tenant in self.tenants)
+        return ("embedded", "azure") if accounts else ("embedded",)
 
     @property
     def ledger_path(self) -> Path:
@@ -292,7 +311,7 @@ def _unknown_variables() -> tuple[str, ...]:
 
 
 def _sentence(location: tuple[int | str, ...], message: str, kind: str) -> str:
-    name = ".".join(str(part) for part in location)
+    name = ".".join(str(part) for part in location).removesuffix(".[key]")
     if kind == "extra_forbidden":
         return f"There is no setting called {name}."
     text = message.removeprefix("Value error, ")

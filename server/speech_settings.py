@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from server.azure_settings import VOICE_PATTERN
+from server.rule_settings import SessionRule
 from server.setting_types import Directory, Section, Words
 
 Fallback = Literal["embedded", "none"]
@@ -20,7 +20,6 @@ TtsEngine = Literal["azure", "piper", "none"]
 
 AGENT_ID: Final = "default"
 """The one agent there is, as ``GET /v1/agents`` names it."""
-_RANGE: Final = re.compile(r"\*|[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
 
 class SttSettings(Section):
@@ -60,17 +59,13 @@ class SpeechSettings(Section):
     smart_turn: bool = True
 
 
-class EngineRule(Section):
-    """Who hears and speaks, where ``tenant``, ``agent`` and ``locale`` match (what is not said always does).
+class EngineRule(SessionRule):
+    """Who hears and speaks in the sessions it is meant for.
 
-    ``locale`` is a language range (RFC 4647, basic filtering): ``de`` means German of any region, ``de-CH`` that of
-    Switzerland only. ``stt`` and ``tts`` are engines in order of preference. ``languages`` and ``voice`` are
-    Azure's, in place of those of the account.
+    ``stt`` and ``tts`` are engines in order of preference. ``languages`` and ``voice`` are Azure's, in place of those
+    of the account.
     """
 
-    tenant: str | None = None
-    agent: str | None = None
-    locale: str | None = None
     stt: tuple[SttEngine, ...] = ()
     tts: tuple[TtsEngine, ...] = ()
     languages: Words = ()
@@ -89,8 +84,6 @@ class EngineRule(Section):
     def _says_something(self) -> Self:
         if not (self.stt or self.tts or self.languages or self.voice):
             raise ValueError("an engine rule must say stt, tts, languages or voice")
-        if self.locale is not None and not _RANGE.fullmatch(self.locale):
-            raise ValueError(f"{self.locale!r} is not a language range such as de or de-CH")
         if self.languages and not 2 <= len(self.languages) <= 10:
             raise ValueError("languages must name two to ten locales")
         return self

@@ -18,9 +18,14 @@ from typing import Any, Final, Literal
 
 from server.cli.account_checks import examine_accounts
 from server.cli.findings import Finding
+from server.engine_rules import Asked
 from server.engines import EngineSet, StageReport
+from server.latency_choice import LatencyChoice
 from server.routes.page import page_directory
+from server.sessions.voice_options import DEFAULT_LOCALE
 from server.settings import DEFAULT_CONFIG_FILE, Settings, SettingsError, load_settings
+from server.speech_settings import AGENT_ID
+from server.tenant_settings import DEFAULT_TENANT
 
 SUPPORTED: Final = ((3, 11), (3, 13))
 MIN_FREE_BYTES: Final = 100 * 1024 * 1024
@@ -34,7 +39,14 @@ async def examine(config: Path | None) -> list[Finding]:
     except SettingsError as error:
         return [*findings, *(Finding("settings", "wrong", problem, "Mend the setting.") for problem in error.problems)]
     findings.append(Finding("settings", "ok", "valid"))
-    checks: tuple[Callable[[Settings], Finding], ...] = (_keys, _data_directory, _port, _page, _microphone)
+    checks: tuple[Callable[[Settings], Finding], ...] = (
+        _keys,
+        _budget,
+        _data_directory,
+        _port,
+        _page,
+        _microphone,
+    )
     findings.extend(check(settings) for check in checks)
     findings += await examine_accounts(settings)
     return [*findings, *await _engines(settings)]
@@ -60,6 +72,13 @@ def _keys(settings: Settings) -> Finding:
             "keys", "note", "no key for the model's endpoint", "Set model.api_key if the endpoint wants one."
         )
     return Finding("keys", "ok", "API keys are required" if settings.keys else "none needed: this machine only")
+
+
+def _budget(settings: Settings) -> Finding:
+    choice = LatencyChoice(settings)
+    budget = choice.operators(Asked(DEFAULT_TENANT, AGENT_ID, DEFAULT_LOCALE))
+    measured = "" if choice.enforced else ", not enforced"
+    return Finding("latency budget", "ok", f"{budget.name} {budget.version}{measured}")
 
 
 def _data_directory(settings: Settings) -> Finding:

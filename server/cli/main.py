@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "doctor": "Check this installation and say how to mend what is wrong.",
     "usage": "Show what was used.",
     "latency": "Show where the milliseconds of turns went.",
+    "budgets": "Show how long turns may take, and what is done when they take longer.",
     "azure-emulator": "A local stand-in for the Azure Speech service.",
 }
 """Each lives in ``server.cli.<name>`` as a click command called ``command``."""

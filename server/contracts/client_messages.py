@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from metering.usage import Mode
 from server.contracts.base import AgentId, ClientId, Contract, Count, Milliseconds, ServerId
+from server.contracts.latency_budget import LatencyBudgetSettings
 from server.contracts.session import Accessibility, OutputFields, TurnDetectionFields, VoiceSettings
 
 
@@ -73,6 +74,8 @@ class VoiceUpdateMessage(ClientMessage):
     output: OutputFields | None = None
     """Not the codec nor the sample rate: these are fixed by `voice.start`."""
     accessibility: Accessibility | None = None
+    latency_budget: LatencyBudgetSettings | None = None
+    """What is permitted is counted from the operator's budget, not from the one before. `null`: the operator's."""
 
 
 class ChatStartMessage(ClientMessage):
@@ -87,6 +90,8 @@ class ChatStartMessage(ClientMessage):
     """Whose provider keys are used. Absent: the tenant's default lane. Ignored on the voice socket."""
     model_hint: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """A wish, not an order: the model the client would like."""
+    latency_budget: LatencyBudgetSettings | None = None
+    """How long this answer and those after it may take. Ignored on the voice socket: `voice.update` says it there."""
 
 
 class ChatCancelMessage(ClientMessage):

@@ -15,7 +15,9 @@ from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
 from server.contracts.latency import LatencyReportResponse
+from server.contracts.latency_budget import LatencyBudgetList
 from server.contracts.server_messages import StageName
+from server.contracts.session import Patience
 from server.contracts.transport import TRANSPORTS
 from server.contracts.webrtc import IceServerList
 
@@ -63,6 +65,7 @@ _CHAT_ERRORS: Final = (
     ErrorCode.SERVER_DRAINING,
 )
 
+_TEXT: Final[Mapping[str, Any]] = {"type": "string"}
 _SDP: Final = "application/sdp"
 _CALL_ERRORS: Final = (
     ErrorCode.REQUEST_INVALID,
@@ -116,6 +119,16 @@ _LATENCY_FILTERS: Final = (
         "turns",
         "So many of the newest turns, one by one.",
         {"type": "integer", "minimum": 0, "maximum": 50, "default": 0},
+    ),
+)
+_WHOSE_BUDGET: Final = (
+    QueryParameter("tenant", "Sessions of this tenant; other than one's own with the operator's keys only.", _TEXT),
+    QueryParameter("agent", "Sessions with this agent. Absent: the default one.", _TEXT),
+    QueryParameter("locale", "Sessions in this language, a BCP 47 tag.", {"type": "string", "default": "en-US"}),
+    QueryParameter(
+        "patience",
+        "Sessions with this `accessibility.patience`.",
+        {"type": "string", "enum": list(get_args(Patience)), "default": "normal"},
     ),
 )
 
@@ -184,6 +197,15 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         {200: LatencyReportResponse},
         query=_LATENCY_FILTERS,
         errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
+    ),
+    HttpRoute(
+        "get",
+        "/v1/latency-budgets",
+        "listLatencyBudgets",
+        "How long turns may take here, what is done when they take longer, and what a session may ask for",
+        {200: LatencyBudgetList},
+        query=_WHOSE_BUDGET,
+        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.AUTH_FORBIDDEN),
     ),
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),

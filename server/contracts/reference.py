@@ -11,6 +11,7 @@ from server.contracts.base import Contract
 from server.contracts.client_messages import ClientMessage
 from server.contracts.errors import ERRORS, ErrorCode
 from server.contracts.examples import CLIENT_EXAMPLES, SERVER_EXAMPLES
+from server.contracts.latency_budget import LatencyBudgetSettings, StageBudgetSettings
 from server.contracts.schemas import Json, schemas_of
 from server.contracts.server_messages import ServerMessage
 from server.contracts.session import Accessibility, Output, TurnDetection
@@ -50,7 +51,7 @@ def errors_markdown() -> str:
 
 def messages_markdown() -> str:
     """Every socket message with its fields and a real example."""
-    schemas = schemas_of((*CLIENT_MESSAGES, *SERVER_MESSAGES, TurnDetection, Output, Accessibility), "#/$defs/")
+    schemas = schemas_of((*CLIENT_MESSAGES, *SERVER_MESSAGES, *_SETTINGS.values()), "#/$defs/")
     parts = [
         _GENERATED,
         "# Socket messages\n",
@@ -71,6 +72,8 @@ _SETTINGS: Final[Mapping[str, type[Contract]]] = {
     "turn_detection": TurnDetection,
     "output": Output,
     "accessibility": Accessibility,
+    "latency_budget": LatencyBudgetSettings,
+    "latency_budget.stages.<stage>": StageBudgetSettings,
 }
 
 

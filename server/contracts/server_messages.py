@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 
 from server.contracts.base import Contract, Count, Milliseconds, ServerId
 from server.contracts.errors import ErrorCode
+from server.contracts.latency_budget import LatencyBudgetName
 from server.contracts.session import Codec, SampleRate
 
 StageName = Literal["endpoint", "stt", "agent", "tts", "egress", "total"]
@@ -53,6 +54,8 @@ class SessionStartedMessage(ServerMessage):
     """The agent's audio. Absent on the chat socket."""
     binary: bool = False
     """Whether audio travels as bare binary frames."""
+    latency_budget: LatencyBudgetName | None = None
+    """How long its turns may take, by name: `GET /v1/latency-budgets` tells the rest."""
 
 
 class SessionResumedMessage(ServerMessage):

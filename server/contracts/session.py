@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from audio.formats import AudioFormat, Encoding, rates_for
 from metering.usage import Mode
 from server.contracts.base import AgentId, Contract, Locale
+from server.contracts.latency_budget import LatencyBudgetSettings
 
 Codec = Encoding
 SampleRate = Literal[8_000, 16_000, 24_000, 48_000]
@@ -130,6 +131,8 @@ class VoiceSettings(Contract):
     """How the agent answers."""
     accessibility: Accessibility = Accessibility()
     """What the user needs."""
+    latency_budget: LatencyBudgetSettings | None = None
+    """How long turns may take. Absent: as the operator has it, which `GET /v1/latency-budgets` tells."""
     binary: bool = False
     """Audio travels as bare binary frames in both directions, instead of base64 inside JSON."""
 

@@ -12,12 +12,12 @@ from agents.core.options import Identity, ReplyRequest, SessionOptions
 from agents.core.policy import TurnPolicy
 from agents.loop.brief import Brief
 from audio.vad.port import VadOptions
+from server.latency_choice import SessionLatency
 from server.sessions.speech_out import session_rate_hz
-from server.sessions.voice_options import WAITS, Waits
+from server.sessions.voice_options import DEFAULT_LOCALE, WAITS, Waits
 from server.wire.realtime.acts import Respond
 from server.wire.realtime.settings import Detection, RealtimeSettings, ReplySettings
 
-DEFAULT_LOCALE = "en-US"
 _NORMAL = TurnPolicy()
 _RELAXED = Waits(900, 1_400, 4_000)
 """Semantic detection of low eagerness: people who take their time."""
@@ -25,9 +25,10 @@ _RELAXED = Waits(900, 1_400, 4_000)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the options depend on beside the client's wishes: who it is, and how its audio travels."""
+    """What the options depend on beside the client's wishes: who it is, how its time is kept, how its audio travels."""
 
     identity: Identity
+    latency: SessionLatency
     voices: tuple[str, ...] = ()
     media: bool = False
 
@@ -35,11 +36,14 @@ class Surroundings:
 def realtime_options(settings: RealtimeSettings, around: Surroundings) -> SessionOptions:
     """The options of a realtime session."""
     locale = locale_of(settings)
+    policy = _policy(settings)
+    latency = around.latency.waiting(policy.max_wait_ms)
     options = SessionOptions(
         identity=around.identity,
         locale=locale,
-        policy=replace(_policy(settings), rules=rules_for(locale)),
+        policy=replace(latency.policy(policy), rules=rules_for(locale)),
         vad=_vad(settings.detection),
+        budget=latency.enforced_budget,
         output_rate_hz=session_rate_hz(settings.output_format),
         phrases=settings.phrases,
         answers=not settings.writes_only,
@@ -51,11 +55,11 @@ def realtime_options(settings: RealtimeSettings, around: Surroundings) -> Sessio
 
 
 def with_reply(options: SessionOptions, reply: ReplySettings, around: Surroundings) -> SessionOptions:
-    """The options with this way of replying."""
+    """The options with this way of replying. Whether and when the agent says that it is thinking is the client's."""
     brief = Brief(reply.instructions, reply.tools, reply.tool_choice, reply.max_output_tokens, reply.temperature)
     voice = reply.voice if reply.voice in around.voices else None
     speak = reply.audible and options.answers
-    policy = replace(options.policy, filler_after_ms=reply.filler_after_ms)
+    policy = replace(options.policy, filler_after_ms=reply.filler_after_ms, filler_by_ms=None)
     if reply.filler_texts:
         policy = replace(policy, rules=replace(policy.rules, fillers=reply.filler_texts))
     return replace(options, brief=brief, voice=voice, rate=reply.speed, speak=speak, policy=policy)

@@ -1,6 +1,6 @@
 """What a client asked for, as the options a conversation runs with. Pure.
 
-The contract's words (patience, eagerness, push-to-talk) become times here and nowhere else.
+The contract's words (patience, eagerness, push-to-talk) become times here and nowhere else. Driven by ``server.host``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from agents.core.language import rules_for
 from agents.core.options import Identity, SessionOptions
 from agents.core.policy import TurnPolicy
 from audio.vad.port import VadOptions
+from server.contracts.latency_budget import LatencyBudgetSettings
 from server.contracts.session import Patience, TurnDetection, VoiceSettings
+from server.engine_rules import Asked
+from server.latency_choice import LatencyChoice, SessionLatency
 from server.sessions.speech_out import OPUS_SESSION_RATE_HZ, session_rate_hz
 
-FILLER_AFTER_MS: Final = 4_000
-"""How long a speaker waits for an answer before the agent says that it is thinking."""
+DEFAULT_LOCALE: Final = "en-US"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +40,35 @@ WAITS: Final[dict[Patience, Waits]] = {
 """By ``accessibility.patience``; ``never`` ends no turn, its waits only time what else depends on them."""
 
 
-def session_options(settings: VoiceSettings, identity: Identity, *, media: bool = False) -> SessionOptions:
+def voice_latency(choice: LatencyChoice, asked: Asked, settings: VoiceSettings) -> SessionLatency:
+    """How a voice session keeps its time. Raises BudgetError where the client asks for more than is permitted."""
+    patient = settings.accessibility.patience != "normal"
+    latency = choice.chosen(asked, settings.latency_budget, patient=patient)
+    return latency.waiting(turn_policy(settings.turn_detection, _patience(settings, latency)).max_wait_ms)
+
+
+def chat_latency(choice: LatencyChoice, asked: Asked, wish: LatencyBudgetSettings | None) -> SessionLatency:
+    """How a session in writing keeps its time. Raises BudgetError as above."""
+    return choice.chosen(asked, wish)
+
+
+def session_options(
+    settings: VoiceSettings, identity: Identity, latency: SessionLatency, *, media: bool = False
+) -> SessionOptions:
     """The options of a voice session; ``media`` where the audio is a track, whatever codec the client named."""
     detection, output = settings.turn_detection, settings.output
+    policy = latency.policy(turn_policy(detection, _patience(settings, latency)))
     return SessionOptions(
         identity=identity,
         locale=settings.locale,
-        policy=replace(turn_policy(detection, settings.accessibility.patience), rules=rules_for(settings.locale)),
+        policy=replace(policy, rules=rules_for(settings.locale)),
         vad=VadOptions(
             threshold=detection.threshold,
             min_speech_ms=detection.min_speech_ms,
             min_silence_ms=detection.min_silence_ms,
             prefix_padding_ms=detection.prefix_padding_ms,
         ),
+        budget=latency.enforced_budget,
         speak="audio" in output.modalities,
         output_rate_hz=OPUS_SESSION_RATE_HZ if media else session_rate_hz(output.format),
         voice=output.voice,
@@ -58,9 +76,23 @@ def session_options(settings: VoiceSettings, identity: Identity, *, media: bool 
     )
 
 
-def chat_options(identity: Identity) -> SessionOptions:
+def chat_options(identity: Identity, latency: SessionLatency) -> SessionOptions:
     """The options of a session in writing."""
-    return SessionOptions(identity=identity, listen=False, speak=False, partials=False, greet=False)
+    return SessionOptions(
+        identity=identity,
+        policy=latency.policy(_NORMAL),
+        budget=latency.enforced_budget,
+        listen=False,
+        speak=False,
+        partials=False,
+        greet=False,
+    )
+
+
+def _patience(settings: VoiceSettings, latency: SessionLatency) -> Patience:
+    """The client's, but where its budget is for people who need more time, they get it."""
+    patience = settings.accessibility.patience
+    return "patient" if patience == "normal" and latency.budget.name == "accessibility" else patience
 
 
 def turn_policy(detection: TurnDetection, patience: Patience) -> TurnPolicy:
@@ -80,6 +112,5 @@ def turn_policy(detection: TurnDetection, patience: Patience) -> TurnPolicy:
         eagerness=detection.eagerness,
         interruptible=detection.interruptible,
         interrupt_after_ms=detection.interrupt_after_ms,
-        filler_after_ms=FILLER_AFTER_MS,
         confirm_after_ms=max(_NORMAL.confirm_after_ms, detection.interrupt_after_ms),
     )

@@ -105,8 +105,10 @@ class RealtimeConversation:
         codec = RealtimeCodec(state, window, extras=opening.extras, max_faults=limits.max_bad_messages)
         delivery = RealtimeDelivery(codec, self._media)
         identity = host.identity(self._owner, session_id)
-        around = Surroundings(identity, () if tts is None else tts.profile.voices, media=self._media is not None)
         settings = state.config.settings.for_media() if self._media is not None else state.config.settings
+        latency = host.realtime_latency(self._owner, lease.engines.agent.spec.agent_id, locale_of(settings))
+        voices = () if tts is None else tts.profile.voices
+        around = Surroundings(identity, latency, voices, media=self._media is not None)
         options = realtime_options(settings, around)
         delivery.open_audio(settings.output_format, options.output_rate_hz)
         self._live = live = host.open_realtime(options, lease, delivery, self._owner, self._arrival)

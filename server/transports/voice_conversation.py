@@ -24,7 +24,7 @@ from server.sessions.delivery import VoiceDelivery
 from server.sessions.intake import AudioIntake
 from server.sessions.live import NORMAL_CLOSURE, LiveSession
 from server.sessions.replay import ReplayBuffer
-from server.sessions.voice_options import session_options
+from server.sessions.voice_options import chat_options, session_options
 from server.transports.channel_link import TOO_FAST
 from server.transports.connection import Disconnected, Duplex
 from server.transports.media_port import MediaPort
@@ -136,7 +136,8 @@ class VoiceConversation:
         return live
 
     async def _begin_chat(self, start: ChatStart) -> LiveSession:
-        live = await self._host.open_chat(start.agent_id, self._delivery, self._identity, self._greeted)
+        wish = start.latency_budget
+        live = await self._host.open_chat(start.agent_id, self._delivery, self._identity, self._greeted, wish)
         live.adopt(self._connection)
         await self._started(live)
         live.session.prompt(start.prompt, start.request_id)
@@ -221,18 +222,35 @@ class VoiceConversation:
                 session.played(turn_id, audio_ms)
             case Stop():
                 live.end()
-            case Update(settings):
-                session.update(session_options(settings, live.identity, media=self._media is not None))
+            case Update():
+                self._update(live, event)
             case ChatStart():
                 self._prompt(live, event)
             case VoiceStart() | Resume() | AudioIn():  # the codec refuses a second beginning; audio went its own way
                 pass
+
+    def _update(self, live: LiveSession, update: Update) -> None:
+        settings = update.settings
+        try:
+            latency = self._host.voice_latency(self._identity, live.agent_id or "", settings)
+        except Refused as refused:
+            self._delivery.codec.take_back(update)
+            live.session.outbox.emit(_refusal(refused))
+            return
+        live.session.update(session_options(settings, live.identity, latency, media=self._media is not None))
 
     def _prompt(self, live: LiveSession, event: ChatStart) -> None:
         if event.agent_id is not None and event.agent_id != live.agent_id:
             fault = _fault("The agent of a session cannot change; begin another session.")
             live.session.outbox.emit(replace(fault, turn_id=event.request_id))
             return
+        if event.latency_budget is not None and self._delivery.codec.settings is None:
+            try:
+                latency = self._host.chat_latency(self._identity, live.agent_id or "", event.latency_budget)
+            except Refused as refused:
+                live.session.outbox.emit(replace(_refusal(refused), turn_id=event.request_id))
+                return
+            live.session.update(chat_options(live.identity, latency))
         live.session.prompt(event.prompt, event.request_id)
 
     # --- refusals ---
@@ -256,6 +274,10 @@ class VoiceConversation:
 
 def _fault(message: str) -> Failed:
     return Failed(ErrorCode.REQUEST_INVALID, message, ERRORS[ErrorCode.REQUEST_INVALID].retryable)
+
+
+def _refusal(refused: Refused) -> Failed:
+    return replace(_fault(str(refused)), details=refused.details)
 
 
 def _sentence(error: AudioFormatError) -> str:

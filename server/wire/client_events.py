@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metering.usage import Mode
+from server.contracts.latency_budget import LatencyBudgetSettings
 from server.contracts.session import VoiceSettings
 
 
@@ -54,20 +55,22 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Change the session. ``settings`` are whole: what was, with the changes merged in."""
+    """Change the session. ``settings`` are whole: ``before``, with the changes merged in."""
 
     settings: VoiceSettings
+    before: VoiceSettings
 
 
 @dataclass(frozen=True, slots=True)
 class ChatStart:
-    """Answer a written prompt. ``agent_id`` and ``mode`` count on the chat socket only."""
+    """Answer a written prompt. ``agent_id``, ``mode`` and ``latency_budget`` count on the chat socket only."""
 
     prompt: str
     request_id: str | None = None
     agent_id: str | None = None
     mode: Mode | None = None
     model_hint: str | None = None
+    latency_budget: LatencyBudgetSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

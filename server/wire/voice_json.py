@@ -2,7 +2,7 @@
 
 I/O-free: no clock, no socket, no concurrency, no audio engine. Driven by one transport per connection, in frame
 order; after ``session.resume`` the resumed session's codec takes over on the new connection. It remembers three
-things: what was negotiated, where outbound binary audio stands, and how many faulty frames came in a row.
+things: what was agreed, where outbound binary audio stands, and how many faulty frames came in a row.
 
 The contract is ``docs/contracts/voice-socket.md``; the pydantic models in ``server.contracts`` judge everything but
 ``voice.chunk``, which msgspec parses in one pass.
@@ -33,6 +33,7 @@ from server.contracts.client_messages import (
     VoiceUpdateMessage,
 )
 from server.contracts.errors import ErrorCode
+from server.contracts.latency_budget import LatencyBudgetName
 from server.contracts.session import VoiceSettings
 from server.contracts.voice import CLIENT_MESSAGES, type_of
 from server.wire.client_events import (
@@ -60,6 +61,9 @@ _MODELS: Final[Mapping[str, type[AnyClientMessage]]] = {
     type_of(model): cast("type[AnyClientMessage]", model) for model in CLIENT_MESSAGES
 }
 _OPENING: Final = frozenset({"voice.start", "session.resume"})
+_CHANGEABLE: Final = frozenset({"turn_detection", "output", "accessibility", "latency_budget"})
+_OPTIONAL: Final = frozenset({"latency_budget"})
+"""Of those, what a session may be without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class VoiceCodec:
         self._limits = limits or WireLimits()
         self._voice = voice
         self._settings: VoiceSettings | None = None
+        self.latency_budget: LatencyBudgetName | None = None
+        """What ``session.started`` tells of the session's budget."""
         self._begun = False
         self._faults = 0
         self._audio_turn: str | None = None
@@ -128,6 +134,10 @@ class VoiceCodec:
     def binary(self) -> bool:
         """Whether audio travels as bare binary frames."""
         return self._settings is not None and self._settings.binary
+
+    def take_back(self, update: Update) -> None:
+        """A change that the server does not permit: what was negotiated before holds."""
+        self._settings = update.before
 
     # --- inbound -------------------------------------------------------------------------------------------------
 
@@ -201,7 +211,7 @@ class VoiceCodec:
                 return self._update(message)
             case ChatStartMessage():
                 self._begun = True
-                return ChatStart(message.prompt, message.request_id, message.agent_id, message.mode, message.model_hint)
+                return _chat_start(message)
             case SessionResumeMessage():
                 return Resume(message.session_id, message.last_event_id)
             case _:
@@ -216,15 +226,14 @@ class VoiceCodec:
 
     def _update(self, message: VoiceUpdateMessage) -> Update:
         assert self._settings is not None, "voice.update is refused before voice.start"
-        merged = self._settings.model_dump()
-        changes = message.model_dump(exclude_unset=True, include={"turn_detection", "output", "accessibility"})
-        for part, fields in changes.items():
-            merged[part].update(fields or {})
+        before = self._settings
+        changes = message.model_dump(exclude_unset=True, include=set(_CHANGEABLE))
+        given = {part: fields for part, fields in changes.items() if fields is not None or part in _OPTIONAL}
         try:
-            self._settings = VoiceSettings.model_validate(merged)
+            self._settings = VoiceSettings.model_validate(_merged(before.model_dump(), given))
         except ValidationError as error:
             raise invalid_message("voice.update", error) from error
-        return Update(self._settings)
+        return Update(self._settings, before)
 
     # --- outbound ------------------------------------------------------------------------------------------------
 
@@ -233,6 +242,8 @@ class VoiceCodec:
         kind, turn_id, fields = message_of(event)
         if kind == "session.started" and self._settings is not None:
             fields = {**fields, **_formats(self._settings)}
+        if kind == "session.started" and self.latency_budget is not None:
+            fields = {**fields, "latency_budget": self.latency_budget.model_dump()}
         return self._frame(kind, turn_id, event_id, timestamp_ms, fields)
 
     def encode_audio(self, audio: EncodedAudio, event_id: int, timestamp_ms: int) -> tuple[Frame, ...]:
@@ -305,6 +316,27 @@ def _plain_event(message: _PlainMessage) -> ClientEvent:
             return ChatCancel(turn_id)
         case _:
             assert_never(message)
+
+
+def _chat_start(message: ChatStartMessage) -> ChatStart:
+    return ChatStart(
+        message.prompt,
+        message.request_id,
+        message.agent_id,
+        message.mode,
+        message.model_hint,
+        message.latency_budget,
+    )
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What was, and over it what is said now: at every depth, what is not said stays."""
+    merged = dict(old)
+    for name, value in new.items():
+        was = old.get(name)
+        nested = isinstance(was, dict) and isinstance(value, dict)
+        merged[name] = _merged(cast("dict[str, Any]", was), cast("dict[str, Any]", value)) if nested else value
+    return merged
 
 
 def _formats(settings: VoiceSettings) -> dict[str, object]:

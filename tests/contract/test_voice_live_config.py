@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from agents.core.budget_profiles import profile
 from agents.core.options import Identity
 from agents.models.port import ToolNamed
 from audio.formats import AudioFormat, Encoding
+from server.latency_choice import SessionLatency
 from server.sessions.realtime_options import Surroundings, realtime_options
 from server.wire.realtime.faults import RealtimeFault
 from server.wire.realtime.settings import Detection
@@ -130,7 +132,8 @@ def test_silence_and_timeout_bound_the_end_of_a_turn() -> None:
             "interim_response": STATIC | {"texts": ["Well, now."]},
         }
     )  # fmt: skip
-    policy = realtime_options(config.settings, Surroundings(Identity("s"))).policy
+    around = Surroundings(Identity("s"), SessionLatency(profile("azure")))
+    policy = realtime_options(config.settings, around).policy
     assert (policy.min_wait_ms, policy.wait_ms, policy.max_wait_ms) == (300, 560, 900)
     assert (policy.filler_after_ms, policy.rules.fillers) == (2_000, ("Well, now.",))
 

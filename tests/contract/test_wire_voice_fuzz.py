@@ -101,10 +101,12 @@ def _values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStr
             return st.just(value)
         case {"enum": values}:
             return st.sampled_from(values)
+        case {"type": "object", "additionalProperties": {} as values, "propertyNames": {"enum": names}}:
+            return st.dictionaries(st.sampled_from(names), _values(values, definitions), max_size=2)
         case {"type": "object"}:
             return _objects(schema, definitions)
         case {"type": "array"}:
-            return st.lists(_values(schema["items"], definitions), min_size=schema["minItems"], max_size=2)
+            return st.lists(_values(schema["items"], definitions), min_size=schema.get("minItems", 0), max_size=2)
         case {"type": "string"}:
             return _strings(schema)
         case _:

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.core.budget_profiles import profile
 from agents.core.options import Identity
 from agents.events import AudioOut, AudioOutEnded, Interrupted, MouthShape, ReplyText, VisemesOut
 from audio.formats import AudioFormat, Encoding, Samples
 from server.contracts.session import Output, TurnDetection, VoiceSettings
+from server.latency_choice import SessionLatency
 from server.sessions.delivery import VoiceDelivery
 from server.sessions.replay import ReplayBuffer
 from server.sessions.speech_out import SpeechEncoder, session_rate_hz
@@ -181,5 +183,5 @@ def test_every_valid_turn_detection_makes_a_valid_policy(
 
 def test_push_to_talk_and_text_only_reach_the_session() -> None:
     settings = VoiceSettings(turn_detection=TurnDetection(type="push_to_talk"), output=Output(modalities=("text",)))
-    options = session_options(settings, Identity("ses_1"))
+    options = session_options(settings, Identity("ses_1"), SessionLatency(profile("embedded")))
     assert (options.policy.auto_end, options.speak) == (False, False)

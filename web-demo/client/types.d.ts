@@ -31,11 +31,20 @@ export interface AccessibilitySettings {
   simple_language?: boolean;
 }
 
+export type LatencyStage = 'connect' | 'endpoint' | 'stt' | 'agent' | 'tts' | 'egress' | 'total' | 'barge_in';
+
+export interface LatencyBudgetSettings {
+  profile?: 'embedded' | 'azure' | 'telephony' | 'accessibility' | null;
+  stages?: Partial<Record<LatencyStage, { target_ms?: number; deadline_ms?: number; on_breach?: string[] }>>;
+}
+
 /** What may change while a session runs (`voice.update`). */
 export interface SessionUpdate {
   turn_detection?: TurnDetection;
   output?: OutputSettings;
   accessibility?: AccessibilitySettings;
+  /** Within what `GET /v1/latency-budgets` permits; `null`: as the operator has it. */
+  latency_budget?: LatencyBudgetSettings | null;
 }
 
 /** What a session is asked to be (`voice.start`); the codec, rates and `binary` are the client's own business. */
@@ -80,6 +89,8 @@ export interface SessionStarted extends ServerMessageBase {
   input?: WireFormat | null;
   output?: WireFormat | null;
   binary?: boolean;
+  /** How long its turns may take, by name. */
+  latency_budget?: { profile: string; version: string; enforced: boolean } | null;
 }
 
 export interface SessionResumed extends ServerMessageBase {
