@@ -58,8 +58,9 @@ class SessionOptions:
 
     ``hands_free`` false means that no voice activity is looked for: all audio belongs to one utterance until the
     client commits or clears it. ``budget`` bounds what the stages of each turn take (``None``: ``limits`` alone do);
-    the policy's own times are what ``agents.core.budget.within`` makes of it. ``client_clears`` false is for clients that cannot be told to drop the audio they
-    have: when the voice is held they play that to its end, and it goes on from there.
+    the policy's own times are what ``agents.core.budget.within`` makes of it. ``client_clears`` false is for clients
+    that cannot be told to drop the audio they have: when the voice is held they play that to its end, and it goes on
+    from there.
     """
 
     identity: Identity
