@@ -114,7 +114,8 @@ def test_a_draft_that_came_to_nothing_is_part_of_the_account_that_takes_it() -> 
     [
         ProviderShare("stt", "azure", "m", audio_ms_in=99),
         ProviderShare("stt", "azure", "m", audio_ms_in=100, tts_characters=1),
-        ProviderShare("agent", "azure", "m"),
+        ProviderShare("egress", "azure", "m"),
+        ProviderShare("agent", "azure", "m", output_tokens=1),
         ProviderShare("stt", "", "m", audio_ms_in=100),
     ],
 )
