@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agents.core.accounts import TurnAccount
 from agents.core.options import Identity
+from agents.models.port import ModelProfile, Overtaken, TokenUsage
 from audio.errors import EngineError
 from audio.fallback import Guarded, Maker
 from audio.formats import PcmChunk
@@ -72,6 +73,37 @@ def test_shares_always_add_up_to_the_totals(
     event = recorded(turn)
     for stage, name in (("stt", "audio_ms_in"), ("tts", "audio_ms_synthesized"), ("tts", "tts_characters")):
         assert sum(getattr(share, name) for share in event.shares if share.stage == stage) == getattr(event, name)
+
+
+tokens = st.builds(TokenUsage, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
+models = st.sampled_from([ModelProfile("azure", name) for name in ("big", "small", "tiny")])
+
+
+@given(st.lists(st.tuples(models, tokens), max_size=4), tokens, st.lists(st.tuples(models, tokens), max_size=3))
+def test_tokens_are_divided_among_all_models_that_took_any_and_add_up(
+    rounds: list[tuple[ModelProfile, TokenUsage]], unknown: TokenUsage, lost: list[tuple[ModelProfile, TokenUsage]]
+) -> None:
+    turn = account()
+    turn.providers["agent"] = StageProvider("azure", "big")
+    turn.asked_models(sum((usage for _, usage in rounds), unknown), rounds, [Overtaken(*each) for each in lost])
+    event = recorded(turn)
+    took = [*rounds, *lost, (ModelProfile("azure", "big"), unknown)]
+    for name in ("input_tokens", "cached_input_tokens", "output_tokens"):
+        assert getattr(event, name) == sum(getattr(usage, name) for _, usage in took)
+        for model in ("big", "small", "tiny"):
+            shared = sum(
+                getattr(share, name) for share in event.shares if (share.stage, share.model) == ("agent", model)
+            )
+            assert shared == sum(getattr(usage, name) for profile, usage in took if profile.model == model)
+    assert event.estimated == any(usage.estimated for _, usage in took)
+
+
+def test_a_drafts_tokens_are_speculative_whichever_model_took_them() -> None:
+    draft, turn = account(), TurnAccount("turn_2", "assistant", 1, {"agent": StageProvider("azure", "big")})
+    draft.asked_models(TokenUsage(10, 0, 2), (), [Overtaken(ModelProfile("azure", "small"), TokenUsage(9))])
+    turn.absorb([draft])
+    event = recorded(turn)
+    assert (event.speculative_tokens, event.input_tokens, event.shares) == (21, 0, ())
 
 
 def test_a_phrase_that_changed_hands_is_divided_and_the_others_are_not() -> None:
