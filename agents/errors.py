@@ -23,16 +23,22 @@ class AgentError(Exception):
 class ModelError(AgentError):
     """A language model failed. ``code`` is the contract's error code.
 
-    ``retry_after_s`` says how long the provider asked to be left alone, where it told.
+    ``retry_after_s`` says how long the provider asked to be left alone, where it told. ``has_cost``: it had begun to
+    work on the request, which is paid for.
     """
 
     code: ClassVar[str] = "provider.unavailable"
     retryable: ClassVar[bool] = True
+    worked: ClassVar[bool] = False
+    """Whether a model that fails in this way has been at work, where nothing else is known."""
 
-    def __init__(self, message: str, *, provider: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, provider: str, retry_after_s: float | None = None, has_cost: bool | None = None
+    ) -> None:
         super().__init__(message)
         self.provider = provider
         self.retry_after_s = retry_after_s
+        self.has_cost = self.worked if has_cost is None else has_cost
 
 
 class ModelUnavailable(ModelError):
@@ -43,6 +49,7 @@ class ModelTimeout(ModelError):
     """The model did not answer within its limit."""
 
     code = "provider.timeout"
+    worked = True
 
 
 class ModelRateLimited(ModelError):

@@ -31,7 +31,11 @@ COUNT_FIELDS = (
 """The quantities that may be summed, in the order they are listed everywhere."""
 
 JSON_FIELDS = ("providers", "latency_ms", "shares", "latency_start_ms")
-SHARED_FIELDS = {"stt": ("audio_ms_in",), "tts": ("audio_ms_synthesized", "tts_characters")}
+SHARED_FIELDS = {
+    "stt": ("audio_ms_in",),
+    "agent": ("input_tokens", "cached_input_tokens", "output_tokens"),
+    "tts": ("audio_ms_synthesized", "tts_characters"),
+}
 """The quantities that are told by provider, by stage."""
 
 FLAG_FIELDS = ("interrupted", "success", "estimated")

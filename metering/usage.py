@@ -30,6 +30,9 @@ class ProviderShare:
     audio_ms_in: int = 0
     audio_ms_synthesized: int = 0
     tts_characters: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,9 @@ class UsageEvent:
     ``request_id`` is unique for ever: recording the same one again changes nothing. ``started_at`` and ``ended_at``
     are epoch milliseconds, for people to read; no quantity is derived from them. ``audio_ms_out`` is audio the user
     was sent and did not interrupt, ``audio_ms_synthesized`` all that was made. ``providers`` names who did most of
-    each stage, ``shares`` what each did of ``stt`` and ``tts`` (events of older versions have none). ``speculative``
-    marks work discarded before the turn was certain. ``corrects`` names the ``event_id`` this event corrects.
+    each stage, ``shares`` what each did of ``stt``, ``agent`` and ``tts`` (events of older versions have none, or none
+    of ``agent``). Tokens are those of every model that was asked, its answer used or not. ``speculative`` marks work
+    discarded before the turn was certain. ``corrects`` names the ``event_id`` this event corrects.
     ``transport`` is how the conversation came, where that was known; ``latency_start_ms`` when each stage of
     ``latency_ms`` began, from the last speech sample (or the text's arrival).
     """

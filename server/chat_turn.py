@@ -21,7 +21,7 @@ from agents.core.accounts import TurnAccount
 from agents.core.language import rules_for
 from agents.core.options import Identity, StageLimits
 from agents.core.stand_in import stand_in
-from agents.errors import ModelError, ModelTimeout
+from agents.errors import ModelError
 from agents.events import (
     ContentFiltered,
     Degraded,
@@ -45,7 +45,8 @@ from agents.loop.agent import (
     ToolStarted,
 )
 from agents.loop.history import History
-from agents.models.port import AnsweredBy, ContentFilter, Message, TokenUsage
+from agents.models.asked import AskedModels
+from agents.models.port import AnsweredBy, Asked, ContentFilter, Message, ModelProfile, Overtaken, TokenUsage
 from agents.models.tokens import estimate_usage
 from metering.usage import StageProvider
 from server.errors import describe
@@ -89,6 +90,8 @@ class ChatTurn:
         self._asked: tuple[Message, ...] = ()
         self._text = ""
         self._tokens: TokenUsage | None = None
+        self._models = AskedModels()
+        self._by_model: tuple[tuple[ModelProfile, TokenUsage], ...] = ()
         self._recorded = False
         self._calls = CallLog()
 
@@ -123,7 +126,7 @@ class ChatTurn:
                 retryable = failure.meaning.retryable
                 wait = None if failure.retry_after_s is None else {"retry_after_s": round(failure.retry_after_s, 3)}
                 failed = Failed(failure.code.value, failure.message, retryable, question.turn_id, wait)
-                refused = isinstance(error, ModelError) and not isinstance(error, ModelTimeout)
+                refused = isinstance(error, ModelError) and not error.has_cost
                 if refused and not (self._text or account.tool_calls):
                     self._tokens = TokenUsage()
             await self._record()
@@ -177,10 +180,12 @@ class ChatTurn:
                 yield ToolReturned(turn_id, request.call_id, request.name, outcome.output, outcome.error)
             case ToolHandedOver():
                 pass  # a chat has no tools of its client's
-            case AnsweredBy(profile):
-                self._account.providers["agent"] = StageProvider(profile.provider, profile.model)
+            case Asked() | Overtaken() | AnsweredBy():
+                self._models.note(part)
+                if (profile := self._models.current) is not None:
+                    self._account.providers["agent"] = StageProvider(profile.provider, profile.model)
             case ReplyFinished():
-                self._tokens = part.usage
+                self._tokens, self._by_model = part.usage, part.by_model
                 if part.reason == "filtered":
                     yield from self._refusal(part.verdict or ContentFilter("completion"))
 
@@ -199,6 +204,6 @@ class ChatTurn:
 
     async def _record(self) -> None:
         self._recorded = True
-        self._account.tokens = self._consumed()
+        self._account.asked_models(self._consumed(), self._by_model, self._models.overtaken)
         event = self._account.event(self._question.identity, self._host.epoch_ms(), self._stages)
         await self._host.recorder.record(event)

@@ -5,13 +5,14 @@ Integers only; durations come from sample counts. The wall clock is read by the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agents.core.attribution import Attribution
 from agents.core.options import Identity
 from agents.events import TurnUsage
 from agents.latency_events import StageLatency
-from agents.models.port import TokenUsage
+from agents.models.port import ModelProfile, Overtaken, TokenUsage
 from audio.fallback import Maker
 from audio.tts.port import SpeechAudio, TtsProfile
 from metering.identity import event_id
@@ -20,7 +21,8 @@ from metering.usage import ProviderShare, StageProvider, UsageEvent
 
 @dataclass(slots=True)
 class TurnAccount:
-    """The running account of one turn; owned by the turn."""
+    """The running account of one turn; owned by the turn. ``tokens`` are all that its models took, whose answer was
+    used or not."""
 
     turn_id: str
     agent_id: str
@@ -45,6 +47,19 @@ class TurnAccount:
     def spoke(self, piece: SpeechAudio, asked: TtsProfile) -> None:
         """A voice made this, the one that was ``asked`` unless the piece says otherwise."""
         self.work.spoke(piece.maker or Maker(asked.provider, asked.model), len(piece.samples))
+
+    def asked_models(
+        self,
+        answer: TokenUsage,
+        by_model: Sequence[tuple[ModelProfile, TokenUsage]],
+        overtaken: Sequence[Overtaken],
+    ) -> None:
+        """What the answer cost (as far as it is known, by model: the rest is that of whoever is named for it), and what
+        the models cost whose answer was not used."""
+        lost = [(each.profile, each.usage) for each in overtaken]
+        self.tokens = sum((usage for _, usage in lost), answer)
+        for profile, usage in (*by_model, *lost):
+            self.work.thought(Maker(profile.provider, profile.model), usage)
 
     def absorb(self, discarded: list[TurnAccount]) -> None:
         """Take over what drafts that came to nothing consumed; their tokens are speculative."""
@@ -111,6 +126,8 @@ class TurnAccount:
         shares: list[ProviderShare] = []
         if "stt" in self.providers:
             shares += self.work.hearing(self.audio_ms_in, self.providers["stt"])
+        if "agent" in self.providers:
+            shares += self.work.thinking(self.tokens, self.providers["agent"])
         if "tts" in self.providers:
             shares += self.work.speaking(self.audio_ms_synthesized, self.tts_characters, self.providers["tts"])
         return tuple(shares)

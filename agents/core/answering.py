@@ -28,15 +28,25 @@ from agents.loop.agent import (
     ReplyDelta,
     ReplyFinished,
     ReplyLimits,
-    ReplyPart,
     ToolEnded,
     ToolHandedOver,
     ToolStarted,
+    WhoAnswers,
 )
 from agents.loop.history import History, rendered
 from agents.loop.phrases import Phrase, PhraseSplitter
 from agents.loop.pieces import Piece, PieceCutter
-from agents.models.port import AnsweredBy, ContentFilter, Message, ModelProfile, TokenUsage, ToolRequest
+from agents.models.asked import AskedModels
+from agents.models.port import (
+    AnsweredBy,
+    Asked,
+    ContentFilter,
+    Message,
+    ModelProfile,
+    Overtaken,
+    TokenUsage,
+    ToolRequest,
+)
 from agents.models.tokens import estimate_usage
 
 log = logging.getLogger(__name__)
@@ -111,6 +121,8 @@ class Answering:
         self.end: Literal["finished", "tools", "length", "filtered"] | None = None
         self.handed_over: list[ToolRequest] = []
         self.calls = CallLog()
+        self.by_model: tuple[tuple[ModelProfile, TokenUsage], ...] = ()
+        """What each model's rounds took of the tokens, once the reply is whole."""
         self.verdict: ContentFilter | None = None
         """Why the reply is a refusal, where a content filter forbade another; nothing else of it stands."""
         self._ports = ports
@@ -121,7 +133,14 @@ class Answering:
         self._phrases_said = 0
         self._asked: tuple[Message, ...] = ()
         self._usage: TokenUsage | None = None
+        self._cost_nothing = False
+        self._models = AskedModels()
         self._tools_used: list[tuple[ToolRequest, str]] = []
+
+    @property
+    def overtaken(self) -> list[Overtaken]:
+        """The models that were asked and whose answer is not used, with what they cost beside ``tokens``."""
+        return self._models.overtaken
 
     @property
     def is_refused(self) -> bool:
@@ -139,6 +158,7 @@ class Answering:
         except ModelError as error:
             log.warning("the model failed", extra={"turn_id": self._turn_id, "provider": error.provider})
             self.error_code = error.code
+            self._cost_nothing = not error.has_cost
             wait = None if error.retry_after_s is None else {"retry_after_s": round(error.retry_after_s, 3)}
             self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id, wait))
             if not self._ports.gate.is_open:
@@ -183,23 +203,32 @@ class Answering:
         """What the reply cost; estimated where it ended before its usage arrived, nothing where it was refused."""
         if self._usage is not None:
             return self._usage
-        refused = self.error_code is not None and self.error_code != "provider.timeout" and not self.reply
+        refused = self._cost_nothing and not self.reply
         return estimate_usage(self._asked, self.reply) if self._asked and not refused else TokenUsage()
 
     async def _ask(self, phrases: Phrases) -> None:
         limits, brief = self._options.limits, self._options.brief
         self._asked = self._messages()
-        reply_limits = ReplyLimits(limits.model_first_event_s, limits.model_gap_s)
+        watch = self._ports.watch
+        reply_limits = ReplyLimits(
+            limits.model_first_event_s,
+            limits.model_gap_s,
+            within_s=watch.limit_s("agent") if watch.does("agent", "fallback") else None,
+            hedge=watch.does("agent", "hedge"),
+        )
         committed = self._ports.gate.committed
         parts = self._ports.agent.reply(
             self._asked, committed=committed, limits=reply_limits, brief=brief, log=self.calls
         )
         async with aclosing(parts):
             async for part in parts:
-                if isinstance(part, ReplyDelta):
-                    await self._say(part.text, phrases)
-                else:
-                    self._note(part)
+                match part:
+                    case ReplyDelta(text):
+                        await self._say(text, phrases)
+                    case Asked() | Overtaken() | AnsweredBy():
+                        self._note_model(part)
+                    case _:
+                        self._note(part)
 
     @property
     def _apologizes(self) -> bool:
@@ -251,7 +280,14 @@ class Answering:
         else:
             await phrases.send(PendingPhrase(phrase.text))
 
-    def _note(self, part: ReplyPart) -> None:
+    def _note_model(self, part: WhoAnswers) -> None:
+        self._models.note(part)
+        if isinstance(part, Overtaken):
+            self._ports.watch.remedied("agent", "hedge" if part.error_code is None else "fallback")
+        if self._models.current is not None:
+            self._ports.on_model(self._models.current)
+
+    def _note(self, part: ToolStarted | ToolEnded | ToolHandedOver | ReplyFinished) -> None:
         gate = self._ports.gate
         match part:
             case ToolStarted(request=request):
@@ -269,15 +305,12 @@ class Answering:
                 self.handed_over.append(request)
                 self._ports.on_bound()
                 gate.emit(ClientToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
-            case AnsweredBy(profile):
-                self._ports.on_model(profile)
             case ReplyFinished(usage=usage, reason=reason):
                 self._usage = usage
+                self.by_model = part.by_model
                 self.end = "finished" if reason == "stop" else reason
                 if reason == "filtered":
                     self.verdict = part.verdict or ContentFilter("completion")
-            case ReplyDelta():
-                pass
 
 
 def question_of(begin: BeginTurn, request: ReplyRequest | None, options: SessionOptions) -> Question:

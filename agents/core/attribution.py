@@ -1,8 +1,8 @@
-"""Who did a turn's hearing and speaking, where engines stand in for each other: counted meanwhile, divided at the end.
+"""Who did a turn's hearing, thinking and speaking, where engines stand in for each other: counted now, divided later.
 
 Counts samples by the engine that worked on them; the turn's totals are then divided so that the shares add up to them
-exactly. A phrase's characters go to whoever spoke it, in proportion where it changed hands. Owned by the turn's
-account.
+exactly. A phrase's characters go to whoever spoke it, in proportion where it changed hands. Tokens are counted by model
+as they are; what nobody is named for is the answering model's. Owned by the turn's account.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from agents.models.port import TokenUsage
 from audio.fallback import Maker
 from metering.apportion import apportion
 from metering.usage import ProviderShare, StageProvider
@@ -21,6 +22,7 @@ class Attribution:
     def __init__(self) -> None:
         self._heard: Counter[Maker] = Counter()
         self._spoken: Counter[Maker] = Counter()
+        self._thought: list[tuple[Maker, TokenUsage]] = []
         self._phrases: list[tuple[int, Counter[Maker]]] = []
 
     def heard(self, samples: Mapping[Maker, int]) -> None:
@@ -42,8 +44,12 @@ class Attribution:
         if self._phrases:
             self._phrases[-1][1][maker] += samples
 
+    def thought(self, maker: Maker, usage: TokenUsage) -> None:
+        """A model took these tokens."""
+        self._thought.append((maker, usage))
+
     def absorb(self, other: Attribution) -> None:
-        """Take over what a draft did."""
+        """Take over what a draft did; but its tokens are told apart."""
         self._heard.update(other._heard)
         self._spoken.update(other._spoken)
         self._phrases = [*other._phrases, *self._phrases]
@@ -61,6 +67,16 @@ class Attribution:
         parts = apportion(audio_ms, _or(self._heard, preferred))
         return [ProviderShare("stt", *maker, audio_ms_in=part) for maker, part in parts.items()]
 
+    def thinking(self, tokens: TokenUsage, preferred: StageProvider) -> list[ProviderShare]:
+        """``tokens``, by the models that took them; those nobody is known for are ``preferred``'s."""
+        by_maker: dict[Maker, Counter[str]] = {}
+        rest = _tokens(tokens)
+        for maker, usage in self._thought:
+            by_maker.setdefault(maker, Counter()).update(_tokens(usage))
+            rest.subtract(_tokens(usage))
+        by_maker.setdefault(Maker(preferred.provider, preferred.model), Counter()).update(rest)
+        return [ProviderShare("agent", *maker, **parts) for maker, parts in by_maker.items() if any(parts.values())]
+
     def speaking(self, audio_ms: int, characters: int, preferred: StageProvider) -> list[ProviderShare]:
         """``audio_ms`` of synthesized speech and ``characters`` asked for, by who spoke them."""
         audio = apportion(audio_ms, _or(self._spoken, preferred))
@@ -73,6 +89,14 @@ class Attribution:
             ProviderShare("tts", *maker, audio_ms_synthesized=audio.get(maker, 0), tts_characters=written[maker])
             for maker in dict.fromkeys((*audio, *written))
         ]
+
+
+def _tokens(usage: TokenUsage) -> Counter[str]:
+    return Counter(
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        output_tokens=usage.output_tokens,
+    )
 
 
 def _or(weights: Mapping[Maker, int], preferred: StageProvider) -> Mapping[Maker, int]:

@@ -290,7 +290,7 @@ class TurnRun:
             providers["tts"] = StageProvider(engines.tts.profile.provider, engines.tts.profile.model)
 
     def _on_model(self, profile: ModelProfile) -> None:
-        """Of several models this one answers, and is paid."""
+        """Of several models this one answers, or would, and is paid."""
         self.account.providers["agent"] = StageProvider(profile.provider, profile.model)
 
     def _on_phrase(self) -> None:
@@ -311,7 +311,7 @@ class TurnRun:
             return
         self._started = True
         self._watch.mark("sent")
-        told = self._watch.report(self.account.workers())
+        told = self._watch.report(self.account.workers(), self.account.providers)
         self._watch.answered()
         if told is not None:
             self._ports.outbox.emit(told)
@@ -373,7 +373,7 @@ class TurnRun:
 
     async def _close_account(self) -> None:
         account, answering, ports = self.account, self._answering, self._ports
-        account.tokens = answering.tokens()
+        account.asked_models(answering.tokens(), answering.by_model, answering.overtaken)
         account.tool_calls = answering.tool_calls
         account.error_code = account.error_code or answering.error_code
         if self._heard is not None:

@@ -16,6 +16,9 @@ from agents.core.latency import LatencyMarks, Mark
 from agents.latency_events import BreachAction, BudgetBreached, StageLatency, TurnLatency
 from metering.usage import StageProvider
 
+Workers = Mapping[str, StageProvider]
+"""Engines by stage."""
+
 UNDONE: Final[BreachAction] = "none"
 """In place of an action: the stage was late, and nothing was to be done."""
 
@@ -32,6 +35,7 @@ class TurnWatch:
         tell: Callable[[BudgetBreached], None],
     ) -> None:
         self.breaches: dict[Stage, BudgetBreached] = {}
+        self._remedies: dict[Stage, Action] = {}
         self._turn_id = turn_id
         self._marks = marks
         self._now_s = monotonic_s
@@ -84,14 +88,23 @@ class TurnWatch:
         """``stage`` took too long, or failed, and this is done about it."""
         self._breach(stage, action, self._elapsed_ms(stage))
 
-    def report(self, providers: Mapping[str, StageProvider]) -> TurnLatency | None:
-        """Where the milliseconds went up to now, with what was late; ``None`` where nothing can be told."""
-        stages = self._marks.stages(providers)
+    def remedied(self, stage: Stage, action: Action) -> None:
+        """An engine of ``stage`` was slow or failed, and this was done. It is a breach only if that came too late."""
+        self._remedies[stage] = action
+
+    def report(self, workers: Workers, preferred: Workers) -> TurnLatency | None:
+        """Where the milliseconds went up to now, with what was late; ``None`` where nothing can be told.
+
+        ``workers`` did most of each stage; where another was ``preferred``, it stood in.
+        """
+        stages = self._marks.stages(workers)
         if not stages:
             return None
         for stage in stages:
             if self.budget is not None and stage.duration_ms > self.budget.stages[stage.stage].deadline_ms:
-                self._breach(stage.stage, UNDONE, stage.duration_ms)
+                stood_in = stage.stage in workers and workers[stage.stage] != preferred.get(stage.stage)
+                remedy: BreachAction = "fallback" if stood_in else UNDONE
+                self._breach(stage.stage, self._remedies.get(stage.stage, remedy), stage.duration_ms)
         limited, breaches = tuple(map(self._with_limits, stages)), tuple(self.breaches.values())
         return TurnLatency(self._turn_id, limited, self._marks.at_s["speech_end"], breaches)
 

@@ -18,13 +18,14 @@ import anyio
 from agents.call_log import CallLog
 from agents.errors import ModelTimeout
 from agents.loop.brief import NO_BRIEF, Brief
+from agents.loop.model_calls import ModelCalls
 from agents.loop.offline_tools import arguments_request, meant_tool, needs_arguments, request_for
 from agents.loop.router import OfflineRouter
 from agents.models.fallback import FallbackModel
-from agents.models.fitting import as_text
+from agents.models.fitting import as_text, without_tools
 from agents.models.port import (
     AnsweredBy,
-    AskedInstead,
+    Asked,
     ContentFilter,
     Finished,
     LanguageModel,
@@ -32,6 +33,7 @@ from agents.models.port import (
     ModelEvent,
     ModelProfile,
     ModelRequest,
+    Overtaken,
     Preparing,
     QuotaSpent,
     TextDelta,
@@ -84,10 +86,16 @@ def default_agent_spec(name: str = "Convergio", tools: tuple[Tool, ...] = ()) ->
 
 @dataclass(frozen=True, slots=True)
 class ReplyLimits:
-    """How long a reply may keep silent: until the model's first event of a round, and between its events."""
+    """How long a reply may keep silent: until the model's first event of a round, and between its events.
+
+    Where models stand in for each other, ``within_s`` is when the first of the reply is needed, and ``hedge`` whether
+    two of them may be asked for it; rounds after tools know no such hurry.
+    """
 
     first_event_s: float
     gap_s: float
+    within_s: float | None = None
+    hedge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +130,20 @@ class ToolHandedOver:
 @dataclass(frozen=True, slots=True)
 class ReplyFinished:
     """The reply is whole. ``reason`` is the last round's; ``tools`` where the rounds ran out, or the client's tools
-    have the next word; ``filtered`` where a content filter refused, with its ``verdict``."""
+    have the next word; ``filtered`` where a content filter refused, with its ``verdict``. Where several models can
+    answer, each round may be another's: ``by_model`` divides ``usage``."""
 
     usage: TokenUsage
     tool_calls: int
     reason: Literal["stop", "length", "tools", "filtered"]
     verdict: ContentFilter | None = None
+    by_model: tuple[tuple[ModelProfile, TokenUsage], ...] = ()
 
 
-ReplyPart = ReplyDelta | ToolStarted | ToolEnded | ToolHandedOver | AnsweredBy | ReplyFinished
+WhoAnswers = Asked | Overtaken | AnsweredBy
+"""Of models that stand in for each other: what ``ModelEvent`` says of them."""
+
+ReplyPart = ReplyDelta | ToolStarted | ToolEnded | ToolHandedOver | WhoAnswers | ReplyFinished
 """Any number of the others, then exactly one ``ReplyFinished``."""
 
 
@@ -144,6 +157,7 @@ class _Round:
     outcomes: tuple[ToolOutcome, ...] = ()
     handed_over: bool = False
     finished: Finished | None = None
+    profile: ModelProfile | None = None
 
 
 class Agent:
@@ -206,28 +220,29 @@ class Agent:
         if not messages or messages[0].role != "system":
             messages = (self._system, *messages)
         if not self.profile.tools:
-            messages = as_text(messages) if brief.tools else _without_tools(messages)
+            messages = as_text(messages) if brief.tools else without_tools(messages)
             async for part in self._without_asking(messages, committed, limits, brief, log or CallLog()):
                 yield part
                 if isinstance(part, ReplyFinished):
                     return
-        usage, calls = TokenUsage(), 0
+        rounds: list[_Round] = []
+        calls = 0
         for number in range(self._spec.max_tool_rounds + 1):
             this = _Round(log or CallLog())
-            request = self._request(messages, brief, number)
+            rounds.append(this)
+            request = self._request(messages, brief, number, limits)
             async with aclosing(self._round(request, this, limits)) as deltas:
                 async for delta in deltas:
                     yield delta
             assert this.finished is not None
-            usage += this.finished.usage
             if not this.requests or not request.tools:
-                yield ReplyFinished(usage, calls, this.finished.reason, this.finished.verdict)
+                yield _finished(rounds, calls, this.finished.reason, this.finished.verdict)
                 return
             calls += len(this.requests)
             async for part in self._use_tools(this, committed, brief):
                 yield part
             if this.handed_over:
-                yield ReplyFinished(usage, calls, "tools")
+                yield _finished(rounds, calls, "tools")
                 return
             messages = (*messages, *_tool_messages(this))
 
@@ -244,7 +259,7 @@ class Agent:
                 this.handed_over = True
                 yield ToolHandedOver(request)
 
-    def _request(self, messages: tuple[Message, ...], brief: Brief, number: int) -> ModelRequest:
+    def _request(self, messages: tuple[Message, ...], brief: Brief, number: int, limits: ReplyLimits) -> ModelRequest:
         """What the model is asked in the reply's round ``number``."""
         may_call = self.profile.tools and number < self._spec.max_tool_rounds and brief.tool_choice != "none"
         # Who must call a tool must call one of the client's, which waits for it.
@@ -256,43 +271,46 @@ class Agent:
             tool_choice=brief.tool_choice if number == 0 else "auto",
             max_output_tokens=brief.max_output_tokens or self._spec.max_output_tokens,
             temperature=self._spec.temperature if brief.temperature is None else brief.temperature,
+            within_s=limits.within_s if number == 0 else None,
+            hedge=limits.hedge and number == 0,
         )
 
     async def _round(
         self, request: ModelRequest, this: _Round, limits: ReplyLimits
-    ) -> AsyncGenerator[ReplyDelta | AnsweredBy]:
-        who, limit_s, until_s = self.profile, limits.first_event_s, anyio.current_time() + limits.first_event_s
+    ) -> AsyncGenerator[ReplyDelta | WhoAnswers]:
+        who, until_s = self.profile, anyio.current_time() + limits.first_event_s
         with this.log.ending("chat"):
-            call = this.log.open("chat", who.provider, who.model)
+            calls = ModelCalls(this.log, who)
             async with aclosing(self._model.stream(request)) as events:
-                while (event := await self._next(events, limit_s)) is not None:
-                    limit_s = limits.gap_s
+                while (event := await self._next(events, until_s)) is not None:
+                    if isinstance(event, Asked | Overtaken):  # that is no answer
+                        calls.note(event)
+                        yield event
+                        continue
+                    until_s = anyio.current_time() + limits.gap_s
                     match event:
                         case TextDelta(text):
-                            call.first()
+                            calls.current.first()
                             this.text += text
                             yield ReplyDelta(text)
                         case ToolRequest():
-                            call.first()
+                            calls.current.first()
                             this.requests = (*this.requests, event)
                         case AnsweredBy(profile):
-                            call.answered_by(profile.provider, profile.model)
+                            this.profile = profile
+                            calls.note(event)
                             yield event
-                        case AskedInstead(profile, error_code):  # within the time the first one had
-                            call.close("failed", error_code)
-                            call = this.log.open("chat", profile.provider, profile.model)
-                            limit_s = max(0.0, until_s - anyio.current_time())
                         case Finished():
-                            call.first()
-                            this.finished = call.finished = event
+                            calls.current.first()
+                            this.finished = calls.current.finished = event
                         case Preparing():
-                            call.first()
+                            calls.current.first()
                         case QuotaSpent():
                             pass
 
-    async def _next(self, events: AsyncGenerator[ModelEvent], limit_s: float) -> ModelEvent | None:
+    async def _next(self, events: AsyncGenerator[ModelEvent], until_s: float) -> ModelEvent | None:
         try:
-            with anyio.fail_after(limit_s):
+            with anyio.fail_after(until_s - anyio.current_time()):
                 return await anext(events)
         except StopAsyncIteration:
             return None
@@ -332,16 +350,15 @@ class Agent:
             async for part in self._routed(question, committed, brief, log):
                 yield part
             return
-        written, usage = _Round(log), TokenUsage()
+        written = _Round(log)
         if needs_arguments(tool):
             request = arguments_request(question.text, tool, messages[0])
             async with aclosing(self._round(request, written, limits)) as deltas:
                 async for delta in deltas:
-                    if isinstance(delta, AnsweredBy):
+                    if not isinstance(delta, ReplyDelta):
                         yield delta
-            usage = usage if written.finished is None else written.finished.usage
         yield ToolHandedOver(request_for(tool, written.text or "{}", f"call_{uuid.uuid4().hex[:24]}"))
-        yield ReplyFinished(usage, 1, "tools")
+        yield _finished([written], 1, "tools")
 
     async def _routed(
         self, question: Message, committed: anyio.Event, brief: Brief, log: CallLog
@@ -360,9 +377,16 @@ class Agent:
         yield ReplyFinished(TokenUsage(), 1, "stop")
 
 
-def _without_tools(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """For a model that knows no tools: what they answered was said aloud and stands there too."""
-    return tuple(message for message in messages if message.role != "tool" and not message.tool_requests)
+def _finished(
+    rounds: list[_Round],
+    tool_calls: int,
+    reason: Literal["stop", "length", "tools", "filtered"],
+    verdict: ContentFilter | None = None,
+) -> ReplyFinished:
+    spent = [(this.profile, this.finished.usage) for this in rounds if this.finished is not None]
+    usage = sum((each for _, each in spent), TokenUsage())
+    by_model = tuple((profile, each) for profile, each in spent if profile is not None)
+    return ReplyFinished(usage, tool_calls, reason, verdict, by_model)
 
 
 def _tool_messages(this: _Round) -> tuple[Message, ...]:

@@ -64,3 +64,8 @@ def _shortened(message: Message, room: int) -> Message:
     if tokens <= room:
         return message
     return replace(message, text=message.text[: max(0, len(message.text) * room // tokens)])
+
+
+def without_tools(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """For a model that knows no tools: what they answered was said aloud and stands there too."""
+    return tuple(message for message in messages if message.role != "tool" and not message.tool_requests)

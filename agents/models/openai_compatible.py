@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from agents.errors import ModelUnavailable
+from agents.errors import ModelRateLimited, ModelUnavailable
 from agents.models.carried import carried_headers
 from agents.models.openai_client import OpenAICompatibleConfig, is_openai, make_client
 from agents.models.openai_errors import filter_verdict, hung_up, refused_parameter, to_model_error
@@ -114,7 +114,7 @@ class OpenAICompatibleModel:
         except _Filtered as filtered:
             reader.refuse(filtered.verdict)
         if not reader.complete:
-            raise ModelUnavailable("The language model's answer broke off.", provider=self.provider)
+            raise ModelUnavailable("The language model's answer broke off.", provider=self.provider, has_cost=True)
         for call in reader.tool_requests():
             yield call
         yield reader.finished()
@@ -199,4 +199,6 @@ class OpenAICompatibleModel:
             verdict = filter_verdict(error) if isinstance(error, openai.APIError) else None
             if verdict is not None:
                 raise _Filtered(verdict) from None
-            raise to_model_error(error, self.provider) from error
+            failure = to_model_error(error, self.provider)
+            failure.has_cost = not isinstance(failure, ModelRateLimited)
+            raise failure from error

@@ -49,7 +49,8 @@ def to_model_error(error: Exception, provider: str) -> ModelError:
         case ModelError():
             return error
         case openai.APITimeoutError() | TimeoutError():
-            return ModelTimeout("The language model did not answer in time.", provider=provider)
+            worked = not _was_never_sent(error)
+            return ModelTimeout("The language model did not answer in time.", provider=provider, has_cost=worked)
         case openai.APIStatusError():
             return _from_status(error, provider)
         case openai.APIError() if _field(error.body, "code") == "rate_limit_exceeded":  # inside a running stream
@@ -94,6 +95,11 @@ def hung_up(error: APIConnectionError) -> bool:
     """Whether the server closed the connection without a word, as it may close one it thought idle."""
     # By name: the SDK has had HTTP clients of different packages underneath.
     return type(error.__cause__).__name__ in {"RemoteProtocolError", "ReadError", "WriteError"}
+
+
+def _was_never_sent(error: Exception) -> bool:
+    """Whether the time ran out before there was a connection."""
+    return type(error.__cause__).__name__ in {"ConnectTimeout", "PoolTimeout"}
 
 
 def _from_status(error: APIStatusError, provider: str) -> ModelError:

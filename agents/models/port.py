@@ -61,6 +61,8 @@ class ModelRequest:
     """Everything one completion needs. ``tool_choice`` says nothing where there are no ``tools``.
 
     With a ``schema`` (JSON Schema object) the answer is JSON of that form, where the model's server can hold it to one.
+    Where models stand in for each other, ``within_s`` is when whoever asks needs the first of the answer (``None``: no
+    sooner than they would take over anyway), and ``hedge`` whether another may be asked beside one that is silent.
     """
 
     messages: tuple[Message, ...]
@@ -69,6 +71,8 @@ class ModelRequest:
     schema: dict[str, Any] | None = None
     max_output_tokens: int = 512
     temperature: float = 0.6
+    within_s: float | None = None
+    hedge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +138,38 @@ class QuotaSpent:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Of several models this one is asked now, perhaps beside another. ``usage`` is what its work costs at the least
+    (its prompt, estimated): should the stream be closed before more is told of it, that is the account."""
+
+    profile: ModelProfile
+    usage: TokenUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A model that was asked and whose answer is not used, with what it cost (estimated unless it came to its end).
+
+    One that refused before working on the request (rate limit, key, nobody there) cost nothing; one that was too late,
+    lost to another, or broke off before its first word did. ``error_code`` is why it failed, ``None`` where another
+    merely was quicker.
+    """
+
+    profile: ModelProfile
+    usage: TokenUsage
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AnsweredBy:
     """Of several models this one answers; comes before what it says."""
 
     profile: ModelProfile
 
 
-@dataclass(frozen=True, slots=True)
-class AskedInstead:
-    """Of several models the one that was asked failed with ``error_code``, unheard; this one is asked now."""
-
-    profile: ModelProfile
-    error_code: str
-
-
-ModelEvent = TextDelta | ToolRequest | Preparing | QuotaSpent | AnsweredBy | AskedInstead | Finished
-"""Any of the others in any order, then exactly one ``Finished``."""
+ModelEvent = TextDelta | ToolRequest | Preparing | QuotaSpent | Asked | Overtaken | AnsweredBy | Finished
+"""Any of the others in any order, then exactly one ``Finished``. Models that stand in for each other tell ``Asked`` of
+each that is asked, then of each either ``Overtaken`` or ``AnsweredBy``, once, unless its error ends the stream."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,15 @@ class StageProviderRecord(Contract):
 class ProviderShareRecord(Contract):
     """What one provider did of a stage. Over the shares of a stage each quantity adds up to the event's, exactly."""
 
-    stage: Literal["stt", "tts"]
+    stage: Literal["stt", "agent", "tts"]
     provider: str
     model: str
     audio_ms_in: Count
     audio_ms_synthesized: Count
     tts_characters: Count
+    input_tokens: Count
+    cached_input_tokens: Count
+    output_tokens: Count
 
 
 class UsageEventRecord(Contract):
@@ -54,6 +57,7 @@ class UsageEventRecord(Contract):
     audio_ms_synthesized: Count
     tts_characters: Count
     input_tokens: Count
+    """Of every model that was asked, its answer used or not; so are the two below."""
     cached_input_tokens: Count
     output_tokens: Count
     speculative_tokens: Count

@@ -68,6 +68,8 @@ class FakeChatServer:
         self.scripts: list[Script] = []
         self.requests: list[Request] = []
         self.port = 0
+        self.reached = anyio.Event()
+        """A request has come."""
 
     @property
     def url(self) -> str:
@@ -91,6 +93,7 @@ class FakeChatServer:
                 while True:
                     request = await self._read(stream)
                     self.requests.append(request)
+                    self.reached.set()
                     script = self.scripts.pop(0)
                     if script.silent:
                         return

@@ -27,7 +27,8 @@ from agents.loop.agent import (
 from agents.loop.brief import Brief
 from agents.loop.router import OfflineRouter
 from agents.loop.spoken_numbers import to_expression
-from agents.models.port import Message, ModelProfile, TextDelta, ToolRequest, ToolSpec
+from agents.models.fallback import FallbackModel, GuardedModel
+from agents.models.port import Message, ModelProfile, Overtaken, TextDelta, TokenUsage, ToolRequest, ToolSpec
 from agents.models.scripted import ScriptedModel, ScriptedReply
 from agents.tools.builtin import builtin_tools
 from agents.tools.tool import tool
@@ -160,6 +161,36 @@ async def test_a_silent_model_is_a_timeout(stalls_at: int, limits: ReplyLimits) 
         await reply(Agent(SPEC, model), limits=limits)
     assert caught.value.provider == "scripted"
     assert model.open_streams == 0
+
+
+async def test_only_the_first_round_of_a_reply_is_in_a_hurry() -> None:
+    model = ScriptedModel(shouts("one"), "ONE.")
+    await reply(Agent(SPEC, model), limits=ReplyLimits(5.0, 5.0, within_s=0.7, hedge=True))
+    assert [(request.within_s, request.hedge) for request in model.requests] == [(0.7, True), (None, False)]
+
+
+async def test_each_round_is_its_models_and_who_was_asked_in_vain_is_told() -> None:
+    big, small = ModelProfile("azure", "big"), ModelProfile("azure", "small")
+    gone = ScriptedReply(failure=ModelUnavailable("Gone.", provider="azure", has_cost=True))
+    models = [ScriptedModel(shouts("one"), gone, profile=big), ScriptedModel("ONE.", profile=small)]
+    parts = await reply(Agent(SPEC, FallbackModel([GuardedModel(model) for model in models])))
+    whole = parts[-1]
+    assert isinstance(whole, ReplyFinished)
+    assert [profile for profile, _ in whole.by_model] == [big, small]
+    assert sum((usage for _, usage in whole.by_model), TokenUsage()) == whole.usage
+    (lost,) = (part for part in parts if isinstance(part, Overtaken))
+    assert lost.profile == big
+    assert lost.usage.input_tokens > 0
+
+
+async def test_that_another_model_is_asked_is_no_answer() -> None:
+    async def stall(_: int) -> None:
+        await anyio.sleep_forever()
+
+    models = [ScriptedModel("One", before_event=stall) for _ in range(2)]
+    agent = Agent(SPEC, FallbackModel([GuardedModel(model) for model in models], takeover_s=0.01))
+    with pytest.raises(ModelTimeout):
+        await reply(agent, limits=ReplyLimits(0.1, 60.0))
 
 
 async def test_closing_the_reply_closes_the_models_stream() -> None:

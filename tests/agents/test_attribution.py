@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agents.core.accounts import TurnAccount
 from agents.core.options import Identity
+from agents.models.port import ModelProfile, Overtaken, TokenUsage
 from audio.errors import EngineError
 from audio.fallback import Guarded, Maker
 from audio.formats import PcmChunk
@@ -74,6 +75,37 @@ def test_shares_always_add_up_to_the_totals(
         assert sum(getattr(share, name) for share in event.shares if share.stage == stage) == getattr(event, name)
 
 
+tokens = st.builds(TokenUsage, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
+models = st.sampled_from([ModelProfile("azure", name) for name in ("big", "small", "tiny")])
+
+
+@given(st.lists(st.tuples(models, tokens), max_size=4), tokens, st.lists(st.tuples(models, tokens), max_size=3))
+def test_tokens_are_divided_among_all_models_that_took_any_and_add_up(
+    rounds: list[tuple[ModelProfile, TokenUsage]], unknown: TokenUsage, lost: list[tuple[ModelProfile, TokenUsage]]
+) -> None:
+    turn = account()
+    turn.providers["agent"] = StageProvider("azure", "big")
+    turn.asked_models(sum((usage for _, usage in rounds), unknown), rounds, [Overtaken(*each) for each in lost])
+    event = recorded(turn)
+    took = [*rounds, *lost, (ModelProfile("azure", "big"), unknown)]
+    for name in ("input_tokens", "cached_input_tokens", "output_tokens"):
+        assert getattr(event, name) == sum(getattr(usage, name) for _, usage in took)
+        for model in ("big", "small", "tiny"):
+            shared = sum(
+                getattr(share, name) for share in event.shares if (share.stage, share.model) == ("agent", model)
+            )
+            assert shared == sum(getattr(usage, name) for profile, usage in took if profile.model == model)
+    assert event.estimated == any(usage.estimated for _, usage in took)
+
+
+def test_a_drafts_tokens_are_speculative_whichever_model_took_them() -> None:
+    draft, turn = account(), TurnAccount("turn_2", "assistant", 1, {"agent": StageProvider("azure", "big")})
+    draft.asked_models(TokenUsage(10, 0, 2), (), [Overtaken(ModelProfile("azure", "small"), TokenUsage(9))])
+    turn.absorb([draft])
+    event = recorded(turn)
+    assert (event.speculative_tokens, event.input_tokens, event.shares) == (21, 0, ())
+
+
 def test_a_phrase_that_changed_hands_is_divided_and_the_others_are_not() -> None:
     turn = account()
     turn.audio_ms_synthesized, turn.tts_characters = 3_000, 60
@@ -114,7 +146,8 @@ def test_a_draft_that_came_to_nothing_is_part_of_the_account_that_takes_it() -> 
     [
         ProviderShare("stt", "azure", "m", audio_ms_in=99),
         ProviderShare("stt", "azure", "m", audio_ms_in=100, tts_characters=1),
-        ProviderShare("agent", "azure", "m"),
+        ProviderShare("egress", "azure", "m"),
+        ProviderShare("agent", "azure", "m", output_tokens=1),
         ProviderShare("stt", "", "m", audio_ms_in=100),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -22,11 +23,14 @@ from agents.events import (
     Interrupted,
     ReplyText,
     TurnCompleted,
+    TurnStarted,
 )
 from agents.latency_events import TurnLatency
 from agents.models.fallback import FallbackModel, GuardedModel
 from agents.models.port import ContentFilter, FilteredCategory, ModelProfile
 from agents.models.scripted import ScriptedModel, ScriptedReply
+from agents.models.tokens import estimate_usage
+from metering.usage import ProviderShare
 
 REFUSAL = "I'm sorry, I can't help with that."
 VIOLENCE = (FilteredCategory("violence", "medium"),)
@@ -150,6 +154,60 @@ def test_a_stand_in_answers_in_the_same_turn_and_is_told_named_and_paid() -> Non
         assert not event.estimated
     agent = next(stage for stage in talk.all(TurnLatency)[0].stages if stage.stage == "agent")
     assert agent.provider == "embedded"
+
+
+def prompt_tokens(talk: Talk) -> int:
+    return estimate_usage(talk.model.requests[0].messages, "").input_tokens
+
+
+def with_slow(*seconds: float) -> Any:
+    """Models each of which takes so long until its first word."""
+
+    def make(*replies: str, **options: Any) -> FallbackModel:
+        def slow(number: int, seconds: float) -> ScriptedModel:
+            async def wait(event: int) -> None:
+                await asyncio.sleep(0 if event else seconds)
+
+            return ScriptedModel(*replies, profile=ModelProfile("azure_openai", f"gpt-{number}"), before_event=wait)
+
+        models = [slow(number, each) for number, each in enumerate(seconds)]
+        fallback = FallbackModel([GuardedModel(model) for model in models], takeover_s=1.0)
+        fallback.requests = models[0].requests  # type: ignore[attr-defined]
+        return fallback
+
+    return make
+
+
+def test_a_model_that_was_too_late_is_paid_beside_the_one_that_answered() -> None:
+    talk = play(ask, Script(replies=("It is four.",), model=with_slow(60.0, 0.1)))
+    [event] = ledger(talk)
+    prompt = prompt_tokens(talk)
+    assert event.providers["agent"].model == "gpt-1"
+    assert (event.input_tokens, event.estimated) == (2 * prompt, True)
+    assert [share for share in event.shares if share.stage == "agent"] == [
+        ProviderShare("agent", "azure_openai", "gpt-1", input_tokens=prompt, output_tokens=3),
+        ProviderShare("agent", "azure_openai", "gpt-0", input_tokens=prompt),
+    ]
+    assert talk.one(TurnCompleted).usage.input_tokens == event.input_tokens, "the client is told what is billed"
+
+
+def test_both_are_paid_where_the_user_leaves_before_a_word() -> None:
+    async def body(talk: Talk) -> None:
+        await talk.speak(1_000)
+        await talk.until(TurnStarted)
+        await talk.quiet(1_500)
+        talk.session.cancel()
+        await talk.until(TurnCompleted)
+
+    talk = play(body, Script(replies=("It is four.",), model=with_slow(60.0, 60.0)))
+    [event] = ledger(talk)
+    prompt = prompt_tokens(talk)
+    assert [(share.model, share.input_tokens, share.output_tokens) for share in event.shares[1:]] == [
+        ("gpt-0", prompt, 0),
+        ("gpt-1", prompt, 0),
+    ]
+    assert event.input_tokens == 2 * prompt
+    assert event.providers["agent"].model == "gpt-1"
 
 
 def test_a_limit_that_nobody_stands_in_for_says_how_long_to_wait() -> None:

@@ -95,6 +95,24 @@ def test_a_ledger_of_the_first_version_keeps_its_events_and_takes_new_ones(path:
     assert second.shares == (share,)
 
 
+def test_shares_written_before_tokens_were_divided_are_still_read(path: Path) -> None:
+    share = ProviderShare("stt", "azure", "conversation", audio_ms_in=numbered(1).audio_ms_in)
+    ledger = SqliteLedger(path)
+    ledger.append([replace(numbered(1), shares=(share,))])
+    ledger.close()
+    speech = ("stage", "provider", "model", "audio_ms_in", "audio_ms_synthesized", "tts_characters")
+    old = json.dumps([{name: getattr(share, name) for name in speech}])
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TRIGGER IF EXISTS usage_events_no_update")
+    connection.execute("UPDATE usage_events SET shares = ?", (old,))
+    connection.commit()
+    connection.close()
+    ledger = SqliteLedger(path)
+    [event] = read_all(ledger, UsageQuery())
+    ledger.close()
+    assert event.shares == (share,)
+
+
 @pytest.mark.parametrize(
     "tampering",
     [

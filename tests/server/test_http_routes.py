@@ -233,6 +233,23 @@ async def test_a_model_that_steps_in_is_told_and_named_in_the_usage(tmp_path: Pa
     assert event.providers["agent"].model == "tiny"
 
 
+async def test_a_model_that_broke_off_before_its_first_word_is_in_the_usage_beside_the_one_that_answered(
+    tmp_path: Path,
+) -> None:
+    broke_off = ScriptedReply(failure=ModelUnavailable("It broke off.", provider="big", has_cost=True))
+    big = ScriptedModel(broke_off, repeat=True, profile=ModelProfile("big", "large"))
+    small = ScriptedModel("Here I am.", repeat=True, profile=ModelProfile("small", "tiny"))
+    model = FallbackModel([GuardedModel(big), GuardedModel(small)])
+    async with served(tmp_path, scripted_engines(model)) as server, client(server) as http:
+        await http.post("/v1/chat", json={"prompt": "hi"})
+    (event,) = recorded(server)
+    by_model = {share.model: (share.input_tokens, share.output_tokens) for share in event.shares}
+    prompt = by_model["large"][0]
+    assert prompt > 0
+    assert by_model == {"large": (prompt, 0), "tiny": (prompt, 3)}
+    assert (event.input_tokens, event.output_tokens, event.estimated) == (2 * prompt, 3, True)
+
+
 async def test_readiness_follows_loading_and_draining(tmp_path: Path) -> None:
     engines = scripted_engines(loaded=False)
     async with served(tmp_path, engines) as server, client(server) as http:

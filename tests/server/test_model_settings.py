@@ -118,7 +118,7 @@ async def test_the_models_are_built_in_order_with_their_limits() -> None:
     assert isinstance(first, OpenAICompatibleModel)
     assert isinstance(last, EmbeddedLlama)
     assert first._config.gap_s == 3
-    assert built._takeover_s == 0.7
+    assert built.takeover_s == 0.7
     assert str(make_client(first._config).base_url) == "https://me.openai.azure.com/openai/v1/"
     await built.aclose()
 
