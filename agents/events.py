@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agents.latency_events import BudgetBreached, TurnLatency
 from agents.models.port import FilteredCategory
 from audio.formats import Samples
 
@@ -33,10 +34,11 @@ class SessionDraining:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStartedHeard:
-    """``vad.speech_started``: the user began to speak at ``at_ms``."""
+    """``vad.speech_started``: the user began to speak at ``at_ms``, ``ago_ms`` of audio before it was certain."""
 
     utterance_id: int
     at_ms: int
+    ago_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,47 +232,6 @@ class ToolReturned:
 
 
 @dataclass(frozen=True, slots=True)
-class StageLatency:
-    """One stage of a turn, relative to the last speech sample (or the text's arrival)."""
-
-    stage: Literal["endpoint", "stt", "agent", "tts", "egress", "total"]
-    start_ms: float
-    duration_ms: float
-    provider: str | None = None
-    target_ms: int | None = None
-    deadline_ms: int | None = None
-
-
-BudgetStage = Literal["connect", "endpoint", "stt", "agent", "tts", "egress", "total", "barge_in"]
-BreachAction = Literal[
-    "use_partial", "hedge", "fallback", "filler", "shorten", "text_only", "apologize", "fail", "none"
-]
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetBreached:
-    """``latency.breach``: a stage of a turn took longer than its budget, and this is what was done (``none``: nothing).
-
-    ``after_ms`` counts from when the stage began.
-    """
-
-    turn_id: str
-    stage: BudgetStage
-    action: BreachAction
-    limit_ms: int
-    after_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class TurnLatency:
-    """``turn.latency``: where the milliseconds went, sent once the first audio (or text) is out, and what was late."""
-
-    turn_id: str
-    stages: tuple[StageLatency, ...]
-    breaches: tuple[BudgetBreached, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Degraded:
     """``degraded``: something gave way to something lesser, and why, in a human sentence."""
 
@@ -303,6 +264,33 @@ class TurnUsage:
     cached_input_tokens: int = 0
 
 
+CallOperation = Literal["chat", "execute_tool", "text_to_speech"]
+CallEnd = Literal["finished", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCall:
+    """One request a turn made of an engine or a tool, for whoever watches the server; clients are not told.
+
+    Times are seconds of the event loop's clock; ``first_at_s`` is when the first of the answer came, where that is
+    known. A tool's ``model`` is its name. ``stopped`` calls were no longer wanted: the turn was interrupted.
+    """
+
+    operation: CallOperation
+    provider: str
+    model: str
+    started_at_s: float
+    ended_at_s: float
+    first_at_s: float | None = None
+    end: CallEnd = "finished"
+    error_code: str | None = None
+    finish_reason: str | None = None
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    characters: int = 0
+
+
 TurnEnd = Literal["finished", "tools", "interrupted", "cancelled", "length", "filtered", "failed"]
 """How a turn ended: all was said; the client's tools are awaited; the user spoke; the client stopped it; the token
 limit or a content filter cut it; or it failed."""
@@ -318,6 +306,7 @@ class TurnCompleted:
     usage: TurnUsage = field(default_factory=TurnUsage)
     error_code: str | None = None
     end: TurnEnd = "finished"
+    calls: tuple[ProviderCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

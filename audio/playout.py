@@ -20,6 +20,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from audio.stt.port import WordTiming
@@ -106,6 +107,30 @@ class PlayoutLedger:
         if self._segments:
             self._segments[-1].cut(self._sent - self._segments[-1].start_sample)
         self._synthesized = self._sent
+
+    def skip(self, most: int) -> int:
+        """Phrases that are late are left out: from where sending has come to, those that end within ``most`` samples.
+
+        Only whole rests of phrases go, never the last phrase, and none whose audio is not all there. Returns the
+        samples left out; what follows moves up.
+        """
+        end = self._sent
+        for segment, following in pairwise(self._segments):
+            ends = segment.start_sample + segment.samples
+            if not segment.complete or ends > self._sent + most or not following.samples:
+                break
+            end = max(end, ends)
+        gone = end - self._sent
+        if not gone:
+            return 0
+        self._segments = [each for each in self._segments if not self._sent <= each.start_sample < end]
+        for segment in self._segments:
+            if segment.start_sample >= end:
+                segment.start_sample -= gone
+            elif segment.start_sample + segment.samples > self._sent:
+                segment.cut(self._sent - segment.start_sample)
+        self._synthesized -= gone
+        return gone
 
     def complete_segment(self) -> None:
         """The current segment has all its audio. Until then an untimed last word never counts as heard."""

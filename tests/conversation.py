@@ -107,6 +107,9 @@ class Talk:
         self.model = model
         self.recorder = recorder
         self.events: list[tuple[float, ServerEvent]] = []
+        self.takes = asyncio.Event()
+        """Cleared, the client takes nothing: its network stalls."""
+        self.takes.set()
         self._loop = asyncio.get_running_loop()
 
     # --- the user ---
@@ -165,6 +168,7 @@ class Talk:
         """Take events as a transport does."""
         try:
             while True:
+                await self.takes.wait()
                 self.events.append((self._loop.time(), await self.session.outbox.get()))
         except SessionClosed:
             return

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from agents.core.attribution import Attribution
 from agents.core.options import Identity
-from agents.events import StageLatency, TurnUsage
+from agents.events import TurnUsage
+from agents.latency_events import StageLatency
 from agents.models.port import TokenUsage
 from audio.fallback import Maker
 from audio.tts.port import SpeechAudio, TtsProfile
@@ -101,6 +102,8 @@ class TurnAccount:
             success=self.error_code is None,
             error_code=self.error_code,
             estimated=self.tokens.estimated,
+            transport=identity.transport,
+            latency_start_ms={stage.stage: round(stage.start_ms) for stage in stages},
             shares=self._shares(),
         )
 

@@ -15,9 +15,11 @@ from typing import Literal
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
+from agents.call_log import CallLog
 from agents.core.event_gate import EventGate
-from agents.core.options import SessionOptions
+from agents.core.options import ReplyRequest, SessionOptions
 from agents.core.speaking import PreparedSpeech
+from agents.core.turn_types import BeginTurn
 from agents.core.turn_watch import TurnWatch
 from agents.errors import ModelError
 from agents.events import ClientToolCalled, ContentFiltered, Failed, ReplyText, ToolCalled, ToolReturned
@@ -108,6 +110,7 @@ class Answering:
         self.error_code: str | None = None
         self.end: Literal["finished", "tools", "length", "filtered"] | None = None
         self.handed_over: list[ToolRequest] = []
+        self.calls = CallLog()
         self.verdict: ContentFilter | None = None
         """Why the reply is a refusal, where a content filter forbade another; nothing else of it stands."""
         self._ports = ports
@@ -188,7 +191,9 @@ class Answering:
         self._asked = self._messages()
         reply_limits = ReplyLimits(limits.model_first_event_s, limits.model_gap_s)
         committed = self._ports.gate.committed
-        parts = self._ports.agent.reply(self._asked, committed=committed, limits=reply_limits, brief=brief)
+        parts = self._ports.agent.reply(
+            self._asked, committed=committed, limits=reply_limits, brief=brief, log=self.calls
+        )
         async with aclosing(parts):
             async for part in parts:
                 if isinstance(part, ReplyDelta):
@@ -273,3 +278,10 @@ class Answering:
                     self.verdict = part.verdict or ContentFilter("completion")
             case ReplyDelta():
                 pass
+
+
+def question_of(begin: BeginTurn, request: ReplyRequest | None, options: SessionOptions) -> Question:
+    """What a turn answers: the words it began with, or what the client asks for."""
+    if request is not None:
+        return Question(messages=request.messages, remembered=request.remembered)
+    return Question(begin.text, note=options.policy.rules.silence_note if begin.source == "idle" else "")

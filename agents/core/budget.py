@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal, get_args
 
 from agents.core.policy import TurnPolicy
-from agents.events import BudgetStage
+from agents.latency_events import BudgetStage
 
 Stage = BudgetStage
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)

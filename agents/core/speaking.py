@@ -8,7 +8,7 @@ and the text goes on. Driven by ``agents.core.turn_run``; knows nothing of model
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
@@ -16,6 +16,8 @@ from typing import cast
 import anyio
 
 from agents.core.options import SessionOptions
+from agents.core.turn_watch import TurnWatch
+from agents.core.voice_requests import VoiceRequests
 from agents.core.writer import Writer
 from agents.loop.speakable import speakable
 from audio.codecs.resample import StreamResampler
@@ -48,26 +50,15 @@ class PreparedSpeech:
         return samples_to_ms(sum(len(piece.samples) for piece in self.pieces), rate_hz)
 
 
-def _unlimited() -> float | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class SpeakingPorts:
-    """Where speech goes, and who is told: of its first audio, of the characters of every request (and whether they
-    are more of the one before), of every piece.
-
-    ``first_limit_s`` is how long the turn's first audio may take now, ``hard_limit_s`` how long it is waited for at
-    all; ``None`` where the session's limits alone count.
-    """
+    """Where speech goes; who knows what time there is, and is told of the first audio; who counts what is asked of the
+    voice and made by it."""
 
     tts: TextToSpeech
     writer: Writer
-    on_first_audio: Callable[[], None]
-    on_request: Callable[[int, bool], None]
-    on_piece: Callable[[SpeechAudio], None]
-    first_limit_s: Callable[[], float | None] = _unlimited
-    hard_limit_s: Callable[[], float | None] = _unlimited
+    watch: TurnWatch
+    requests: VoiceRequests
 
 
 class Speaking:
@@ -75,11 +66,11 @@ class Speaking:
 
     def __init__(self, ports: SpeakingPorts, turn: int, options: SessionOptions) -> None:
         self._ports = ports
+        self.requests = ports.requests
         self._turn = turn
         self.options = options
         self._resample = StreamResampler(ports.tts.profile.sample_rate_hz, options.output_rate_hz)
         self._said_anything = False
-        self._writes_on = False
 
     async def say(self, text: str, *, remembered: bool = True) -> SpokenPhrase | None:
         """Speak one phrase; ``None`` where there is nothing to say. Raises EngineError.
@@ -93,7 +84,8 @@ class Speaking:
         if start_ms is None:
             return None
         end_ms = start_ms
-        self._ports.on_request(len(spoken), False)
+        self.requests.opened()
+        self.requests.says(len(spoken))
         async with aclosing(self._ports.tts.speak(self._request(spoken))) as audio:
             async for piece in self._within_limits(audio):
                 end_ms = await self.put(piece, [self.at_output_rate(word) for word in piece.words])
@@ -104,12 +96,15 @@ class Speaking:
         spoken = speakable(text, self.options.locale)
         if not spoken.strip():
             return None
-        self._ports.on_request(len(spoken), False)
         pieces: list[SpeechAudio] = []
-        async with aclosing(self._ports.tts.speak(self._request(spoken))) as audio:
-            async for piece in self._within_limits(audio):
-                self._ports.on_piece(piece)
-                pieces.append(piece)
+        requests = self.requests.apart()
+        with requests.ending():
+            requests.opened()
+            requests.says(len(spoken))
+            async with aclosing(self._ports.tts.speak(self._request(spoken))) as audio:
+                async for piece in self._within_limits(audio):
+                    requests.spoke(piece)
+                    pieces.append(piece)
         return PreparedSpeech(text, tuple(pieces))
 
     async def replay(self, speech: PreparedSpeech) -> SpokenPhrase | None:
@@ -128,13 +123,13 @@ class Speaking:
     async def put(self, piece: SpeechAudio, words: Sequence[WordTiming] = ()) -> int:
         """Audio of what was begun, with its words at the output's rate. Returns the length of the turn's audio in ms;
         waits while too much of it is unsent."""
-        self._ports.on_piece(piece)
+        self.requests.spoke(piece)
         return await self._put(piece, words)
 
     async def _put(self, piece: SpeechAudio, words: Sequence[WordTiming]) -> int:
         if not self._said_anything and len(piece.samples):
             self._said_anything = True
-            self._ports.on_first_audio()
+            self._ports.watch.mark("audio")
         made_hz, sent_hz = self._ports.tts.profile.sample_rate_hz, self.options.output_rate_hz
         visemes = [Viseme(viseme.shape, viseme.start_sample * sent_hz // made_hz) for viseme in piece.visemes]
         return await self._ports.writer.write(self._turn, self._resample.process(piece.samples), words, visemes)
@@ -147,7 +142,7 @@ class Speaking:
     async def open_text(self) -> TextStream:
         """A stream, where the voice ``can_stream``. Raises EngineError."""
         limit_s = self.first_audio_s
-        self._writes_on = False
+        self.requests.opened()
         try:
             with anyio.fail_after(limit_s):
                 return await cast("TextStreamingSpeech", self._ports.tts).open_text(self._request(""))
@@ -159,8 +154,7 @@ class Speaking:
         """What was begun says ``text`` too, for which ``characters`` are written to the voice."""
         self._ports.writer.extend_text(self._turn, text)
         if characters:
-            self._ports.on_request(characters, self._writes_on)
-            self._writes_on = True
+            self.requests.says(characters)
 
     def word_ends(self, sample: int, characters: int) -> None:
         """A word of what was begun, which ends after ``characters`` of its text, ends at ``sample`` of its audio."""
@@ -180,9 +174,10 @@ class Speaking:
     @property
     def first_audio_s(self) -> float:
         """How long a phrase's first audio is waited for: the turn's first by its budget, where it has one."""
-        usual_s = self.options.limits.tts_first_audio_s
-        hard_s = None if self._said_anything else self._ports.hard_limit_s()
-        return usual_s if hard_s is None else min(usual_s, hard_s)
+        usual_s, watch = self.options.limits.tts_first_audio_s, self._ports.watch
+        if self._said_anything or not watch.does("tts", "text_only"):
+            return usual_s
+        return min(usual_s, watch.hard_limit_s("tts") or usual_s)
 
     async def _within_limits(self, audio: AsyncGenerator[SpeechAudio]) -> AsyncGenerator[SpeechAudio]:
         limit_s = self.first_audio_s
@@ -203,7 +198,7 @@ class Speaking:
         options = self.options
         voice = options.voice if options.voice in self._ports.tts.profile.voices else None
         urgent = not self._said_anything
-        within_s = self._ports.first_limit_s() if urgent else None
+        within_s = self._ports.watch.limit_s("tts") if urgent else None
         return SpeechRequest(spoken, options.locale, voice, options.rate, urgent=urgent, within_s=within_s)
 
     def in_ms(self, samples: int) -> int:

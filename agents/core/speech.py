@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -98,6 +99,22 @@ class Speech:
         self._end = self._position
         del self._visemes[bisect_left(self._visemes, self._position, key=_start) :]
         self.ledger.cut()
+
+    def skip(self, most: int) -> int:
+        """Leave out late phrases, ``most`` samples of them (see the ledger). Returns how many samples are gone."""
+        gone = self.ledger.skip(most)
+        if not gone:
+            return 0
+        before = self._read(self._kept_from, self._position)
+        after = self._read(self._position + gone, self._end)
+        self._chunks = deque(part for part in (before, after) if len(part))
+        self._cut += gone
+        self._end -= gone
+        here = bisect_left(self._visemes, self._position, key=_start)
+        there = bisect_left(self._visemes, self._position + gone, key=_start)
+        moved = [replace(viseme, start_sample=viseme.start_sample - gone) for viseme in self._visemes[there:]]
+        self._visemes[here:] = moved
+        return gone
 
     def forget_heard(self, now_ms: int) -> None:
         """Release audio that was heard too long ago to be said again."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import anyio
 
 from agents.core.accounts import TurnAccount
-from agents.core.answering import Answering, AnsweringPorts, PendingPhrase, Phrases, Question
+from agents.core.answering import Answering, AnsweringPorts, PendingPhrase, Phrases, question_of
 from agents.core.bridging import Bridge, BridgePorts
 from agents.core.event_gate import EventGate
 from agents.core.fillers import Fillers
@@ -28,6 +28,7 @@ from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
 from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, piece_cutter, unspoken
 from agents.core.turn_watch import TurnWatch
+from agents.core.voice_requests import VoiceRequests
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnStarted
 from agents.loop.history import History
@@ -88,12 +89,12 @@ class TurnRun:
             ports.history,
             self._gate,
             self._on_text,
-            lambda: self._watch.mark("phrase"),
+            self._on_phrase,
             self._on_model,
             lambda: ports.on_event(ReplyBound(self.turn)),
             self._watch,
         )
-        self._question = _question(begin, request, self._options)
+        self._question = question_of(begin, request, self._options)
         # What is recited is there as a whole.
         speaks = self._options.speak and begin.source != "announcement"
         cutter = piece_cutter(ports.engines.tts, self._options.locale) if speaks else None
@@ -108,6 +109,7 @@ class TurnRun:
         self._phrases: Phrases | None = None
         self._voice: TurnVoice | None = None
         self._bridge: Bridge | None = None
+        self._preparing: anyio.CancelScope | None = None
         self._heard: Heard | None = None
         self.account = TurnAccount(turn_id, ports.engines.agent.spec.agent_id, ports.epoch_ms())
         self._name_providers()
@@ -152,7 +154,8 @@ class TurnRun:
                 end = ports.writer.close if self._all_heard.is_set() else ports.writer.drop
                 self._heard = end(self.turn)
                 if self.committed and not self._stopped:
-                    self._remember(self._answering.reply or self._apology, interrupted=False)
+                    whole = self._answering.reply or self._apology
+                    self._remember(self._said if self._watch.left_out else whole, interrupted=False)
             try:
                 ports.on_over(self.turn)
             finally:
@@ -217,12 +220,11 @@ class TurnRun:
         self._bridge = self._make_bridge()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(unspoken if self._voice is None else self._voice.run, receive)
-            preparing = anyio.CancelScope()
-            tasks.start_soon(self._prepare, preparing, self._bridge)
+            tasks.start_soon(self._prepare, self._bridge)
             async with send:
                 await self._answer(send)
             self._phrases = None
-            preparing.cancel()
+            self._bridged()
         if not self.committed and self._answering.error_code is not None:
             return  # a draft that failed costs nothing but itself
         await self._gate.committed.wait()
@@ -230,15 +232,9 @@ class TurnRun:
             await self._all_heard.wait()
 
     def _make_bridge(self) -> Bridge:
+        fillers, read = self._ports.fillers, self._on_started
         ports = BridgePorts(
-            self.turn_id,
-            self._options,
-            self._gate,
-            self._watch,
-            self.account,
-            self._answering,
-            self._ports.fillers,
-            self._on_started,
+            self.turn_id, self._options, self._gate, self._watch, self.account, self._answering, fillers, read
         )
         return Bridge(ports, self._voice)
 
@@ -254,18 +250,11 @@ class TurnRun:
             self._on_started,
             self._all_heard.set,
             options.client_clears,
+            *self._watch.egress(),
         )
         self._ports.writer.open(channel, audible=self.committed)
-        account = self.account
-        ports = SpeakingPorts(
-            tts,
-            self._ports.writer,
-            lambda: self._watch.mark("audio"),
-            account.asked_voice,
-            lambda piece: account.spoke(piece, tts.profile),
-            lambda: self._watch.limit_s("tts"),
-            lambda: self._watch.hard_limit_s("tts") if self._watch.does("tts", "text_only") else None,
-        )
+        requests = VoiceRequests(self._answering.calls, self.account, tts.profile)
+        ports = SpeakingPorts(tts, self._ports.writer, self._watch, requests)
         told = TurnVoicePorts(
             self._gate,
             self.turn_id,
@@ -276,9 +265,14 @@ class TurnRun:
         self._voice = TurnVoice(Speaking(ports, self.turn, self._options), told)
         return True
 
-    async def _prepare(self, scope: anyio.CancelScope, bridge: Bridge) -> None:
-        with scope:
-            await bridge.prepare()
+    async def _prepare(self, bridge: Bridge) -> None:
+        if self._phrases is not None and not self._answering.has_phrases:
+            with anyio.CancelScope() as self._preparing:
+                await bridge.prepare()
+
+    def _bridged(self) -> None:
+        if self._preparing is not None:
+            self._preparing.cancel()
 
     async def _answer(self, phrases: Phrases) -> None:
         if self._source == "announcement":
@@ -299,6 +293,10 @@ class TurnRun:
         """Of several models this one answers, and is paid."""
         self.account.providers["agent"] = StageProvider(profile.provider, profile.model)
 
+    def _on_phrase(self) -> None:
+        self._watch.mark("phrase")
+        self._bridged()
+
     def _on_voice_lost(self) -> None:
         self._watch.late("tts", "text_only")
         self._on_text()
@@ -313,7 +311,7 @@ class TurnRun:
             return
         self._started = True
         self._watch.mark("sent")
-        told = self._watch.report({stage: who.provider for stage, who in self.account.workers().items()})
+        told = self._watch.report(self.account.workers())
         self._watch.answered()
         if told is not None:
             self._ports.outbox.emit(told)
@@ -391,13 +389,9 @@ class TurnRun:
             log.warning("usage is not durable in time; it stays queued", extra={"turn_id": self.turn_id})
             self._fail("internal", "The turn is over, but its usage could not be made durable in time.")
             return
-        completed = TurnCompleted(
-            self.turn_id, answering.reply, account.interrupted, account.usage(), account.error_code, self._end
+        usage, calls = account.usage(), answering.calls.calls
+        ports.outbox.emit(
+            TurnCompleted(
+                self.turn_id, answering.reply, account.interrupted, usage, account.error_code, self._end, calls
+            )
         )
-        ports.outbox.emit(completed)
-
-
-def _question(begin: BeginTurn, request: ReplyRequest | None, options: SessionOptions) -> Question:
-    if request is not None:
-        return Question(messages=request.messages, remembered=request.remembered)
-    return Question(begin.text, note=options.policy.rules.silence_note if begin.source == "idle" else "")

@@ -13,7 +13,8 @@ from typing import Final
 
 from agents.core.budget import Action, LatencyBudget, Stage, TurnTime
 from agents.core.latency import LatencyMarks, Mark
-from agents.events import BreachAction, BudgetBreached, StageLatency, TurnLatency
+from agents.latency_events import BreachAction, BudgetBreached, StageLatency, TurnLatency
+from metering.usage import StageProvider
 
 UNDONE: Final[BreachAction] = "none"
 """In place of an action: the stage was late, and nothing was to be done."""
@@ -63,24 +64,36 @@ class TurnWatch:
         now_s = self._now_s()
         return max(2 * self._time.limit_s(stage, now_s), self._time.left_s(now_s))
 
+    @property
+    def left_out(self) -> bool:
+        """Whether late phrases were left out: not all that was made was heard."""
+        return "egress" in self.breaches and self.breaches["egress"].action == "shorten"
+
     def answered(self) -> None:
         """The user has got something."""
         if self._time is not None:
             self._time.answered()
 
+    def egress(self) -> tuple[int | None, Callable[[int], None]]:
+        """How many ms audio may wait for the client before phrases are left out, and who is told."""
+        skips = self.budget is not None and self.budget.does("egress", "shorten")
+        late_ms = self.budget.stages["egress"].deadline_ms if self.budget is not None and skips else None
+        return late_ms, lambda waited_ms: self._breach("egress", "shorten", waited_ms)
+
     def late(self, stage: Stage, action: Action) -> None:
         """``stage`` took too long, or failed, and this is done about it."""
         self._breach(stage, action, self._elapsed_ms(stage))
 
-    def report(self, providers: Mapping[str, str]) -> TurnLatency | None:
+    def report(self, providers: Mapping[str, StageProvider]) -> TurnLatency | None:
         """Where the milliseconds went up to now, with what was late; ``None`` where nothing can be told."""
-        stages = self._marks.stages(dict(providers))
+        stages = self._marks.stages(providers)
         if not stages:
             return None
         for stage in stages:
             if self.budget is not None and stage.duration_ms > self.budget.stages[stage.stage].deadline_ms:
                 self._breach(stage.stage, UNDONE, stage.duration_ms)
-        return TurnLatency(self._turn_id, tuple(map(self._with_limits, stages)), tuple(self.breaches.values()))
+        limited, breaches = tuple(map(self._with_limits, stages)), tuple(self.breaches.values())
+        return TurnLatency(self._turn_id, limited, self._marks.at_s["speech_end"], breaches)
 
     def stages(self) -> tuple[StageLatency, ...]:
         """The stages as they are known now."""

@@ -27,12 +27,18 @@ MAX_UNSENT_MS: Final = 10_000
 """Synthesis waits once this much audio is made but not sent: memory stays bounded, and little work is wasted."""
 
 
+def _nobody(_: int) -> None:
+    """Nobody is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """A turn as its writer knows it, and whom to tell (from the writer's task, by plain calls).
 
     ``on_started``: the first of its audio has left; ``on_all_heard``: the last of it has been played.
-    ``client_clears``: whether the client drops what it has when the voice is held.
+    ``client_clears``: whether the client drops what it has when the voice is held. ``on_late`` is told, with the ms,
+    when audio waited longer than ``late_ms`` for a client that took none, and phrases were left out for it (``None``:
+    nothing ever is).
     """
 
     turn: int
@@ -41,6 +47,8 @@ class Voice:
     on_started: Callable[[], None]
     on_all_heard: Callable[[], None]
     client_clears: bool = True
+    late_ms: int | None = None
+    on_late: Callable[[int], None] = _nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +228,17 @@ class Writer:
                 return lead_ms - self._lead_ms + CHUNK_MS // 2
             await self._outbox.audio_room()
             if self._speech is speech and speech.audible and not speech.held:
+                self._catch_up(speech, self._clock_ms() - now_ms)
                 self._send(speech, self._clock_ms())
+
+    def _catch_up(self, speech: Speech, waited_ms: int) -> None:
+        """The client took no audio for so long: phrases whose time has passed are left out, what follows is fresh."""
+        voice = self._voice
+        if voice is None or voice.late_ms is None or waited_ms <= voice.late_ms:
+            return
+        speech.take_back(self._outbox.drop_audio(speech.turn_id))
+        if speech.skip(ms_to_samples(waited_ms, speech.rate_hz)):
+            voice.on_late(waited_ms)
 
     def _send(self, speech: Speech, now_ms: int) -> None:
         start = speech.position

@@ -14,8 +14,11 @@ from server.contracts.base import Contract
 from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
+from server.contracts.latency import LatencyReportResponse
 from server.contracts.latency_budget import LatencyBudgetList
+from server.contracts.server_messages import StageName
 from server.contracts.session import Patience
+from server.contracts.transport import TRANSPORTS
 from server.contracts.webrtc import IceServerList
 
 
@@ -117,6 +120,21 @@ _WHOSE_BUDGET: Final = (
 )
 
 
+_LATENCY_FILTERS: Final = (
+    QueryParameter(
+        "since", "A span (`90m`, `24h`, `7d`) or a moment (RFC 3339).", {"type": "string", "default": "24h"}
+    ),
+    QueryParameter("stage", "This stage only.", {"type": "string", "enum": list(get_args(StageName))}),
+    QueryParameter("agent", "Turns of this agent only.", {"type": "string"}),
+    QueryParameter("transport", "Turns that came this way only.", {"type": "string", "enum": list(TRANSPORTS)}),
+    QueryParameter(
+        "turns",
+        "So many of the newest turns, one by one.",
+        {"type": "integer", "minimum": 0, "maximum": 50, "default": 0},
+    ),
+)
+
+
 HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
     HttpRoute(
         "post",
@@ -180,6 +198,15 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         "How long turns may take here, what is done when they take longer, and what a session may ask for",
         {200: LatencyBudgetList},
         query=_WHOSE_BUDGET,
+        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
+    ),
+    HttpRoute(
+        "get",
+        "/v1/latency/report",
+        "latencyReport",
+        "Where the milliseconds of one's own turns went: percentiles by stage, and breaches by action",
+        {200: LatencyReportResponse},
+        query=_LATENCY_FILTERS,
         errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
     ),
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),

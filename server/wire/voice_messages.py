@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, assert_never
 from agents.events import (
     AudioOutEnded,
     AudioQuality,
-    BudgetBreached,
     Caption,
     ContentFiltered,
     Degraded,
@@ -26,16 +25,15 @@ from agents.events import (
     SessionStarted,
     SpeechStartedHeard,
     SpeechStoppedHeard,
-    StageLatency,
     ToolCalled,
     ToolReturned,
     TranscriptUpdated,
     TurnCompleted,
-    TurnLatency,
     TurnStarted,
     TurnUsage,
     VisemesOut,
 )
+from agents.latency_events import BudgetBreached, StageLatency, TurnLatency
 from server.contracts.errors import ErrorCode
 
 SessionEvent = SessionStarted | SessionDraining | Degraded | AudioQuality | Failed
@@ -121,10 +119,10 @@ def _hearing(event: HearingEvent) -> Message:
 
 def _timing(event: TimingEvent) -> Message:
     match event:
-        case TurnLatency(turn_id, stages, breaches):
+        case TurnLatency(turn_id, stages):
             fields: dict[str, object] = {"stages": [_stage(stage) for stage in stages]}
-            if breaches:
-                fields["breaches"] = [_breach(breach) for breach in breaches]
+            if event.breaches:
+                fields["breaches"] = [_breach(breach) for breach in event.breaches]
             return Message("turn.latency", turn_id, fields)
         case BudgetBreached(turn_id):
             return Message("latency.breach", turn_id, _breach(event))

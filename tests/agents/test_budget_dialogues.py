@@ -15,17 +15,8 @@ from agents.core.budget import StageChange, within
 from agents.core.budget_profiles import profile
 from agents.core.language import rules_for
 from agents.core.policy import TurnPolicy
-from agents.events import (
-    AudioOut,
-    BudgetBreached,
-    Caption,
-    Degraded,
-    Failed,
-    ReplyText,
-    TurnCompleted,
-    TurnLatency,
-    TurnStarted,
-)
+from agents.events import AudioOut, Caption, Degraded, Failed, ReplyText, TurnCompleted, TurnStarted
+from agents.latency_events import BudgetBreached, TurnLatency
 from agents.models.port import LanguageModel
 from audio.fallback import Guarded
 from audio.stt.fallback import FallbackSpeechToText
@@ -254,6 +245,51 @@ def test_a_voice_that_failed_for_one_turn_speaks_in_the_next() -> None:
     talk = play(script(voice=voice), twice)
     first, second = talk.all(TurnStarted)
     assert (talk.audio_ms(first.turn_id), talk.audio_ms(second.turn_id) > 1_000) == (0, True)
+
+
+# --- the way out ---
+
+
+def _stall(talk_ms: int) -> Callable[[Talk], Awaitable[None]]:
+    async def body(talk: Talk) -> None:
+        await talk.speak(STOPPED_MS)
+        await talk.until(AudioOut, count=4)
+        talk.takes.clear()
+        await talk.quiet(talk_ms)
+        talk.takes.set()
+        await talk.until(TurnCompleted)
+
+    return body
+
+
+SENTENCES = ("First comes one. ", "Then come two. ", "Then three follow. ", "At last there is the end of it all.")
+
+
+def test_phrases_that_are_late_for_a_client_that_stalled_are_left_out() -> None:
+    talk = play(script(replies=("".join(SENTENCES),)), _stall(2_500))
+    assert breaches(talk)[-1] == ("egress", "shorten")
+    [event] = read_all(talk.recorder.ledger, UsageQuery())
+    whole_ms = sum(map(len, map(str.strip, SENTENCES))) * 60
+    assert event.audio_ms_synthesized == pytest.approx(whole_ms, abs=5)
+    assert event.audio_ms_out < whole_ms - 700
+    assert event.audio_ms_out == talk.audio_ms(talk.one(TurnStarted).turn_id)
+    heard = talk.session.history.messages("")[-1].text
+    assert heard.endswith(SENTENCES[-1])
+    assert not all(sentence.strip() in heard for sentence in SENTENCES)
+
+
+def test_a_short_stall_leaves_nothing_out() -> None:
+    talk = play(script(replies=("".join(SENTENCES),)), _stall(200))
+    assert breaches(talk) == []
+    [event] = read_all(talk.recorder.ledger, UsageQuery())
+    assert event.audio_ms_out == event.audio_ms_synthesized
+
+
+def test_a_budget_that_does_not_shorten_says_every_word_however_late() -> None:
+    budget = AZURE.changed({"egress": StageChange(on_breach=())})
+    talk = play(script(replies=("".join(SENTENCES),), budget=budget), _stall(2_500))
+    [event] = read_all(talk.recorder.ledger, UsageQuery())
+    assert event.audio_ms_out == event.audio_ms_synthesized
 
 
 # --- everything at once ---

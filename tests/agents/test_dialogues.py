@@ -27,9 +27,9 @@ from agents.events import (
     SpeechStoppedHeard,
     TranscriptUpdated,
     TurnCompleted,
-    TurnLatency,
     TurnStarted,
 )
+from agents.latency_events import TurnLatency
 from agents.models.port import Finished, ModelEvent, ModelRequest
 from agents.models.scripted import ScriptedModel, ScriptedReply
 from audio.errors import EngineTimeout

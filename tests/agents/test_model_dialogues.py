@@ -22,8 +22,8 @@ from agents.events import (
     Interrupted,
     ReplyText,
     TurnCompleted,
-    TurnLatency,
 )
+from agents.latency_events import TurnLatency
 from agents.models.fallback import FallbackModel, GuardedModel
 from agents.models.port import ContentFilter, FilteredCategory, ModelProfile
 from agents.models.scripted import ScriptedModel, ScriptedReply

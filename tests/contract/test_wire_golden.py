@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agents import events
+from agents import events, latency_events
 from agents.models.port import FilteredCategory
 from server.wire.client_events import (
     AudioIn,
@@ -79,7 +79,7 @@ GOLDEN_EVENTS: tuple[Any, ...] = (
     events.Resumed("t1", 760),
     events.ToolCalled("t1", "c1", "move", '{"m":10}'),
     events.ToolReturned("t1", "c1", "move", "ok", False),
-    events.TurnLatency("t1", (events.StageLatency("total", 0.0, 512.5, "whisper"),)),
+    latency_events.TurnLatency("t1", (latency_events.StageLatency("total", 0.0, 512.5, "whisper"),)),
     events.Degraded("silero", "push_to_talk", "It failed."),
     events.ContentFiltered("t1", "prompt", (FilteredCategory("violence", "high"), FilteredCategory("jailbreak"))),
     events.TurnCompleted("t1", "Going.", False, events.TurnUsage(1, 2, 3, 1_580, 1_841)),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire_events import JSON_EVENTS, events_of, whole
 
-from agents import events
+from agents import events, latency_events
 from server.contracts.errors import ErrorCode
 from server.contracts.voice import SERVER_MESSAGE, SERVER_MESSAGES, type_of
 from server.wire.values import EncodedAudio
@@ -77,8 +77,8 @@ EXAMPLES: tuple[Any, ...] = (
     events.ToolCalled("t1", "c1", "move", "{}"),
     events.ContentFiltered("t1", "prompt"),
     events.ToolReturned("t1", "c1", "move", "ok", False),
-    events.TurnLatency("t1", (events.StageLatency("total", 0.0, 512.7, "whisper"),)),
-    events.BudgetBreached("t1", "agent", "filler", 1_500, 1_504),
+    latency_events.TurnLatency("t1", (latency_events.StageLatency("total", 0.0, 512.7, "whisper"),)),
+    latency_events.BudgetBreached("t1", "agent", "filler", 1_500, 1_504),
     events.Degraded("silero", "push_to_talk", "It failed."),
     events.TurnCompleted("t1", "Going.", False, events.TurnUsage(1, 2, 3, 1_580, 1_841)),
     events.AudioQuality("clipping", "Too loud.", {"peak_dbfs": -0.1}),

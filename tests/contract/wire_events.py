@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from agents import events
+from agents import events, latency_events
 from agents.models.port import FilteredCategory
 from server.contracts.errors import ErrorCode
 from server.wire.voice_messages import JsonEvent
@@ -24,17 +24,17 @@ any_json = st.recursive(
 )
 
 stages = st.builds(
-    events.StageLatency,
+    latency_events.StageLatency,
     stage=st.sampled_from(["endpoint", "stt", "agent", "tts", "egress", "total"]),
     start_ms=st.floats(-1e6, 1e6),
     duration_ms=finite,
     provider=st.none() | text,
 )
 breaches = st.builds(
-    events.BudgetBreached,
+    latency_events.BudgetBreached,
     turn_id=ids,
-    stage=st.sampled_from(get_args(events.BudgetStage)),
-    action=st.sampled_from(get_args(events.BreachAction)),
+    stage=st.sampled_from(get_args(latency_events.BudgetStage)),
+    action=st.sampled_from(get_args(latency_events.BreachAction)),
     limit_ms=whole,
     after_ms=whole,
 )
@@ -45,13 +45,13 @@ _FIELDS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
     events.TranscriptUpdated: {"confidence": st.none() | st.floats(0, 1)},
     events.AudioQuality: {"measures": st.dictionaries(text, st.floats(), max_size=4)},
     events.VisemesOut: {"visemes": st.lists(st.builds(events.MouthShape, whole, whole), max_size=4).map(tuple)},
-    events.TurnLatency: {
+    latency_events.TurnLatency: {
         "stages": st.lists(stages, max_size=6).map(tuple),
         "breaches": st.lists(breaches, max_size=3).map(tuple),
     },
-    events.BudgetBreached: {
-        "stage": st.sampled_from(get_args(events.BudgetStage)),
-        "action": st.sampled_from(get_args(events.BreachAction)),
+    latency_events.BudgetBreached: {
+        "stage": st.sampled_from(get_args(latency_events.BudgetStage)),
+        "action": st.sampled_from(get_args(latency_events.BreachAction)),
     },
     events.ContentFiltered: {"categories": st.lists(st.builds(FilteredCategory, text, st.none() | text)).map(tuple)},
     events.TurnCompleted: {"usage": usage, "error_code": st.none() | st.sampled_from([*ErrorCode, "some.bug"])},

@@ -15,7 +15,6 @@ import msgspec
 from agents.core.spoken_items import Truncated
 from agents.events import (
     AudioQuality,
-    BudgetBreached,
     Caption,
     ContentFiltered,
     Degraded,
@@ -24,8 +23,8 @@ from agents.events import (
     ToolCalled,
     ToolReturned,
     TranscriptUpdated,
-    TurnLatency,
 )
+from agents.latency_events import BudgetBreached, TurnLatency
 from server.wire.realtime.acts import Act
 from server.wire.realtime.inbound import Inbound
 from server.wire.realtime.outbound import Allowance, Outbound
