@@ -35,7 +35,7 @@ class TurnWatch:
         tell: Callable[[BudgetBreached], None],
     ) -> None:
         self.breaches: dict[Stage, BudgetBreached] = {}
-        self._remedies: dict[Stage, Action] = {}
+        self._remedies: dict[Stage, BreachAction] = {}
         self._turn_id = turn_id
         self._marks = marks
         self._now_s = monotonic_s
