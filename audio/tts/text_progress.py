@@ -12,6 +12,7 @@ from typing import Final
 _SENTENCE: Final = re.compile(r"[.!?…।؟۔][)\]\"'”’»]*\s+\S|[。！？]")
 _WORD_END: Final = re.compile(r"[\s.!?…;:,)\]\"'”’»।؟۔،。！？；，、]*")
 """What follows a word and is not spoken: its point, a space."""
+_WORD: Final = re.compile(r"\w")
 _MOST_HELD: Final = 240
 """Characters an engine may keep to itself, waiting for the end of a sentence."""
 _REACH: Final = 48
@@ -47,8 +48,10 @@ class TextProgress:
         """
         if self.finished:
             return True
-        begins = self.next_at
-        return len(self.text) - begins > _MOST_HELD or _SENTENCE.search(self.text, begins) is not None
+        word = _WORD.search(self.text, self.next_at)  # a picture or a dash may end a sentence, and is never told
+        if word is None:
+            return False
+        return len(self.text) - word.start() > _MOST_HELD or _SENTENCE.search(self.text, word.start()) is not None
 
     def wrote(self, text: str) -> None:
         """More text follows."""

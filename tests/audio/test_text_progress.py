@@ -17,6 +17,8 @@ from audio.tts.text_progress import TextProgress
         ("(I can tell you.) It is", "you", False),
         ("I can tell you. It is so. And", "you", True),
         ("I can tell you. It is", "tell", True),
+        ("I can tell you 🙂. It is", "you", False),
+        ("I can tell you 🙂. It is so. And", "you", True),
         ("今日は。明日", "今日は", False),
         ("今日は。明日は。", "今日は", True),
         ("I can" + " and I can" * 30, "", True),
