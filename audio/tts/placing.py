@@ -54,16 +54,16 @@ class Placing:
                 return
 
     def place(self, piece: SpeechAudio) -> SpeechAudio | None:
-        """The piece, with the words that have sounded by its end; ``None`` where no sample is certain yet."""
+        """The piece, with the words that have sounded by its end; ``None`` where there is neither."""
         samples = piece.samples if self._resample is None else self._resample.process(piece.samples)
         self._words.extend(
             WordTiming(word.text, self._at(word.start_sample), self._at(word.end_sample)) for word in piece.words
         )
         self._visemes.extend(Viseme(viseme.shape, self._at(viseme.start_sample)) for viseme in piece.visemes)
-        if not len(samples):
-            return None
         self.end += len(samples)
         sounded = sum(1 for word in self._words if word.end_sample <= self.end)
+        if not len(samples) and not sounded:
+            return None
         begun = sum(1 for viseme in self._visemes if viseme.start_sample < self.end)
         words, self._words = tuple(self._words[:sounded]), self._words[sounded:]
         visemes, self._visemes = tuple(self._visemes[:begun]), self._visemes[begun:]

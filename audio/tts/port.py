@@ -45,7 +45,8 @@ class Viseme:
 class SpeechAudio:
     """A stretch of a phrase's audio, in order.
 
-    ``words`` and ``visemes`` are timed from the start of the phrase, each given once and in order, where known.
+    ``words`` and ``visemes`` are timed from the start of the phrase, each given once and in order, where known. A piece
+    without samples tells words whose audio went before.
     ``maker`` is who made it, where that may be another engine than the one that was asked.
     """
 

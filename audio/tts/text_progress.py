@@ -7,11 +7,13 @@ the engine tells. Pure. Driven by text streams, by who takes over from one, and 
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 _SENTENCE: Final = re.compile(r"[.!?…।؟۔][)\]\"'”’»]*\s+\S|[。！？]")
 _WORD_END: Final = re.compile(r"[\s.!?…;:,)\]\"'”’»।؟۔،。！？；，、]*")
 """What follows a word and is not spoken: its point, a space."""
+_WORD: Final = re.compile(r"\w\S*")
 _MOST_HELD: Final = 240
 """Characters an engine may keep to itself, waiting for the end of a sentence."""
 _REACH: Final = 48
@@ -27,6 +29,7 @@ class TextProgress:
         """Up to here it has been said."""
         self.finished = False
         self._reach = _REACH
+        self._unfound = 0
 
     @property
     def rest(self) -> str:
@@ -43,12 +46,16 @@ class TextProgress:
     def owes_audio(self) -> bool:
         """Whether an engine should be speaking: it has a whole sentence to say, a lot of text, or all of it.
 
-        While text is still being written, an engine may wait for the rest of a sentence.
+        While text is still being written, an engine may wait for the rest of a sentence. Words it told that the text
+        has not are taken for the next ones of the text: better a dead voice noticed late than a living one given up.
         """
         if self.finished:
             return True
-        begins = self.next_at
-        return len(self.text) - begins > _MOST_HELD or _SENTENCE.search(self.text, begins) is not None
+        words = _WORD.finditer(self.text, self.next_at)  # a picture or a dash may end a sentence, and is never told
+        word = next(islice(words, self._unfound, None), None)
+        if word is None:
+            return False
+        return len(self.text) - word.start() > _MOST_HELD or _SENTENCE.search(self.text, word.start()) is not None
 
     def wrote(self, text: str) -> None:
         """More text follows."""
@@ -60,14 +67,16 @@ class TextProgress:
         found = self._find(word) if word else None
         if found is None:
             self._reach += len(word) + 1
+            self._unfound += 1 if word else 0
             return None
-        self._reach = _REACH
+        self._reach, self._unfound = _REACH, 0
         self.at = found + len(word)
         return self.at
 
     def skip_to(self, at: int) -> None:
         """All before this position has been said."""
-        self.at = max(self.at, at)
+        if at > self.at:
+            self.at, self._unfound = at, 0
 
     def _find(self, word: str) -> int | None:
         last = self.at + self._reach + len(word)

@@ -17,6 +17,8 @@ from audio.tts.text_progress import TextProgress
         ("(I can tell you.) It is", "you", False),
         ("I can tell you. It is so. And", "you", True),
         ("I can tell you. It is", "tell", True),
+        ("I can tell you 🙂. It is", "you", False),
+        ("I can tell you 🙂. It is so. And", "you", True),
         ("今日は。明日", "今日は", False),
         ("今日は。明日は。", "今日は", True),
         ("I can" + " and I can" * 30, "", True),
@@ -29,6 +31,24 @@ def test_audio_is_due_for_whole_sentences_that_were_not_said(text: str, said: st
     assert progress.owes_audio is is_due
     progress.finished = True
     assert progress.owes_audio
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "is_due"),
+    [
+        ("It costs 20. Then", "It costs", True),
+        ("It costs 20. Then", "It costs twenty", False),
+        ("It costs twenty. Then", "It costs 20", False),
+        ("It costs 20 now. Then", "It costs twenty", True),
+        ("It costs 20 now. Then", "It costs twenty now", False),
+        ("It costs 20. Then he left. And", "It costs twenty", True),
+    ],
+)
+def test_a_word_told_otherwise_than_it_is_written_owes_no_audio(text: str, told: str, is_due: bool) -> None:
+    progress = TextProgress(text)
+    for word in told.split():
+        progress.said(word)
+    assert progress.owes_audio is is_due
 
 
 def test_what_comes_next_begins_behind_the_end_of_what_was_said() -> None:

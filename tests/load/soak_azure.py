@@ -4,7 +4,7 @@
 
 Each caller talks for one to three turns, then ends as people do: says goodbye, is gone in the middle of a word, talks
 over the answer and leaves, or has its connection cut. Prints the server's threads, open files and memory as they go,
-and once everybody has left. Ends with 1 where threads, files or memory were not flat.
+and once everybody has left. Ends with 1 where threads, files or memory were not flat (``flatness``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from azure_stack import AzureStack, Usage, azure_stack
 from bench_client import BenchClient, session, silence
 from bench_speech import clip
+from flatness import growth
 
 SPEECH = clip("goforward")
 ENDINGS = ("goodbye", "mid-word", "over the answer", "cut")
@@ -105,18 +106,21 @@ async def soak(stack: AzureStack, callers: int, minutes: float) -> bool:
 
 
 def judged(samples: list[tuple[float, Usage]], after: Usage) -> bool:
-    """Whether it was flat after the warm-up, in print."""
+    """Whether it was flat after the warm-up, in print: what was judged, and by what."""
     warm = [(at_s, usage) for at_s, usage in samples if at_s >= samples[-1][0] * WARM_SHARE]
-    hours = np.array([at_s for at_s, _ in warm]) / 3_600
+    hours = [at_s / 3_600 for at_s, _ in warm]
+    print(
+        f"  judged by {len(warm)} samples from minute {warm[0][0] / 60:.1f} on: memory by its Theil-Sen slope and the "
+        f"rise of its median from half to half, not flat where both pass {MOST_GROWTH_MIB_PER_HOUR:g} MiB an hour; "
+        f"threads and files by the rise alone, not flat above {SLACK}"
+    )
     flat = True
-    for name, most in (("memory_mib", MOST_GROWTH_MIB_PER_HOUR), ("threads", SLACK), ("files", SLACK)):
-        values = np.array([getattr(usage, name) for _, usage in warm])
-        slope = float(np.polyfit(hours, values, 1)[0])
-        half = len(values) // 2
-        first, last = float(np.median(values[:half])), float(np.median(values[half:]))
-        fine = slope <= most if name == "memory_mib" else last - first <= most
+    for name in ("memory_mib", "threads", "files"):
+        grown = growth(hours, [getattr(usage, name) for _, usage in warm])
+        fine = grown.is_flat(MOST_GROWTH_MIB_PER_HOUR) if name == "memory_mib" else grown.rise <= SLACK
         flat = flat and fine
-        print(f"  {name:<11} median {first:6.1f} -> {last:6.1f}, {slope:+7.1f} an hour{'' if fine else '  NOT FLAT'}")
+        figures = f"median {grown.first:6.1f} -> {grown.last:6.1f}, {grown.slope:+7.1f} an hour"
+        print(f"  {name:<11} {figures}{'' if fine else '  NOT FLAT'}")
     most_of = {name: max(getattr(usage, name) for _, usage in warm) for name in ("threads", "files")}
     for name, most in most_of.items():
         if getattr(after, name) > most:
