@@ -7,10 +7,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench soak setup setup-dev contracts docs format clean
+.PHONY: help run test check bench bench-endpoint soak setup setup-dev contracts docs format clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup ## set up what is missing and start the server on http://localhost:8080 (ARGS="--port 9000")
 	@exec $(BIN)/convergio-voice serve $(ARGS)
@@ -38,6 +38,9 @@ bench: setup-dev ## measure latency, barge-in and capacity on this machine (some
 
 soak: setup-dev ## half an hour of conversations on Azure that come and go: nothing may grow (ARGS="--minutes 5")
 	@$(BIN)/python tests/load/soak_azure.py $(ARGS)
+
+bench-endpoint: setup-dev ## measure ends of turns on human speech (ARGS="--root DIR" for more of it)
+	@$(BIN)/python tests/load/bench_endpoint.py $(ARGS)
 
 setup: ## create or update .venv for running
 	@scripts/setup.sh run

@@ -36,6 +36,7 @@ from agents.core.moves import (
     answer_speech,
     certain,
     clear,
+    learn_pause,
     live_turn,
     open_utterance,
     quiet,
@@ -44,6 +45,7 @@ from agents.core.moves import (
     settled,
     transcribe,
     unheard,
+    unread,
 )
 from agents.core.overlap import drop_sound, in_overlap, started, take_floor
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
@@ -88,6 +90,7 @@ def step(state: State, event: TurnEvent, policy: TurnPolicy) -> Result:
     phase = state.phase
     if isinstance(phase, Closed):
         return state, ()
+    state = learn_pause(state, event)
     match event:
         case CloseRequested():
             return replace(state, phase=Closed()), clear(phase, "closed")
@@ -222,8 +225,8 @@ def _in_settling(state: State, phase: Settling, event: TurnEvent, policy: TurnPo
             return settled(state, replace(phase, text=phase.partial), policy, phase.stopped_ms)
         case HintArrived(utterance=phase.utterance, stopped_ms=phase.stopped_ms):
             phase = replace(phase, hint=event.probability)
-            if not phase.text:
-                return replace(state, phase=phase), ()
+            if phase.text is None:
+                return unread(state, phase, policy, event.now_ms)
             return settled(state, phase, policy, event.now_ms)
         case TimerFired(timer=phase.timer):
             if phase.text is None:
@@ -242,7 +245,7 @@ def _in_speculating(state: State, phase: Speculating, event: TurnEvent, policy: 
             return certain(state, phase, policy, event.now_ms)
         case HintArrived(utterance=phase.utterance, stopped_ms=phase.stopped_ms):
             phase = replace(phase, hint=event.probability)
-            due_ms = phase.stopped_ms + endpoint_wait_ms(phase.text, phase.hint, policy)
+            due_ms = phase.stopped_ms + endpoint_wait_ms(phase.text, phase.hint, policy, state.habit)
             if due_ms <= event.now_ms:
                 return certain(state, phase, policy, event.now_ms)
             state, timer = set_timer(state, due_ms, "endpoint")

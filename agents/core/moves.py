@@ -24,9 +24,12 @@ from agents.core.turn_types import (
     Settling,
     Source,
     Speculating,
+    SpeechStarted,
+    SpeechStopped,
     State,
     TakeTurn,
     Transcribing,
+    TurnEvent,
     UserSpeaking,
 )
 
@@ -61,8 +64,19 @@ def settle(state: State, utterance: int, stopped_ms: int, partial: str, policy: 
     flush = FlushTranscript(utterance, stopped_ms)
     if not policy.auto_end:
         return replace(state, phase=Settling(utterance, stopped_ms, NO_TIMER, partial)), (flush,)
-    state, timer = set_timer(state, stopped_ms + endpoint_wait_ms(None, None, policy), "endpoint")
+    state, timer = set_timer(state, stopped_ms + endpoint_wait_ms(None, None, policy, state.habit), "endpoint")
     return replace(state, phase=Settling(utterance, stopped_ms, timer.timer, partial)), (flush, timer)
+
+
+def learn_pause(state: State, event: TurnEvent) -> State:
+    """What an edge of speech says of the speaker's pauses."""
+    match event:
+        case SpeechStopped(at_ms=at_ms):
+            return replace(state, habit=state.habit.stopped(at_ms))
+        case SpeechStarted(at_ms=at_ms):
+            return replace(state, habit=state.habit.resumed(at_ms))
+        case _:
+            return state
 
 
 def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> Result:
@@ -70,7 +84,7 @@ def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> R
     text = phase.text or ""
     if not words_of(text) or not policy.auto_end:
         return replace(state, phase=phase), ()
-    due_ms = phase.stopped_ms + endpoint_wait_ms(text, phase.hint, policy)
+    due_ms = phase.stopped_ms + endpoint_wait_ms(text, phase.hint, policy, state.habit)
     if due_ms <= now_ms:
         return answer_speech(state, phase.utterance, text, phase.stopped_ms, policy, now_ms)
     state, timer = set_timer(state, due_ms, "endpoint")
@@ -80,6 +94,15 @@ def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> R
     drafting = Speculating(phase.utterance, phase.stopped_ms, timer.timer, text, turn, phase.hint)
     begin = BeginTurn(turn, text, "speech", True, phase.utterance, phase.stopped_ms)
     return replace(state, phase=drafting, next_turn=turn + 1), (begin, timer)
+
+
+def unread(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> Result:
+    """The voice sounds unfinished, or not, before the words are known: it may only make the wait longer."""
+    due_ms = phase.stopped_ms + endpoint_wait_ms(None, phase.hint, policy, state.habit)
+    if not policy.auto_end or due_ms <= now_ms:
+        return replace(state, phase=phase), ()
+    state, timer = set_timer(state, due_ms, "endpoint")
+    return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
 
 
 def transcribe(

@@ -65,7 +65,7 @@ def _in_waiting(state: State, phase: Overlap, event: TurnEvent, policy: TurnPoli
         case SpeechStarted(utterance=phase.utterance):
             return replace(state, phase=replace(phase, stopped_ms=None, text=None, timer=NO_TIMER)), ()
         case SpeechStopped(utterance=phase.utterance, at_ms=at_ms):
-            state, timer = set_timer(state, at_ms + endpoint_wait_ms(None, None, policy), "endpoint")
+            state, timer = set_timer(state, at_ms + endpoint_wait_ms(None, None, policy, state.habit), "endpoint")
             paused = replace(phase, stopped_ms=at_ms, timer=timer.timer)
             return replace(state, phase=paused), (FlushTranscript(phase.utterance, at_ms), timer)
         case TranscriptArrived(utterance=phase.utterance, flushed=True) if phase.stopped_ms is not None:
@@ -86,7 +86,7 @@ def _in_waiting(state: State, phase: Overlap, event: TurnEvent, policy: TurnPoli
 
 def _waiting_words(state: State, phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> Result:
     assert phase.stopped_ms is not None
-    due_ms = phase.stopped_ms + endpoint_wait_ms(event.text, None, policy)
+    due_ms = phase.stopped_ms + endpoint_wait_ms(event.text, None, policy, state.habit)
     if phase.timer == NO_TIMER or due_ms <= event.now_ms or not words_of(event.text):
         return _wait_for_answer(state, phase, event.text, policy)
     state, timer = set_timer(state, due_ms, "endpoint")

@@ -19,6 +19,7 @@ import anyio
 
 from agents.core.accounts import TurnAccount
 from agents.core.awaited_reply import AwaitedReply
+from agents.core.endpoint_context import asked_for
 from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
 from agents.core.input_desk import EMPTY_INPUT, InputDesk, InputPorts
@@ -257,7 +258,7 @@ class Session:
             while self._inbox:
                 event = self._inbox.popleft()
                 self._tell(event)
-                self._state, effects = step(self._state, event, self._options.policy)
+                self._state, effects = step(self._state, event, asked_for(self._options.policy, self._history))
                 for effect in effects:
                     self._carry_out(effect, self._tasks)
         finally:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from agents.core.endpoint_pauses import NO_HABIT, PauseHabit
+
 Source = Literal["speech", "text", "announcement", "request", "idle"]
 """What a turn answers: speech, text, nothing (it is only said), the conversation as it stands, or a long silence."""
 Purpose = Literal["endpoint", "transcript", "interrupt", "confirm", "verdict", "filler", "idle"]
@@ -120,11 +122,12 @@ Phase = Listening | UserSpeaking | Settling | Speculating | Transcribing | Reply
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The machine's whole state: the phase, and the next unused ordinals."""
+    """The machine's whole state: the phase, the next unused ordinals, and how long the speaker's pauses are."""
 
     phase: Phase = Listening()
     next_turn: int = 1
     next_timer: int = 1
+    habit: PauseHabit = NO_HABIT
 
 
 # --- events ----------------------------------------------------------------------------------------------------------

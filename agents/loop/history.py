@@ -107,6 +107,12 @@ class History:
         message = replace(self._entries[place].message, text=text.strip())
         self._entries[place] = Entry(self._fitted(message), item_id)
 
+    @property
+    def last_reply(self) -> str:
+        """What the user heard last of the agent; empty where the last word was somebody else's."""
+        last = self._entries[-1].message if self._entries else None
+        return last.text if last is not None and last.role == "assistant" else ""
+
     def messages(self, system_prompt: str | None = None) -> tuple[Message, ...]:
         """Everything remembered, for a model."""
         return rendered([entry.message for entry in self._entries], system_prompt)

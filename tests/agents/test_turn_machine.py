@@ -16,6 +16,7 @@ from agents.core.turn_types import (
     EndUtterance,
     Filling,
     FlushTranscript,
+    HintArrived,
     HoldSpeech,
     Listening,
     Overlap,
@@ -78,7 +79,9 @@ def test_a_plain_turn_is_drafted_during_the_pause_and_heard_once_it_is_certain()
     assert talk.timers["endpoint"].due_ms == 1_500
     drafted = talk.on(TranscriptArrived(1, "What time is it?", True, 1_100, 1_200))
     assert drafted == [BeginTurn(1, "What time is it?", "speech", True, 1, 1_000)]
-    assert talk.timers["endpoint"].due_ms == 1_300
+    assert talk.timers["endpoint"].due_ms == 1_367
+    assert talk.on(HintArrived(1, 1_000, 0.97, 1_210)) == []
+    assert talk.timers["endpoint"].due_ms == 1_000 + POLICY.min_wait_ms
     assert talk.fire("endpoint") == [CommitTurn(1), EndUtterance(1, used=True)]
     assert talk.on(ReplyStarted(1)) == []
     assert talk.on(ReplyEnded(1)) == []
@@ -99,6 +102,45 @@ def test_unfinished_words_are_waited_for() -> None:
     talk = Dialogue()
     talk.says("I would like to")
     assert talk.timers["endpoint"].due_ms == 1_000 + POLICY.max_wait_ms
+    talk.on(HintArrived(1, 1_000, 0.97, 1_250))
+    assert 1_000 + POLICY.wait_ms < talk.timers["endpoint"].due_ms < 1_000 + POLICY.max_wait_ms
+
+
+def test_a_voice_that_goes_on_holds_the_turn_before_its_words_are_known() -> None:
+    talk = Dialogue()
+    talk.on(SpeechStarted(1, 100))
+    talk.on(SpeechStopped(1, 1_000))
+    first = talk.timers["endpoint"]
+    assert talk.on(HintArrived(1, 1_000, 0.02, 1_160)) == []
+    assert talk.timers["endpoint"].due_ms == 1_850
+    assert talk.on(TimerFired(first.timer, 1_500)) == []
+    assert isinstance(talk.state.phase, Settling)
+
+
+def test_a_voice_that_has_finished_ends_nothing_before_its_words_are_known() -> None:
+    talk = Dialogue()
+    talk.on(SpeechStarted(1, 100))
+    talk.on(SpeechStopped(1, 1_000))
+    talk.on(HintArrived(1, 1_000, 0.99, 1_160))
+    assert talk.timers["endpoint"].due_ms == 1_000 + POLICY.wait_ms
+
+
+def test_a_speaker_who_pauses_long_is_given_more_time() -> None:
+    talk = Dialogue()
+    talk.on(SpeechStarted(1, 0))
+    for start_ms in (1_000, 2_600, 4_200):
+        talk.on(SpeechStopped(1, start_ms))
+        talk.on(SpeechStarted(1, start_ms + 600))
+    talk.on(SpeechStopped(1, 6_000))
+    assert talk.timers["endpoint"].due_ms == 6_000 + 300 + round(200 * 600 / 450)
+
+
+def test_a_turn_that_was_cut_off_teaches_the_pause_too() -> None:
+    talk = Dialogue().replying()
+    pauses = talk.state.habit.pauses_ms
+    talk.on(SpeechStopped(2, 3_000))
+    talk.on(SpeechStarted(2, 3_700))
+    assert talk.state.habit.pauses_ms == (*pauses, 700)
 
 
 def test_a_transcript_later_than_the_wait_is_answered_at_once() -> None:
@@ -290,15 +332,21 @@ def test_cancel_silences_the_agent_and_leaves_the_user_speaking() -> None:
     ("text", "hint", "wait_ms"),
     [
         (None, None, 500),
-        ("What time is it?", None, 300),
-        ("What time is it?", 0.1, 500),
+        (None, 0.99, 500),
+        (None, 0.01, 850),
+        ("What time is it?", None, 367),
+        ("What time is it?", 0.9, 300),
+        ("What time is it?", 0.1, 675),
         ("I would like to", None, 1_200),
-        ("I would like to", 0.9, 500),
+        ("I would like to", 0.1, 1_200),
+        ("I would like to", 0.9, 1_078),
         ("Because,", None, 1_200),
-        ("My number is 5 5", None, 850),
-        ("It is a b", None, 850),
-        ("Go forward ten meters", None, 500),
-        ("Go forward ten meters", 0.95, 300),
+        ("My number is 5 5", None, 762),
+        ("It is a b", None, 762),
+        ("I would like to.", 0.9, 728),
+        ("Go forward ten meters", None, 535),
+        ("Go forward ten meters", 0.95, 384),
+        ("Yes.", None, 300),
     ],
 )
 def test_the_wait_follows_what_was_said(text: str | None, hint: float | None, wait_ms: int) -> None:

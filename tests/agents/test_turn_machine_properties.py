@@ -60,6 +60,7 @@ policies = st.builds(
     interruptible=st.booleans(),
     filler_after_ms=st.one_of(st.none(), ms),
     eagerness=st.sampled_from(["low", "auto", "high"]),
+    expected=st.sampled_from([None, "number", "email", "name", "list"]),
 )
 
 
