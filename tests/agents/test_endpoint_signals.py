@@ -75,6 +75,7 @@ def test_a_whole_address_is_waited_for_no_longer(text: str) -> None:
         ("en", "Of course. What is your phone number?", "number"), ("en", "Please spell your last name.", "name"),
         ("en", "And your e-mail address?", "email"), ("en", "Which ones would you like?", "list"),
         ("en", "Your number is saved. How was your day?", None), ("en", "", None),
+        ("en", "Your account is open.", None), ("en", "Anything else?", None),
         ("en", "The numbering is odd.", None),
         ("en", "What is your account num…", "number"),
         ("de", "Wie lautet Ihre Kontonummer?", "number"), ("it", "Qual è il suo cognome?", "name"),
