@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench bench-endpoint soak setup setup-dev contracts docs format clean
+.PHONY: help run test check bench bench-endpoint soak smoke-azure setup setup-dev contracts docs format clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: setup-dev ## measure latency, barge-in and capacity on this machine (some
 
 soak: setup-dev ## half an hour of conversations on Azure that come and go: nothing may grow (ARGS="--minutes 5")
 	@$(BIN)/python tests/load/soak_azure.py $(ARGS)
+
+smoke-azure: setup-dev ## hold a conversation on a real Azure account (CONVERGIO_AZURE__REGION, CONVERGIO_AZURE__KEY; skipped without)
+	@$(BIN)/python scripts/smoke_azure.py
 
 bench-endpoint: setup-dev ## measure ends of turns on human speech (ARGS="--root DIR" for more of it)
 	@$(BIN)/python tests/load/bench_endpoint.py $(ARGS)

@@ -174,6 +174,7 @@ def _row(event: UsageEvent) -> tuple[Any, ...]:
     plain = to_dict(event)
     plain["providers"] = dumps(plain["providers"])
     plain["latency_ms"] = dumps(plain["latency_ms"])
+    plain["shares"] = dumps(plain["shares"])
     return tuple(plain.values())
 
 
@@ -181,6 +182,7 @@ def _event(row: tuple[Any, ...]) -> UsageEvent:
     plain = dict(zip(FIELDS, row, strict=True))
     plain["providers"] = json.loads(plain["providers"])
     plain["latency_ms"] = json.loads(plain["latency_ms"])
+    plain["shares"] = json.loads(plain["shares"])
     for name in FLAG_FIELDS:
         plain[name] = bool(plain[name])
     return from_dict(plain)

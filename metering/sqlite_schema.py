@@ -73,9 +73,12 @@ def _first(strict: bool) -> tuple[str, ...]:
     )
 
 
+_SHARES = ("ALTER TABLE usage_events ADD COLUMN shares TEXT NOT NULL DEFAULT '[]'",)
+
+
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict),)
+    return (_first(strict), _SHARES)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal, cast
+
+from agents.core.meaning import Spelling
+from agents.core.sentences import ENGLISH, sentences_for
 
 Expected = Literal["number", "email", "name", "list"]
 """What the agent has just asked for, where it matters: people say these in pieces."""
@@ -21,6 +24,7 @@ LANGUAGES: Final = ("de", "en", "es", "fr", "it")
 """The languages that have a file."""
 
 _NONE: Final = frozenset[str]()
+_ONE_SPELLING: Final = Spelling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,9 @@ class LanguageRules:
     address is said with ``at_words`` and ``dot_words``. ``expects`` tells by an agent's words what it asked for, in a
     question or with one of the ``requests``.
 
-    ``fillers`` are what the agent says when its answer is late, ``apology`` when it fails; ``silence_note`` tells the
-    model that nobody has said anything for long.
+    ``fillers`` are what the agent says when its answer is late; ``silence_note`` tells the model that nobody has said
+    anything for long. ``apology`` (answering failed) and ``refusal`` (a content filter forbids the answer) are there in
+    more languages than word lists are. ``spelling`` is what may be written in more than one way and means the same.
     """
 
     backchannels: frozenset[str] = _NONE
@@ -52,14 +57,19 @@ class LanguageRules:
     requests: frozenset[str] = _NONE
     expects: Mapping[Expected, frozenset[str]] = field(default_factory=dict[Expected, frozenset[str]], hash=False)
     fillers: tuple[str, ...] = ()
-    apology: str = ""
     silence_note: str = ""
+    apology: str = ENGLISH.apology
+    refusal: str = ENGLISH.refusal
+    spelling: Spelling = _ONE_SPELLING
 
 
 def rules_for(locale: str) -> LanguageRules:
     """The rules of a locale's language; a language without a file gets none of another's words."""
     language = locale.replace("_", "-").split("-", maxsplit=1)[0].lower()
-    return load(language) if language in LANGUAGES else LanguageRules()
+    said = sentences_for(language)
+    return replace(
+        load(language) if language in LANGUAGES else LanguageRules(), apology=said.apology, refusal=said.refusal
+    )
 
 
 @cache
@@ -72,7 +82,8 @@ def load(language: str) -> LanguageRules:
 def parse(text: str, name: str) -> LanguageRules:
     """A language's file as rules.
 
-    Lists of words are separated by spaces, lists of phrases (``complete_answers``, ``expects``) by bars.
+    Lists of words are separated by spaces, lists of phrases (``complete_answers``, ``expects``) by bars. ``[spelling]``
+    may be left out, or any part of it: ``numbers`` counts from nought, ``tens`` from twenty, ``ranks`` from the first.
 
     Raises:
         ValueError: a section or key is missing, unknown or of the wrong kind, or a list is empty or says a word twice.
@@ -82,6 +93,7 @@ def parse(text: str, name: str) -> LanguageRules:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{name}: {error}") from error
     expects = sections.pop("expects", {})
+    spelling = _spelling(f"{name}: spelling", sections.pop("spelling", {}))
     values: dict[str, Any] = {}
     for section, keys in _SECTIONS.items():
         found = sections.pop(section, {})
@@ -92,7 +104,7 @@ def parse(text: str, name: str) -> LanguageRules:
         raise ValueError(f"{name}: unknown sections {sorted(sections)}, or [expects] without {sorted(_EXPECTED)}")
     values["requests"] = _listed(f"{name}: expects.requests", str(expects.pop("requests")).split())
     values["expects"] = {key: _phrases(f"{name}: expects.{key}", value) for key, value in expects.items()}
-    return LanguageRules(**values)
+    return LanguageRules(**values, spelling=spelling)
 
 
 _SECTIONS: Final = {
@@ -106,7 +118,7 @@ _SECTIONS: Final = {
         "at_words",
         "dot_words",
     },
-    "speech": {"fillers", "apology", "silence_note"},
+    "speech": {"fillers", "silence_note"},
 }
 _EXPECTED: Final = {"requests", "number", "email", "name", "list"}
 
@@ -117,7 +129,7 @@ def _value(where: str, key: str, value: object) -> object:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{where} must be a positive whole number")
             return value
-        case "apology" | "silence_note":
+        case "silence_note":
             if not isinstance(value, str) or not value.strip():
                 raise ValueError(f"{where} must be a sentence")
             return value
@@ -146,3 +158,22 @@ def _listed(where: str, listed: list[str]) -> frozenset[str]:
     if not listed or twice or any(not one or one != one.lower() for one in listed):
         raise ValueError(f"{where} must list lower-case words, each once (twice: {twice})")
     return frozenset(listed)
+
+
+def _spelling(where: str, section: dict[str, Any]) -> Spelling:
+    unknown = set(section) - {"hesitations", "numbers", "tens", "ranks", "same", "factors"}
+    if unknown:
+        raise ValueError(f"{where} has unknown keys: {sorted(unknown)}")
+    hesitations, numbers, tens, ranks = (
+        str(section.get(key, "")).split() for key in ("hesitations", "numbers", "tens", "ranks")
+    )
+    for key, words in (("hesitations", hesitations), ("numbers", [*numbers, *tens, *ranks])):
+        _ = words and _listed(f"{where}.{key}", words)
+    same, factors = section.get("same", {}), section.get("factors", {})
+    return Spelling(
+        hesitations=frozenset(hesitations),
+        same={word: str(meant) for word, meant in same.items()},
+        numbers={word: at for at, word in enumerate(numbers)} | {word: 20 + 10 * at for at, word in enumerate(tens)},
+        ranks={word: at for at, word in enumerate(ranks, 1)},
+        factors={word: int(factor) for word, factor in factors.items()},
+    )

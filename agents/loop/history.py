@@ -17,7 +17,7 @@ from agents.models.port import Message, ToolRequest
 from agents.models.tokens import estimate_message_tokens, estimate_tokens
 
 CUT_MARK: Final = "…"
-"""Ends what the user heard of an interrupted reply; models read it as a sentence broken off."""
+"""Ends what the user heard of an interrupted reply, and stands for what is withheld; models read it as left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,12 @@ FIRST: Final = ""
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message of the conversation. ``item_id`` is empty where nobody will ask for it."""
+    """One message of the conversation. ``item_id`` is empty where nobody will ask for it; ``withheld``: its words are
+    not to be told again."""
 
     message: Message
     item_id: str = ""
+    withheld: bool = False
 
 
 class History:
@@ -88,6 +90,15 @@ class History:
         else:
             self._entries.append(entry)
 
+    def withhold_user(self) -> None:
+        """What the user said last is not to be told to a model again; that they said something stays."""
+        for place in range(len(self._entries) - 1, -1, -1):
+            entry = self._entries[place]
+            if entry.message.role == "user":
+                withheld = replace(entry.message, text=CUT_MARK)
+                self._entries[place] = replace(entry, message=withheld, withheld=True)
+                return
+
     def remove(self, item_id: str) -> None:
         """Forget an entry; nothing happens where it is forgotten already."""
         self._entries = [entry for entry in self._entries if entry.item_id != item_id]
@@ -112,6 +123,25 @@ class History:
         """What the user heard last of the agent; empty where the last word was somebody else's."""
         last = self._entries[-1].message if self._entries else None
         return last.text if last is not None and last.role == "assistant" else ""
+
+    def correct(self, item_id: str, text: str) -> None:
+        """An entry was written down wrongly; what is withheld stays so, however it is written."""
+        place = self._find(item_id)
+        if place is not None and not self._entries[place].withheld:
+            self.say(item_id, text)
+
+    def ask_anew(self, item_id: str, text: str) -> None:
+        """What the user said was something else and is answered anew: what tools answered meanwhile is forgotten."""
+        place = self._find(item_id)
+        if place is None:
+            self.user(text, item_id)
+            return
+        self._entries = [
+            entry
+            for at, entry in enumerate(self._entries)
+            if at <= place or entry.item_id or not (entry.message.role == "tool" or entry.message.tool_requests)
+        ]
+        self.say(item_id, text)
 
     def messages(self, system_prompt: str | None = None) -> tuple[Message, ...]:
         """Everything remembered, for a model."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from agents.core.language import LANGUAGES, LanguageRules, load, parse, rules_for
+from agents.core.sentences import sentences_for
 
 ENGLISH = files("agents.core").joinpath("languages", "en.toml").read_text(encoding="utf-8")
 
@@ -29,7 +30,16 @@ def test_every_file_is_a_language() -> None:
     ("locale", "language"), [("de-AT", "de"), ("it", "it"), ("EN-gb", "en"), ("pt_BR", None), ("", None)]
 )
 def test_a_locale_has_its_languages_rules_or_none(locale: str, language: str | None) -> None:
-    assert rules_for(locale) == (LanguageRules() if language is None else load(language))
+    said = sentences_for(locale)
+    words = LanguageRules() if language is None else load(language)
+    assert rules_for(locale) == replace(words, apology=said.apology, refusal=said.refusal)
+
+
+def test_a_spelling_counts_from_nought_from_twenty_and_from_the_first() -> None:
+    spelling = rules_for("en").spelling
+    assert (spelling.numbers["zero"], spelling.numbers["nineteen"]) == (0, 19)
+    assert (spelling.numbers["twenty"], spelling.numbers["ninety"], spelling.ranks["first"]) == (20, 90, 1)
+    assert not rules_for("pt").spelling.numbers
 
 
 @pytest.mark.parametrize(
@@ -45,6 +55,8 @@ def test_a_locale_has_its_languages_rules_or_none(locale: str, language: str | N
         ("backchannel_max_words = 3", "backchannel_max_words = 0", "overlap.backchannel_max_words must be"),
         ('fillers = ["One moment.",', 'fillers = ["", ', "speech.fillers must be"),
         ('email = "e-mail|email|mail address"', "", r"\[expects\]"),
+        ("[spelling]", '[spelling]\nnumbers_from = "one"', r"spelling has unknown keys: \['numbers_from'\]"),
+        ('ranks = "first', 'ranks = "First', "spelling.numbers must list lower-case"),
         ("[expects]", "[more]\n[expects]", r"unknown sections \['more'\]"),
     ],
 )

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from agents.core.machine import step
 from agents.core.moves import live_turn, open_utterance
+from agents.core.phases import Closed, State
 from agents.core.policy import TurnPolicy
 from agents.core.turn_types import (
     AbandonTurn,
     BeginTurn,
     CancelRequested,
-    Closed,
     CloseRequested,
     CommitRequested,
     CommitTurn,
@@ -23,15 +23,16 @@ from agents.core.turn_types import (
     HintArrived,
     HoldSpeech,
     PromptReceived,
+    ReplyBound,
     ReplyEnded,
     ReplyStarted,
     ResumeSpeech,
     SetTimer,
     SpeechStarted,
     SpeechStopped,
-    State,
     TimerFired,
     TranscriptArrived,
+    TranscriptCorrected,
     TranscriptFailed,
     TurnEvent,
 )
@@ -44,6 +45,7 @@ events = st.one_of(
     st.builds(SpeechStarted, small, ms),
     st.builds(SpeechStopped, small, ms),
     st.builds(TranscriptArrived, small, texts, st.booleans(), ms, ms),
+    st.builds(TranscriptCorrected, small, texts, ms),
     st.builds(TranscriptFailed, small),
     st.builds(HintArrived, small, ms, st.floats(0, 1), ms),
     st.builds(TimerFired, st.integers(0, 30), ms),
@@ -51,12 +53,14 @@ events = st.one_of(
     st.just(CancelRequested()),
     st.builds(PromptReceived, texts, ms, st.sampled_from(["text", "announcement"])),
     st.builds(ReplyStarted, st.integers(1, 12)),
+    st.builds(ReplyBound, st.integers(1, 12)),
     st.builds(ReplyEnded, st.integers(1, 12)),
 )
 policies = st.builds(
     TurnPolicy,
     auto_end=st.booleans(),
     speculate=st.booleans(),
+    auto_reply=st.booleans(),
     interruptible=st.booleans(),
     filler_after_ms=st.one_of(st.none(), ms),
     eagerness=st.sampled_from(["low", "auto", "high"]),
@@ -111,7 +115,7 @@ class _Book:
         self.held.discard(turn)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(events, max_size=40), policies)
 def test_every_turn_has_one_life_whatever_happens(script: list[TurnEvent], policy: TurnPolicy) -> None:
     book = _Book()
@@ -123,7 +127,7 @@ def test_every_turn_has_one_life_whatever_happens(script: list[TurnEvent], polic
     assert not book.live, "nothing outlives the session"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(events, max_size=30), st.lists(events, max_size=10), policies)
 def test_nothing_happens_after_close(script: list[TurnEvent], later: list[TurnEvent], policy: TurnPolicy) -> None:
     history = play([*script, CloseRequested(), *later], policy)
@@ -132,7 +136,7 @@ def test_nothing_happens_after_close(script: list[TurnEvent], later: list[TurnEv
         assert effects == ()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(events, max_size=30), policies)
 def test_a_timer_that_no_longer_counts_changes_nothing(script: list[TurnEvent], policy: TurnPolicy) -> None:
     state, issued = State(), [0]
@@ -145,7 +149,7 @@ def test_a_timer_that_no_longer_counts_changes_nothing(script: list[TurnEvent], 
             assert step(state, TimerFired(timer, 60_000), policy) == (state, ())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(events, max_size=40), policies)
 def test_an_open_utterance_is_kept_or_ended_never_forgotten(script: list[TurnEvent], policy: TurnPolicy) -> None:
     for before, event, after, effects in play(script, policy):
@@ -154,7 +158,7 @@ def test_an_open_utterance_is_kept_or_ended_never_forgotten(script: list[TurnEve
             assert any(isinstance(effect, EndUtterance) and effect.utterance == was for effect in effects), event
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(events, max_size=40))
 def test_without_speculation_nothing_is_ever_drafted(script: list[TurnEvent]) -> None:
     for _, _, _, effects in play(script, TurnPolicy(speculate=False)):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from contextlib import aclosing
 
 import pytest
 from anyio import to_thread
 from azure.azure_engines import flat, natives, speaking
-from azure.emulator_process import EmulatorProcess, azure_emulator
+from azure.emulator_process import EmulatorProcess
 
 from audio.azure.settings import AzurePlace, AzureTtsSettings, AzureVoice
 from audio.errors import EngineError, EngineOverloaded
@@ -23,18 +22,6 @@ pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is 
 
 PLACE = AzurePlace(host="ws://unused")
 TEXT = "Good morning, how may I help you today?"
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[EmulatorProcess]:
-    with azure_emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(service: EmulatorProcess) -> EmulatorProcess:
-    service.reset()
-    return service
 
 
 async def spoken(emulator: EmulatorProcess) -> str:
@@ -141,3 +128,14 @@ async def test_a_service_that_falls_silent_is_covered_by_the_alternate(emulator:
         engine = FallbackTextToSpeech([Guarded(azure), Guarded(ScriptedTextToSpeech())], first_audio_s=0.3)
         audio = [piece async for piece in engine.speak(SpeechRequest("Hello there."))]
         assert [word.text for piece in audio for word in piece.words] == ["Hello", "there."]
+
+
+async def test_warming_up_has_spares_for_streams_too_unless_they_are_off(emulator: EmulatorProcess) -> None:
+    for streams in (True, False):
+        async with speaking(emulator.ws_url, AzureTtsSettings(PLACE, text_streaming=streams)) as engine:
+            assert engine.profile.text_streaming is streams
+            await engine.warm_up()
+            assert len(engine.pools) == 1 + streams
+            async with asyncio.timeout(20):
+                while any(not pool.spares for pool in engine.pools):  # noqa: ASYNC110 - a pool tells nobody
+                    await asyncio.sleep(0.02)

@@ -17,6 +17,7 @@ from endpoint_corpus import MS, Turn
 from agents.core.endpoint_pauses import PauseHabit
 from agents.core.hearing import RECENT_MS
 from agents.core.machine import step
+from agents.core.phases import State
 from agents.core.policy import TurnPolicy
 from agents.core.timers import MAX_HOLD_MS
 from agents.core.turn_types import (
@@ -28,7 +29,6 @@ from agents.core.turn_types import (
     SetTimer,
     SpeechStarted,
     SpeechStopped,
-    State,
     TimerFired,
     TranscriptArrived,
     TurnEvent,

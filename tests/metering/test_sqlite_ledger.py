@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from usage_events import numbered
 
 from metering import sqlite_ledger, sqlite_schema
+from metering.codec import to_dict
 from metering.errors import LedgerIncompatible, LedgerUnavailable
 from metering.identity import as_correction
 from metering.ledger import PageRequest, UsageQuery, read_all
 from metering.sqlite_ledger import SqliteLedger
+from metering.usage import ProviderShare
 
 APPENDING_PROCESS = """
 import sys
@@ -54,7 +58,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -66,6 +70,28 @@ def test_an_older_library_gets_the_same_table_without_strict() -> None:
         connection.execute(statement)
     assert len(connection.execute("PRAGMA table_info(usage_events)").fetchall()) == 26
     connection.close()
+
+
+def test_a_ledger_of_the_first_version_keeps_its_events_and_takes_new_ones(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    connection = sqlite3.connect(path)
+    for statement in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[0]:
+        connection.execute(statement)
+    old = to_dict(numbered(1))
+    del old["shares"]
+    old |= {name: json.dumps(old[name]) for name in ("providers", "latency_ms")}
+    marks = ", ".join("?" * len(old))
+    connection.execute(f"INSERT INTO usage_events ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    share = ProviderShare("stt", "azure", "conversation", audio_ms_in=numbered(2).audio_ms_in)
+    ledger = SqliteLedger(path)
+    ledger.append([replace(numbered(2), shares=(share,))])
+    first, second = read_all(ledger, UsageQuery())
+    ledger.close()
+    assert first == numbered(1)
+    assert second.shares == (share,)
 
 
 @pytest.mark.parametrize(
