@@ -21,6 +21,7 @@ from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
     AbandonReason,
     AbandonTurn,
+    AwaitReply,
     BeginTurn,
     CommitTurn,
     Effect,
@@ -89,7 +90,7 @@ def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> R
         return replace(state, phase=phase), ()
     due_ms = phase.stopped_ms + endpoint_wait_ms(text, phase.hint, policy, state.habit)
     if due_ms <= now_ms:
-        return answer_speech(state, phase.utterance, text, phase.stopped_ms, policy, now_ms)
+        return undrafted(state, phase, policy, now_ms)
     state, timer = set_timer(state, due_ms, "endpoint")
     if not policy.speculate or not policy.auto_reply:
         return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
@@ -108,13 +109,44 @@ def unread(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> Re
     return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
 
 
+def over(state: State, phase: Speculating, policy: TurnPolicy, now_ms: int) -> Result:
+    """Silence says that the turn is over. It is committed once there is something to be heard of the reply: until then
+    nothing has happened that anybody could notice, and who goes on is still in the same turn.
+
+    The longest silence of any turn (``max_wait_ms``) ends that, and so does the time for a filler.
+    """
+    since_ms = now_ms if phase.over_ms is None else phase.over_ms
+    latest_ms = phase.stopped_ms + policy.max_wait_ms
+    if policy.filler_after_ms is not None:
+        latest_ms = min(latest_ms, since_ms + policy.filler_after_ms)
+    phase = replace(phase, over_ms=since_ms)
+    if phase.ready or latest_ms <= now_ms:
+        return certain(state, phase, policy, now_ms)
+    state, timer = set_timer(state, latest_ms, "endpoint")
+    return replace(state, phase=replace(phase, timer=timer.timer)), (AwaitReply(phase.turn), timer)
+
+
+def undrafted(state: State, phase: Settling | Transcribing, policy: TurnPolicy, now_ms: int) -> Result:
+    """The turn was over when its words came: the reply begins as a draft all the same, where drafts are made."""
+    text = (phase.text if isinstance(phase, Settling) else phase.partial) or ""
+    by_hand = not policy.auto_end or (isinstance(phase, Transcribing) and phase.by_hand)
+    if by_hand or not (policy.speculate and policy.auto_reply and words_of(text)):
+        return answer_speech(state, phase.utterance, text, phase.stopped_ms, policy, now_ms)
+    turn, hint = state.next_turn, phase.hint if isinstance(phase, Settling) else None
+    drafting = Speculating(phase.utterance, phase.stopped_ms, NO_TIMER, text, turn, hint)
+    begin = BeginTurn(turn, text, "speech", True, phase.utterance, phase.stopped_ms)
+    state, effects = over(replace(state, next_turn=turn + 1), drafting, policy, now_ms)
+    return state, (begin, *effects)
+
+
 def transcribe(
-    state: State, utterance: int, stopped_ms: int, policy: TurnPolicy, now_ms: int, partial: str = ""
+    state: State, utterance: int, stopped_ms: int, policy: TurnPolicy, now_ms: int, partial: str | None = None
 ) -> Result:
-    """The turn is certain before its transcript: wait for it, within its limit."""
+    """The turn is over before its transcript: wait for it, within its limit. Without a ``partial`` the client ended
+    it."""
     was_settling = isinstance(state.phase, Settling)
     state, timer = set_timer(state, now_ms + policy.transcript_limit_ms, "transcript")
-    waiting = Transcribing(utterance, stopped_ms, timer.timer, partial)
+    waiting = Transcribing(utterance, stopped_ms, timer.timer, partial or "", by_hand=partial is None)
     if was_settling:  # the pause was flushed when it began
         return replace(state, phase=waiting), (timer,)
     return replace(state, phase=waiting), (FlushTranscript(utterance, stopped_ms), timer)
@@ -165,7 +197,8 @@ def answer(state: State, begin: BeginTurn, policy: TurnPolicy, now_ms: int) -> R
 def certain(state: State, phase: Speculating, policy: TurnPolicy, now_ms: int) -> Result:
     """The turn being drafted is certain: let the draft be heard."""
     understood = Understood(phase.utterance, phase.text, phase.stopped_ms, phase.turn)
-    state, timers = _await_reply(replace(state, understood=understood), phase.turn, "speech", policy, now_ms)
+    since_ms = now_ms if phase.over_ms is None else phase.over_ms
+    state, timers = _await_reply(replace(state, understood=understood), phase.turn, "speech", policy, since_ms)
     return state, (CommitTurn(phase.turn), EndUtterance(phase.utterance, used=True), *timers)
 
 

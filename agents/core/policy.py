@@ -26,16 +26,19 @@ class TurnPolicy:
     numbers, names and addresses come in pieces. ``auto_end`` false means only the client ends a turn (push-to-talk).
 
     Overlap, counted from the sound's onset: ``interrupt_after_ms`` of speech hold the agent's voice,
-    ``confirm_after_ms`` make it an interruption without waiting for words; after a shorter sound the transcript
-    decides within ``verdict_ms``, else the agent goes on. Words recognised with less than ``sure_confidence`` decide
-    nothing, unless they are among the language's ``interrupters``. Where the agent is not ``interruptible``, what is
-    said meanwhile is dropped, unless ``keep_overlap``: then it is the next turn.
+    ``confirm_after_ms`` make it an interruption without waiting for words; after a shorter sound the transcript decides
+    within ``verdict_ms``, else the agent goes on. Who speaks at most ``take_back_ms`` after the reply began to sound
+    goes on with what they were saying: the voice is held at once, and speech that lasts takes the turn back. Words
+    recognised with less than ``sure_confidence`` decide nothing, unless they are among the language's ``interrupters``.
+    Where the agent is not ``interruptible``, what is said meanwhile is dropped, unless ``keep_overlap``: then it is the
+    next turn.
 
     ``transcript_limit_ms`` bounds the wait for a final transcript; one that comes later still corrects what was said,
-    up to ``correction_ms`` after the last speech. ``filler_after_ms`` (``None`` for never) the
-    agent's silence while it thinks. ``speculate`` lets a draft be made before the turn is certain. ``auto_reply``
-    false means the agent answers only when the client asks for it. After ``idle_ms`` (``None`` for never) in which
-    nobody says anything, the agent speaks up.
+    up to ``correction_ms`` after the last speech. ``filler_after_ms`` (``None`` for never) the agent's silence while it
+    thinks. ``speculate`` lets a draft be made before the turn is certain; the turn is then certain once there is
+    something of it to be heard, or after ``max_wait_ms``, and until then the user may go on. ``auto_reply`` false means
+    the agent answers only when the client asks for it. After ``idle_ms`` (``None`` for never) in which nobody says
+    anything, the agent speaks up.
     """
 
     auto_end: bool = True
@@ -50,6 +53,7 @@ class TurnPolicy:
     interrupt_after_ms: int = 220
     confirm_after_ms: int = 800
     verdict_ms: int = 700
+    take_back_ms: int = 200
     sure_confidence: float = 0.45
     transcript_limit_ms: int = 2_000
     correction_ms: int = 6_000

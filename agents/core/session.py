@@ -374,11 +374,11 @@ class Session:
             monotonic_s=monotonic_s,
             epoch_ms=self._epoch_ms,
             on_event=self._post,
+            now_ms=lambda: self._hearing.now_ms,
             on_over=self._on_over,
         )
-        hearing, heard_by = self._hearing, self._recognition.take_heard
-        item_id = partial(spoken_item_id, self._options.identity.session_id)
-        ports = DeskPorts(lambda: hearing.now_ms, hearing.take_recognised_ms, heard_by, self._answer_awaited, item_id)
+        heard_by, item_id = self._recognition.take_heard, partial(spoken_item_id, self._options.identity.session_id)
+        ports = DeskPorts(self._hearing.take_recognised_ms, heard_by, self._answer_awaited, item_id)
         return TurnDesk(turns, ports, self._transcripts)
 
     def _history_limits(self) -> HistoryLimits:

@@ -23,7 +23,7 @@ from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
 from agents.core.spoken_items import SpokenItems, Truncated
-from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
+from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyReady, ReplyStarted, Source, TurnEvent
 from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, piece_cutter, unspoken
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TurnPorts:
-    """What a turn works with; shared by all turns of a session. Clocks are injected."""
+    """What a turn works with; shared by all turns of a session. Clocks are injected; ``now_ms`` is audio heard."""
 
     engines: Engines
     options: Callable[[], SessionOptions]
@@ -50,6 +50,7 @@ class TurnPorts:
     epoch_ms: Callable[[], int]
     spoken: SpokenItems
     on_event: Callable[[TurnEvent], None]
+    now_ms: Callable[[], int]
     on_over: Callable[[int], None]
 
 
@@ -76,7 +77,7 @@ class TurnRun:
         self._utterance = begin.utterance
         self._asked_anew = begin.instead_of is not None
         self._options = ports.options() if request is None else request.options
-        self._gate = EventGate(ports.outbox)
+        self._gate = EventGate(ports.outbox, self._on_ready)
         answering = AnsweringPorts(
             ports.engines.agent,
             ports.history,
@@ -151,6 +152,10 @@ class TurnRun:
                 with anyio.CancelScope(shield=True):
                     await self._close_account()
 
+    def is_over(self) -> None:
+        """Silence says that the user's turn is over: from here on the wait is for the reply."""
+        self._mark("committed")
+
     def commit(self) -> None:
         """The turn is certain: what was made of it so far may be seen and heard."""
         ports = self._ports
@@ -178,13 +183,15 @@ class TurnRun:
         self._abandoned = reason
         self._heard = ports.writer.drop(self.turn)
         self.account.interrupted = True
-        if self.committed:
+        if self.committed and reason == "went_on":
+            ports.history.take_back(self._user_item_id)
+        elif self.committed:
             # A refusal stands however little of it was heard, unless the question turns out to be another one.
             refused = self._answering.is_refused and reason != "corrected"
             self._remember(self._answering.reply if refused else self._said, interrupted=not refused)
-            if reason != "closed":
-                heard_ms = 0 if self._heard is None else self._heard.ms
-                ports.outbox.emit(Interrupted(self.turn_id, heard_ms, self._said, resumable=False))
+        if self.committed and reason != "closed":
+            heard_ms = 0 if self._heard is None else self._heard.ms
+            ports.outbox.emit(Interrupted(self.turn_id, heard_ms, self._said, resumable=False))
         self._stop()
 
     def truncate(self, audio_ms: int) -> Truncated | None:
@@ -238,7 +245,7 @@ class TurnRun:
         ports = SpeakingPorts(
             tts,
             self._ports.writer,
-            lambda: self._mark("audio"),
+            self._on_audio,
             account.asked_voice,
             lambda piece: account.spoke(piece, tts.profile),
         )
@@ -272,8 +279,20 @@ class TurnRun:
 
     def _on_text(self) -> None:
         """Where nothing is spoken, text is the first the user gets."""
-        if (self._voice is None or self._voice.lost) and self.committed:
+        if self._voice is not None and not self._voice.lost:
+            return
+        if self.committed:
             self._on_started()
+        else:
+            self._on_ready()
+
+    def _on_audio(self) -> None:
+        self._mark("audio")
+        self._on_ready()
+
+    def _on_ready(self) -> None:
+        if not self.committed:
+            self._ports.on_event(ReplyReady(self.turn, self._ports.now_ms()))
 
     def _on_started(self) -> None:
         if self._started:
@@ -283,7 +302,7 @@ class TurnRun:
         stages = self._marks.stages({stage: who.provider for stage, who in self.account.workers().items()})
         if stages:
             self._ports.outbox.emit(TurnLatency(self.turn_id, stages))
-        self._ports.on_event(ReplyStarted(self.turn))
+        self._ports.on_event(ReplyStarted(self.turn, self._ports.now_ms()))
 
     def _fail(self, code: str, message: str) -> None:
         self.account.error_code = code

@@ -36,7 +36,7 @@ from agents.models.port import (
     TokenUsage,
     ToolRequest,
 )
-from agents.tools.runner import ToolOutcome, ToolRunner
+from agents.tools.runner import Certainty, ToolOutcome, ToolRunner
 from agents.tools.tool import Tool
 from audio.fallback import OnDegraded
 
@@ -183,7 +183,7 @@ class Agent:
         await self._model.warm_up((self._system,))
 
     async def reply(
-        self, messages: tuple[Message, ...], *, committed: anyio.Event, limits: ReplyLimits, brief: Brief = NO_BRIEF
+        self, messages: tuple[Message, ...], *, committed: Certainty, limits: ReplyLimits, brief: Brief = NO_BRIEF
     ) -> AsyncGenerator[ReplyPart]:
         """Answer a conversation that ends with the user's words.
 
@@ -222,7 +222,7 @@ class Agent:
                 return
             messages = (*messages, *_tool_messages(this))
 
-    async def _use_tools(self, this: _Round, committed: anyio.Event, brief: Brief) -> AsyncGenerator[ReplyPart]:
+    async def _use_tools(self, this: _Round, committed: Certainty, brief: Brief) -> AsyncGenerator[ReplyPart]:
         """Run the agent's own tools, then hand over the client's."""
         ours = tuple(request for request in this.requests if not brief.owns(request.name))
         for request in ours:
@@ -278,7 +278,7 @@ class Agent:
         except TimeoutError as error:
             raise ModelTimeout("The language model did not answer in time.", provider=self.profile.provider) from error
 
-    async def _run_all(self, requests: tuple[ToolRequest, ...], committed: anyio.Event) -> tuple[ToolOutcome, ...]:
+    async def _run_all(self, requests: tuple[ToolRequest, ...], committed: Certainty) -> tuple[ToolOutcome, ...]:
         outcomes: dict[int, ToolOutcome] = {}
 
         async def run(number: int, request: ToolRequest) -> None:
@@ -291,7 +291,7 @@ class Agent:
         return tuple(outcomes.get(number, refused) for number in range(len(requests)))
 
     async def _without_asking(
-        self, messages: tuple[Message, ...], committed: anyio.Event, limits: ReplyLimits, brief: Brief
+        self, messages: tuple[Message, ...], committed: Certainty, limits: ReplyLimits, brief: Brief
     ) -> AsyncGenerator[ReplyPart]:
         """The whole reply, where rules say that a tool is meant; else nothing."""
         question = messages[-1]
@@ -311,7 +311,7 @@ class Agent:
         yield ToolHandedOver(request_for(tool, written.text or "{}", f"call_{uuid.uuid4().hex[:24]}"))
         yield ReplyFinished(usage, 1, "tools")
 
-    async def _routed(self, question: Message, committed: anyio.Event, brief: Brief) -> AsyncGenerator[ReplyPart]:
+    async def _routed(self, question: Message, committed: Certainty, brief: Brief) -> AsyncGenerator[ReplyPart]:
         """The whole reply, where a tool answers the question and the model cannot ask for it; else nothing."""
         may_call = question.role == "user" and brief.tool_choice != "none"
         route = self._router.route(question.text) if may_call else None

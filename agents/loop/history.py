@@ -136,12 +136,23 @@ class History:
         if place is None:
             self.user(text, item_id)
             return
+        self._forget_tools(place)
+        self.say(item_id, text)
+
+    def take_back(self, item_id: str) -> None:
+        """What the user said goes on and comes again as a whole: it is forgotten, and what tools answered to it."""
+        place = self._find(item_id)
+        if place is not None:
+            self._forget_tools(place)
+            del self._entries[place]
+
+    def _forget_tools(self, place: int) -> None:
+        """Forget what tools answered behind an entry."""
         self._entries = [
             entry
             for at, entry in enumerate(self._entries)
             if at <= place or entry.item_id or not (entry.message.role == "tool" or entry.message.tool_requests)
         ]
-        self.say(item_id, text)
 
     def messages(self, system_prompt: str | None = None) -> tuple[Message, ...]:
         """Everything remembered, for a model."""

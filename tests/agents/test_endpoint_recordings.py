@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_endpoint import MISSED_MS, play
-from endpoint_replay import Heard, Outcome
+from bench_endpoint import MISSED_MS, NO_DELAYS, PROVIDERS, play
+from endpoint_ear import Heard
+from endpoint_replay import Delays, Outcome
 
 from agents.core.endpoint_wait import Eagerness
 from agents.core.policy import TurnPolicy
@@ -26,8 +27,8 @@ def heard() -> tuple[Heard, ...]:
     return tuple(Heard.from_json(json.loads(line)) for line in HEARD.read_text().splitlines())
 
 
-def outcomes(policy: TurnPolicy) -> list[Outcome]:
-    return play(heard(), policy, delays=False)
+def outcomes(policy: TurnPolicy, delays: Delays = NO_DELAYS) -> list[Outcome]:
+    return play(heard(), policy, delays)
 
 
 def cut(played: Sequence[Outcome]) -> int:
@@ -53,6 +54,17 @@ def test_low_eagerness_cuts_off_no_more_than_long_silence_and_answers_much_soone
     patient, fixed = outcomes(TurnPolicy(eagerness="low")), outcomes(silence(800))
     assert cut(patient) <= cut(fixed)
     assert median_gap_ms(patient) < median_gap_ms(fixed) - 200
+
+
+def test_the_voice_gives_way_so_soon_that_few_cut_offs_are_noticed() -> None:
+    played = outcomes(TurnPolicy())
+    assert sum(one.noticed for one in played) < cut(played)
+
+
+def test_while_the_reply_is_made_a_turn_taken_for_over_too_early_goes_on() -> None:
+    late, early = outcomes(TurnPolicy(), PROVIDERS), outcomes(TurnPolicy())
+    assert cut(late) < cut(early)
+    assert sum(one.noticed for one in late) <= sum(one.noticed for one in early)
 
 
 @pytest.mark.parametrize("eagerness", ["low", "auto", "high"])

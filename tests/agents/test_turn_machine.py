@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agents.core.machine import step
@@ -19,6 +21,7 @@ from agents.core.phases import (
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, is_backchannel
 from agents.core.turn_types import (
     AbandonTurn,
+    AwaitReply,
     BeginTurn,
     CancelRequested,
     CommitRequested,
@@ -30,6 +33,7 @@ from agents.core.turn_types import (
     HoldSpeech,
     PromptReceived,
     ReplyEnded,
+    ReplyReady,
     ReplyStarted,
     ReportUnheard,
     ResumeSpeech,
@@ -69,8 +73,9 @@ class Dialogue:
 
     def replying(self) -> Dialogue:
         self.says("What time is it?")
+        self.on(ReplyReady(1, 1_250))
         self.fire("endpoint")
-        self.on(ReplyStarted(1))
+        self.on(ReplyStarted(1, 1_400))
         return self
 
 
@@ -84,6 +89,7 @@ def test_a_plain_turn_is_drafted_during_the_pause_and_heard_once_it_is_certain()
     assert talk.timers["endpoint"].due_ms == 1_367
     assert talk.on(HintArrived(1, 1_000, 0.97, 1_210)) == []
     assert talk.timers["endpoint"].due_ms == 1_000 + POLICY.min_wait_ms
+    assert talk.on(ReplyReady(1, 1_220)) == []
     assert talk.fire("endpoint") == [CommitTurn(1), EndUtterance(1, used=True)]
     assert talk.on(ReplyStarted(1)) == []
     assert talk.on(ReplyEnded(1)) == []
@@ -152,6 +158,18 @@ def test_a_transcript_later_than_the_wait_is_answered_at_once() -> None:
     assert talk.fire("endpoint") == []
     assert isinstance(talk.state.phase, Transcribing)
     answered = talk.on(TranscriptArrived(1, "Hello there.", True, 1_100, 1_700))
+    assert answered == [BeginTurn(1, "Hello there.", "speech", True, 1, 1_000), AwaitReply(1)]
+    talk.on(ReplyReady(1, 1_750))
+    assert talk.timers["endpoint"].due_ms == 1_750
+    assert talk.fire("endpoint") == [CommitTurn(1), EndUtterance(1, used=True)]
+
+
+def test_where_nothing_is_drafted_a_late_transcript_is_a_certain_turn() -> None:
+    talk = Dialogue(replace(POLICY, speculate=False))
+    talk.on(SpeechStarted(1, 100))
+    talk.on(SpeechStopped(1, 1_000))
+    talk.fire("endpoint")
+    answered = talk.on(TranscriptArrived(1, "Hello there.", True, 1_100, 1_700))
     assert answered == [BeginTurn(1, "Hello there.", "speech", False, 1, 1_000), EndUtterance(1, used=True)]
 
 
@@ -204,7 +222,7 @@ def test_a_cough_over_the_reply_does_not_stop_it() -> None:
     talk.on(SpeechStarted(2, 5_000))
     assert talk.on(SpeechStopped(2, 5_120)) == [FlushTranscript(2, 5_120)]
     assert talk.on(TranscriptArrived(2, "", True, 5_200, 5_300)) == [EndUtterance(2, used=False)]
-    assert talk.state.phase == Replying(1, "speech", started=True)
+    assert talk.state.phase == Replying(1, "speech", started=True, since_ms=1_400)
 
 
 def test_a_short_mhm_over_the_reply_does_not_stop_it() -> None:
@@ -276,14 +294,6 @@ def test_words_recognised_while_still_speaking_interrupt_early() -> None:
     assert talk.on(TranscriptArrived(2, "No, wait", False, 5_500, 5_550)) == [AbandonTurn(1, "interrupted")]
 
 
-def test_a_user_who_goes_on_before_the_reply_is_heard_gets_the_floor_back() -> None:
-    talk = Dialogue()
-    talk.says("What time is it?")
-    talk.fire("endpoint")
-    talk.on(SpeechStarted(2, 1_400))
-    assert talk.fire("interrupt") == [AbandonTurn(1, "went_on")]
-
-
 def test_a_reply_that_may_not_be_interrupted_is_not() -> None:
     talk = Dialogue(TurnPolicy(interruptible=False)).replying()
     assert talk.on(SpeechStarted(2, 5_000)) == [EndUtterance(2, used=False)]
@@ -297,9 +307,12 @@ def test_a_reply_that_ends_under_the_user_leaves_them_the_floor() -> None:
 
 
 def test_a_late_answer_is_bridged_once() -> None:
-    talk = Dialogue(TurnPolicy(filler_after_ms=900))
+    talk = Dialogue(TurnPolicy(filler_after_ms=400))
     talk.says("What time is it?")
     talk.fire("endpoint")
+    over_ms = talk.timers["endpoint"].due_ms - 400
+    assert talk.fire("endpoint") == [CommitTurn(1), EndUtterance(1, used=True)]
+    assert talk.timers["filler"].due_ms == over_ms + 400
     assert talk.fire("filler") == [SpeakFiller(1)]
     assert talk.state.phase == Filling(1, "speech")
     assert talk.fire("filler") == []
