@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_endpoint import MISSED_MS, NO_DELAYS, PROVIDERS, play
+from bench_endpoint import LONGEST_PAUSE_MS, MISSED_MS, NO_DELAYS, PROVIDERS, play
 from endpoint_ear import Heard
 from endpoint_replay import Delays, Outcome
 
 from agents.core.endpoint_wait import Eagerness
 from agents.core.policy import TurnPolicy
+from server.contracts.session import Patience, TurnDetection
+from server.sessions.voice_options import turn_policy
 
 HEARD = Path(__file__).parent.parent / "fixtures" / "endpoint" / "heard.jsonl"
 
@@ -65,6 +67,14 @@ def test_while_the_reply_is_made_a_turn_taken_for_over_too_early_goes_on() -> No
     late, early = outcomes(TurnPolicy(), PROVIDERS), outcomes(TurnPolicy())
     assert cut(late) < cut(early)
     assert sum(one.noticed for one in late) <= sum(one.noticed for one in early)
+
+
+@pytest.mark.parametrize("patience", ["patient", "very_patient"])
+@pytest.mark.parametrize("eagerness", ["auto", "high"])
+def test_who_asks_for_patience_is_never_cut_off_in_a_pause(patience: Patience, eagerness: Eagerness) -> None:
+    policy = turn_policy(TurnDetection(eagerness=eagerness), patience)
+    played = [one for one in outcomes(policy) if one.heard.longest_pause_ms <= LONGEST_PAUSE_MS]
+    assert not [one.heard.name for one in played if one.cut]
 
 
 @pytest.mark.parametrize("eagerness", ["low", "auto", "high"])
