@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, dumps, from_dict, to_dict
+from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, dumps, from_dict, to_dict
 from metering.errors import LedgerUnavailable
+from metering.latency_counts import LatencyCounts, counted_texts
 from metering.ledger import PageRequest, UsagePage, UsageQuery, UsageTotals
 from metering.sqlite_schema import migrate
 from metering.usage import UsageEvent
@@ -40,11 +41,13 @@ _NOT_REPLACED = (
     "NOT EXISTS (SELECT 1 FROM usage_events AS later WHERE later.corrects = usage_events.event_id "
     "AND later.tenant_id = usage_events.tenant_id)"
 )
+_MEASURED = "latency_ms <> '{}'"
 _CONDITIONS = (
     ("tenant_id", "tenant_id = ?"),
     ("user_id", "user_id = ?"),
     ("session_id", "session_id = ?"),
     ("agent_id", "agent_id = ?"),
+    ("transport", "transport = ?"),
     ("started_from", "started_at >= ?"),
     ("started_before", "started_at < ?"),
 )
@@ -101,6 +104,16 @@ class SqliteLedger:
         sql = f"SELECT {_TOTALS} FROM usage_events {_clause(conditions)}"  # noqa: S608  (constants)
         with self._using(self._reading) as connection:
             return UsageTotals(*connection.execute(sql, values).fetchone())
+
+    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
+        conditions, values = _where(query)
+        sql = (
+            f"SELECT latency_ms FROM usage_events {_clause([*conditions, _MEASURED])} "  # noqa: S608  (constants)
+            "ORDER BY started_at DESC LIMIT ?"
+        )
+        with self._using(self._reading) as connection:
+            texts: list[str] = [text for (text,) in connection.execute(sql, (*values, most + 1))]
+        return counted_texts(texts, most)
 
     def close(self) -> None:
         for slot in (self._reading, self._writing):
@@ -172,17 +185,15 @@ def _clause(conditions: list[str]) -> str:
 
 def _row(event: UsageEvent) -> tuple[Any, ...]:
     plain = to_dict(event)
-    plain["providers"] = dumps(plain["providers"])
-    plain["latency_ms"] = dumps(plain["latency_ms"])
-    plain["shares"] = dumps(plain["shares"])
+    for name in JSON_FIELDS:
+        plain[name] = dumps(plain[name])
     return tuple(plain.values())
 
 
 def _event(row: tuple[Any, ...]) -> UsageEvent:
     plain = dict(zip(FIELDS, row, strict=True))
-    plain["providers"] = json.loads(plain["providers"])
-    plain["latency_ms"] = json.loads(plain["latency_ms"])
-    plain["shares"] = json.loads(plain["shares"])
+    for name in JSON_FIELDS:
+        plain[name] = json.loads(plain[name])
     for name in FLAG_FIELDS:
         plain[name] = bool(plain[name])
     return from_dict(plain)

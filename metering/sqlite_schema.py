@@ -75,10 +75,16 @@ def _first(strict: bool) -> tuple[str, ...]:
 
 _SHARES = ("ALTER TABLE usage_events ADD COLUMN shares TEXT NOT NULL DEFAULT '[]'",)
 
+_ARRIVALS = (
+    "ALTER TABLE usage_events ADD COLUMN transport TEXT",
+    "ALTER TABLE usage_events ADD COLUMN latency_start_ms TEXT NOT NULL DEFAULT '{}'",
+)
+"""How a conversation came, and when its stages began; unknown for what was recorded before."""
+
 
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict), _SHARES)
+    return (_first(strict), _SHARES, _ARRIVALS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

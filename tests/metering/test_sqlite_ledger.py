@@ -58,7 +58,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -78,7 +78,8 @@ def test_a_ledger_of_the_first_version_keeps_its_events_and_takes_new_ones(path:
     for statement in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[0]:
         connection.execute(statement)
     old = to_dict(numbered(1))
-    del old["shares"]
+    for name in ("shares", "transport", "latency_start_ms"):
+        del old[name]
     old |= {name: json.dumps(old[name]) for name in ("providers", "latency_ms")}
     marks = ", ".join("?" * len(old))
     connection.execute(f"INSERT INTO usage_events ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
@@ -220,3 +221,31 @@ def test_several_processes_open_and_append_at_once(path: Path) -> None:
     assert [child.wait(timeout=50) for child in children] == [0] * 4
     expected = {numbered(100 * n + k).request_id for n in range(4) for k in range(60)}
     assert contents(path) == expected
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_ledger_of_an_older_schema_is_brought_up_with_its_events(path: Path, version: int) -> None:
+    path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    for step in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[:version]:
+        for statement in step:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {version}")
+    old = connection.execute("PRAGMA table_info(usage_events)").fetchall()
+    event = numbered(1)
+    row = {**to_dict(event), "sequence": 1}
+    row |= {"providers": "{}", "latency_ms": '{"total":540}', "shares": "[]"}
+    names = [column[1] for column in old]
+    marks = ", ".join("?" * len(names))
+    connection.execute(f"INSERT INTO usage_events ({', '.join(names)}) VALUES ({marks})", [row[name] for name in names])
+    connection.close()
+    ledger = SqliteLedger(path)
+    (kept,) = ledger.read(UsageQuery(), PageRequest()).events
+    assert (kept.request_id, kept.latency_ms, kept.transport, kept.latency_start_ms) == (
+        event.request_id,
+        {"total": 540},
+        None,
+        {},
+    )
+    assert ledger.append([numbered(2)]) == 1
+    ledger.close()
