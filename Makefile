@@ -7,10 +7,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench soak smoke-azure setup setup-dev contracts docs format clean
+.PHONY: help run test check bench bench-endpoint soak smoke-azure setup setup-dev contracts docs format clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup ## set up what is missing and start the server on http://localhost:8080 (ARGS="--port 9000")
 	@exec $(BIN)/convergio-voice serve $(ARGS)
@@ -42,6 +42,9 @@ soak: setup-dev ## half an hour of conversations on Azure that come and go: noth
 
 smoke-azure: setup-dev ## hold a conversation on a real Azure account (CONVERGIO_AZURE__REGION, CONVERGIO_AZURE__KEY; skipped without)
 	@$(BIN)/python scripts/smoke_azure.py
+
+bench-endpoint: setup-dev ## measure ends of turns on human speech (ARGS="--root DIR" for more of it)
+	@$(BIN)/python tests/load/bench_endpoint.py $(ARGS)
 
 setup: ## create or update .venv for running
 	@scripts/setup.sh run

@@ -41,6 +41,8 @@ class Bridge:
     def __init__(self, ports: BridgePorts, voice: TurnVoice | None) -> None:
         self._ports = ports
         self._voice = voice
+        self._is_over = False
+        self._preparing: anyio.CancelScope | None = None
 
     def cross(self, phrases: Phrases) -> None:
         """The answer is late, and nothing of it has been heard: hand on what there is of it, or a filler."""
@@ -69,12 +71,22 @@ class Bridge:
         except anyio.WouldBlock:
             return
 
+    def over(self) -> None:
+        """The answer is there, or none will come: there is nothing to bridge any more."""
+        self._is_over = True
+        if self._preparing is not None:
+            self._preparing.cancel()
+
     async def prepare(self) -> None:
         """Once the answer takes longer than is aimed at, have the words spoken that will bridge the wait."""
+        if not self._is_over:
+            with anyio.CancelScope() as self._preparing:
+                await self._prepare()
+
+    async def _prepare(self) -> None:
         ports, budget = self._ports, self._ports.watch.budget
         if self._voice is None or budget is None or not ports.watch.does("agent", "filler"):
             return
-        await ports.gate.committed.wait()
         await anyio.sleep(budget.stages["agent"].target_ms / 1_000)
         text = None if ports.answering.has_phrases else ports.fillers.upcoming
         if text is None or ports.fillers.prepared(text, ports.options) is not None:

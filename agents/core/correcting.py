@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.core.meaning import means_other
-from agents.core.moves import Result, answer, certain, set_timer
+from agents.core.moves import Result, answer, over, set_timer
 from agents.core.phases import Filling, Overlap, Phase, Replying, Speculating, State, Understood
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
@@ -50,12 +50,12 @@ def reworded(state: State, phase: Speculating, event: TranscriptArrived, policy:
         return state, ()
     phase = replace(phase, text=event.text)
     reword = RewordTurn(phase.turn, event.text)
-    due_ms = phase.stopped_ms + endpoint_wait_ms(phase.text, phase.hint, policy)
+    due_ms = phase.stopped_ms + endpoint_wait_ms(phase.text, phase.hint, policy, state.habit)
     if due_ms <= event.now_ms:
-        state, effects = certain(state, phase, policy, event.now_ms)
+        state, effects = over(state, phase, policy, event.now_ms)
         return state, (reword, *effects)
     state, timer = set_timer(state, due_ms, "endpoint")
-    return replace(state, phase=replace(phase, timer=timer.timer)), (reword, timer)
+    return replace(state, phase=replace(phase, timer=timer.timer, over_ms=None)), (reword, timer)
 
 
 def _concerns(event: TranscriptCorrected, understood: Understood, policy: TurnPolicy) -> bool:

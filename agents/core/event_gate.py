@@ -5,6 +5,7 @@ One per turn, owned by it. What a draft that is thrown away would have said neve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
@@ -13,11 +14,34 @@ from agents.core.outbox import Outbox
 from agents.events import ReplyText, ServerEvent
 
 
+class Commitment:
+    """That a turn is certain, for whoever may not go on before; ``on_awaited`` is told that somebody waits."""
+
+    def __init__(self, on_awaited: Callable[[], None]) -> None:
+        self._on_awaited = on_awaited
+        self._certain = anyio.Event()
+
+    def is_set(self) -> bool:
+        """Whether the turn is certain."""
+        return self._certain.is_set()
+
+    def set(self) -> None:
+        """It is, from now on."""
+        self._certain.set()
+
+    async def wait(self) -> None:
+        """Return once the turn is certain."""
+        if not self._certain.is_set():
+            self._on_awaited()
+        await self._certain.wait()
+
+
 class EventGate:
     """``committed`` is set once, when the turn becomes certain; tools with effects wait for it too."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        self.committed = anyio.Event()
+    def __init__(self, outbox: Outbox, on_awaited: Callable[[], None]) -> None:
+        """``on_awaited`` is told where the turn can go no further before it is certain."""
+        self.committed = Commitment(on_awaited)
         self._outbox = outbox
         self._held: list[ServerEvent] = []
 

@@ -19,7 +19,11 @@ Mark = Literal["speech_end", "flushed", "transcribed", "committed", "phrase", "a
 
 @dataclass(slots=True)
 class LatencyMarks:
-    """Moments of one turn in seconds of one monotonic clock; the first of each counts."""
+    """Moments of one turn in seconds of one monotonic clock; the first of each counts.
+
+    ``committed`` is when the turn was over as far as silence tells; the wait for its reply, which then commits it, is
+    the reply's.
+    """
 
     at_s: dict[Mark, float] = field(default_factory=dict[Mark, float])
 

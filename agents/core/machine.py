@@ -8,13 +8,15 @@ phase          leaves on
 =============  ==========================================================================================
 Listening      speech starts -> UserSpeaking; commit -> Transcribing; prompt, request, long silence -> Replying
 UserSpeaking   speech pauses -> Settling; commit -> Transcribing
-Settling       speech goes on -> UserSpeaking; transcript -> Speculating (or Replying, if already certain);
+Settling       speech goes on -> UserSpeaking; transcript -> Speculating (or Replying, where nothing is drafted);
                endpoint timer -> Replying, Transcribing (no transcript yet) or Listening (nothing said)
-Speculating    speech goes on -> UserSpeaking (draft dropped); endpoint timer or commit -> Replying
-Transcribing   transcript or its time limit -> Replying, or Listening if there are no words
+Speculating    speech goes on -> UserSpeaking (draft dropped); endpoint timer with the draft ready, its limit without,
+               or commit -> Replying
+Transcribing   transcript or its time limit -> Speculating, Replying, or Listening if there are no words
 Replying       first output -> started; late -> Filling; speech -> Overlap; over -> Listening
 Filling        as Replying, once, until the answer starts
 Overlap        enough speech -> held; more speech or real words -> UserSpeaking, Settling or Speculating;
+               the same, while the reply has hardly begun -> the turn is taken back (``agents.core.taking_back``);
                a cough or "mhm" -> back to the reply, resumed if it was held; the reply over -> UserSpeaking, Settling
 Closed         nothing
 =============  ==========================================================================================
@@ -31,27 +33,28 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from agents.core.correcting import corrected, reworded
-from agents.core.meaning import means_other
+from agents.core.correcting import corrected
+from agents.core.drafting import in_speculating
 from agents.core.moves import (
-    NO_TIMER,
     Result,
     answer,
     answer_partial,
     answer_speech,
     certain,
     clear,
+    learn_pause,
     live_turn,
     open_utterance,
     quiet,
-    set_timer,
     settle,
     settled,
     transcribe,
     transcript_late,
+    undrafted,
     unheard,
+    unread,
 )
-from agents.core.overlap import drop_sound, in_overlap, started, take_floor
+from agents.core.overlap import begin_overlap, drop_sound, in_overlap, started, take_floor
 from agents.core.phases import (
     Closed,
     Filling,
@@ -65,7 +68,8 @@ from agents.core.phases import (
     Transcribing,
     UserSpeaking,
 )
-from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
+from agents.core.policy import TurnPolicy, words_of
+from agents.core.taking_back import whole
 from agents.core.turn_types import (
     AbandonTurn,
     BeginTurn,
@@ -98,13 +102,20 @@ def step(state: State, event: TurnEvent, policy: TurnPolicy) -> Result:
     phase = state.phase
     if isinstance(phase, Closed):
         return state, ()
+    state, event = learn_pause(state, event), whole(state, event)
+    if (
+        isinstance(event, PromptReceived | CancelRequested)
+        and isinstance(phase, Speculating)
+        and phase.over_ms is not None
+    ):
+        state, first = certain(state, phase, policy, phase.over_ms)  # nobody goes on now: what was said is said
+        state, then = step(state, event, policy)
+        return state, (*first, *then)
     match event:
         case CloseRequested():
             return replace(state, phase=Closed()), clear(phase, "closed")
-        case PromptReceived():
-            return _on_prompt(state, event, policy)
-        case CancelRequested():
-            return _on_cancel(state, policy)
+        case PromptReceived() | CancelRequested():
+            return _on_client(state, event, policy)
         case CommitRequested():
             return _on_commit(state, event, policy)
         case InputCleared():
@@ -126,7 +137,7 @@ def _by_phase(state: State, phase: Phase, event: TurnEvent, policy: TurnPolicy) 
         case Settling():
             return _in_settling(state, phase, event, policy)
         case Speculating():
-            return _in_speculating(state, phase, event, policy)
+            return in_speculating(state, phase, event, policy)
         case Transcribing():
             return _in_transcribing(state, phase, event, policy)
         case Replying() | Filling():
@@ -139,6 +150,17 @@ def _by_phase(state: State, phase: Phase, event: TurnEvent, policy: TurnPolicy) 
 
 
 # --- events that mean the same everywhere ----------------------------------------------------------------------------
+
+
+def _on_client(state: State, event: PromptReceived | CancelRequested, policy: TurnPolicy) -> Result:
+    """The client stops the agent, or types. Nobody goes on then: a turn that waits for its draft only is a turn."""
+    said: tuple[Effect, ...] = ()
+    if isinstance(state.phase, Speculating) and state.phase.over_ms is not None:
+        state, said = certain(state, state.phase, policy, state.phase.over_ms)
+    state, effects = (
+        _on_cancel(state, policy) if isinstance(event, CancelRequested) else _on_prompt(state, event, policy)
+    )
+    return state, (*said, *effects)
 
 
 def _on_prompt(state: State, event: PromptReceived, policy: TurnPolicy) -> Result:
@@ -236,40 +258,13 @@ def _in_settling(state: State, phase: Settling, event: TurnEvent, policy: TurnPo
             return settled(state, replace(phase, text=phase.partial), policy, phase.stopped_ms)
         case HintArrived(utterance=phase.utterance, stopped_ms=phase.stopped_ms):
             phase = replace(phase, hint=event.probability)
-            if not phase.text:
-                return replace(state, phase=phase), ()
+            if phase.text is None:
+                return unread(state, phase, policy, event.now_ms)
             return settled(state, phase, policy, event.now_ms)
         case TimerFired(timer=phase.timer):
             if phase.text is None:
                 return transcribe(state, phase.utterance, phase.stopped_ms, policy, event.now_ms, phase.partial)
             return answer_speech(state, phase.utterance, phase.text, phase.stopped_ms, policy, event.now_ms)
-        case _:
-            return state, ()
-
-
-def _in_speculating(state: State, phase: Speculating, event: TurnEvent, policy: TurnPolicy) -> Result:
-    match event:
-        case SpeechStarted(utterance=phase.utterance):
-            speaking = UserSpeaking(phase.utterance, phase.text)
-            return replace(state, phase=speaking), (AbandonTurn(phase.turn, "went_on"),)
-        case TimerFired(timer=phase.timer):
-            return certain(state, phase, policy, event.now_ms)
-        case HintArrived(utterance=phase.utterance, stopped_ms=phase.stopped_ms):
-            phase = replace(phase, hint=event.probability)
-            due_ms = phase.stopped_ms + endpoint_wait_ms(phase.text, phase.hint, policy)
-            if due_ms <= event.now_ms:
-                return certain(state, phase, policy, event.now_ms)
-            state, timer = set_timer(state, due_ms, "endpoint")
-            return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
-        case TranscriptArrived(utterance=phase.utterance, flushed=True):
-            if not means_other(phase.text, event.text, policy.rules.spelling):
-                return reworded(state, phase, event, policy)
-            settling = Settling(phase.utterance, phase.stopped_ms, phase.timer, phase.text, event.text, phase.hint)
-            state, effects = settled(replace(state, phase=settling), settling, policy, event.now_ms)
-            return state, (AbandonTurn(phase.turn, "changed"), *effects)
-        case ReplyEnded(turn=phase.turn):  # the draft failed: answer anew once the turn is certain
-            settling = Settling(phase.utterance, phase.stopped_ms, phase.timer, phase.text, phase.text, phase.hint)
-            return replace(state, phase=settling), ()
         case _:
             return state, ()
 
@@ -284,7 +279,7 @@ def _in_transcribing(state: State, phase: Transcribing, event: TurnEvent, policy
                 return answer_partial(state, phase, policy, event.now_ms)
             return replace(state, phase=phase), ()
         case TranscriptArrived(utterance=phase.utterance):
-            return answer_speech(state, phase.utterance, event.text, phase.stopped_ms, policy, event.now_ms)
+            return undrafted(state, replace(phase, partial=event.text), policy, event.now_ms)
         case TranscriptFailed(utterance=phase.utterance):
             return answer_partial(state, phase, policy, phase.stopped_ms)
         case TimerFired(timer=phase.timer):
@@ -296,7 +291,7 @@ def _in_transcribing(state: State, phase: Transcribing, event: TurnEvent, policy
 def _in_reply(state: State, phase: Replying | Filling, event: TurnEvent, policy: TurnPolicy) -> Result:
     match event:
         case ReplyStarted(turn=phase.turn):
-            return replace(state, phase=started(phase)), ()
+            return replace(state, phase=started(phase, event.now_ms)), ()
         case ReplyEnded(turn=phase.turn) if phase.owed:
             return answer(state, BeginTurn(state.next_turn, "", "request", False), policy, event.now_ms)
         case ReplyEnded(turn=phase.turn):
@@ -305,11 +300,6 @@ def _in_reply(state: State, phase: Replying | Filling, event: TurnEvent, policy:
             filling = Filling(phase.turn, phase.source, phase.owed)
             return replace(state, phase=filling), (SpeakFiller(phase.turn),)
         case SpeechStarted():
-            if not policy.interruptible and not policy.keep_overlap:
-                return state, (EndUtterance(event.utterance, used=False),)
-            if not policy.interruptible:
-                return replace(state, phase=Overlap(phase, event.utterance, event.at_ms, NO_TIMER)), ()
-            state, timer = set_timer(state, event.at_ms + policy.interrupt_after_ms, "interrupt")
-            return replace(state, phase=Overlap(phase, event.utterance, event.at_ms, timer.timer)), (timer,)
+            return begin_overlap(state, phase, event, policy)
         case _:
             return state, ()

@@ -21,6 +21,7 @@ from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
     AbandonReason,
     AbandonTurn,
+    AwaitReply,
     BeginTurn,
     CommitTurn,
     Effect,
@@ -30,7 +31,10 @@ from agents.core.turn_types import (
     ReportUnheard,
     SetTimer,
     Source,
+    SpeechStarted,
+    SpeechStopped,
     TakeTurn,
+    TurnEvent,
 )
 
 Result = tuple[State, tuple[Effect, ...]]
@@ -64,8 +68,19 @@ def settle(state: State, utterance: int, stopped_ms: int, partial: str, policy: 
     flush = FlushTranscript(utterance, stopped_ms)
     if not policy.auto_end:
         return replace(state, phase=Settling(utterance, stopped_ms, NO_TIMER, partial)), (flush,)
-    state, timer = set_timer(state, stopped_ms + endpoint_wait_ms(None, None, policy), "endpoint")
+    state, timer = set_timer(state, stopped_ms + endpoint_wait_ms(None, None, policy, state.habit), "endpoint")
     return replace(state, phase=Settling(utterance, stopped_ms, timer.timer, partial)), (flush, timer)
+
+
+def learn_pause(state: State, event: TurnEvent) -> State:
+    """What an edge of speech says of the speaker's pauses."""
+    match event:
+        case SpeechStopped(at_ms=at_ms):
+            return replace(state, habit=state.habit.stopped(at_ms))
+        case SpeechStarted(at_ms=at_ms):
+            return replace(state, habit=state.habit.resumed(at_ms))
+        case _:
+            return state
 
 
 def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> Result:
@@ -73,9 +88,9 @@ def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> R
     text = phase.text or ""
     if not words_of(text) or not policy.auto_end:
         return replace(state, phase=phase), ()
-    due_ms = phase.stopped_ms + endpoint_wait_ms(text, phase.hint, policy)
+    due_ms = phase.stopped_ms + endpoint_wait_ms(text, phase.hint, policy, state.habit)
     if due_ms <= now_ms:
-        return answer_speech(state, phase.utterance, text, phase.stopped_ms, policy, now_ms)
+        return undrafted(state, phase, policy, now_ms)
     state, timer = set_timer(state, due_ms, "endpoint")
     if not policy.speculate or not policy.auto_reply:
         return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
@@ -85,15 +100,59 @@ def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> R
     return replace(state, phase=drafting, next_turn=turn + 1), (begin, timer)
 
 
+def unread(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> Result:
+    """The voice sounds unfinished, or not, before the words are known: it may only make the wait longer."""
+    due_ms = phase.stopped_ms + endpoint_wait_ms(None, phase.hint, policy, state.habit)
+    if not policy.auto_end or due_ms <= now_ms:
+        return replace(state, phase=phase), ()
+    state, timer = set_timer(state, due_ms, "endpoint")
+    return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
+
+
+def over(state: State, phase: Speculating, policy: TurnPolicy, now_ms: int) -> Result:
+    """Silence says that the turn is over. It is committed once there is something to be heard of the reply: until then
+    nothing has happened that anybody could notice, and who goes on is still in the same turn.
+
+    The longest silence of any turn (``max_wait_ms``) ends that, and so does the time for a filler.
+    """
+    since_ms = now_ms if phase.over_ms is None else phase.over_ms
+    latest_ms = phase.stopped_ms + policy.max_wait_ms
+    if policy.filler_after_ms is not None:
+        latest_ms = min(latest_ms, since_ms + policy.filler_after_ms)
+    if policy.filler_by_ms is not None:
+        latest_ms = min(latest_ms, max(now_ms, phase.stopped_ms + policy.filler_by_ms))
+    phase = replace(phase, over_ms=since_ms)
+    if phase.ready or latest_ms <= now_ms:
+        return certain(state, phase, policy, now_ms)
+    state, timer = set_timer(state, latest_ms, "endpoint")
+    return replace(state, phase=replace(phase, timer=timer.timer)), (AwaitReply(phase.turn), timer)
+
+
+def undrafted(state: State, phase: Settling | Transcribing, policy: TurnPolicy, now_ms: int) -> Result:
+    """The turn was over when its words came: the reply begins as a draft all the same, where drafts are made."""
+    text = (phase.text if isinstance(phase, Settling) else phase.partial) or ""
+    by_hand = not policy.auto_end or (isinstance(phase, Transcribing) and phase.by_hand)
+    if by_hand or not (policy.speculate and policy.auto_reply and words_of(text)):
+        return answer_speech(state, phase.utterance, text, phase.stopped_ms, policy, now_ms)
+    turn, hint = state.next_turn, phase.hint if isinstance(phase, Settling) else None
+    drafting = Speculating(phase.utterance, phase.stopped_ms, NO_TIMER, text, turn, hint)
+    begin = BeginTurn(turn, text, "speech", True, phase.utterance, phase.stopped_ms)
+    state, effects = over(replace(state, next_turn=turn + 1), drafting, policy, now_ms)
+    return state, (begin, *effects)
+
+
 def transcribe(
-    state: State, utterance: int, stopped_ms: int, policy: TurnPolicy, now_ms: int, partial: str = ""
+    state: State, utterance: int, stopped_ms: int, policy: TurnPolicy, now_ms: int, partial: str | None = None
 ) -> Result:
-    """The turn is certain before its transcript: wait for it, within its limit."""
+    """The turn is over before its transcript: wait for it, within its limit. Without a ``partial`` the client ended
+    it."""
     was_settling = isinstance(state.phase, Settling)
     limit_ms = policy.transcript_limit_ms
     first_ms = limit_ms if policy.partial_after_ms is None else min(limit_ms, policy.partial_after_ms)
     state, timer = set_timer(state, now_ms + first_ms, "transcript")
-    waiting = Transcribing(utterance, stopped_ms, timer.timer, partial, limit_ms - first_ms)
+    waiting = Transcribing(
+        utterance, stopped_ms, timer.timer, partial or "", limit_ms - first_ms, by_hand=partial is None
+    )
     if was_settling:  # the pause was flushed when it began
         return replace(state, phase=waiting), (timer,)
     return replace(state, phase=waiting), (FlushTranscript(utterance, stopped_ms), timer)
@@ -155,8 +214,9 @@ def answer(state: State, begin: BeginTurn, policy: TurnPolicy, now_ms: int) -> R
 def certain(state: State, phase: Speculating, policy: TurnPolicy, now_ms: int) -> Result:
     """The turn being drafted is certain: let the draft be heard."""
     understood = Understood(phase.utterance, phase.text, phase.stopped_ms, phase.turn)
+    since_ms = now_ms if phase.over_ms is None else phase.over_ms
     state = replace(state, understood=understood)
-    state, timers = _await_reply(state, phase.turn, "speech", phase.stopped_ms, policy, now_ms)
+    state, timers = _await_reply(state, phase.turn, "speech", phase.stopped_ms, policy, since_ms)
     return state, (CommitTurn(phase.turn), EndUtterance(phase.utterance, used=True), *timers)
 
 

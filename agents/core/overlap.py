@@ -10,6 +10,7 @@ from dataclasses import replace
 from agents.core.moves import NO_TIMER, Result, set_timer, settle, settled
 from agents.core.phases import Filling, Overlap, Replying, Settling, State, Understood, UserSpeaking
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, is_backchannel, words_of
+from agents.core.taking_back import is_early, taken_back, whole_text
 from agents.core.turn_types import (
     AbandonReason,
     AbandonTurn,
@@ -27,6 +28,27 @@ from agents.core.turn_types import (
     TranscriptFailed,
     TurnEvent,
 )
+
+
+def begin_overlap(state: State, reply: Replying | Filling, event: SpeechStarted, policy: TurnPolicy) -> Result:
+    """The user makes a sound: nothing is known of it, but whether the reply has hardly begun."""
+    utterance, at_ms = event.utterance, event.at_ms
+    if not policy.interruptible and not policy.keep_overlap:
+        return state, (EndUtterance(utterance, used=False),)
+    if not policy.interruptible:
+        return replace(state, phase=Overlap(reply, utterance, at_ms, NO_TIMER)), ()
+    state, timer = set_timer(state, at_ms + policy.interrupt_after_ms, "interrupt")
+    overlap = Overlap(reply, utterance, at_ms, timer.timer, early=is_early(state, reply, at_ms, policy))
+    state, held = _held_early(replace(state, phase=overlap), overlap)
+    return state, (*held, timer)
+
+
+def _held_early(state: State, phase: Overlap) -> Result:
+    """Where the reply has hardly begun its voice is held at the first sound: little is lost if it was none."""
+    sounds = isinstance(phase.reply, Replying) and phase.reply.started
+    if not (phase.early and sounds) or phase.held or phase.stopped_ms is not None:
+        return replace(state, phase=phase), ()
+    return replace(state, phase=replace(phase, held=True)), (HoldSpeech(phase.reply.turn),)
 
 
 def in_overlap(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolicy) -> Result:
@@ -47,7 +69,7 @@ def in_overlap(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolic
         case TranscriptFailed(utterance=phase.utterance) if phase.stopped_ms is not None:
             return drop_sound(state, phase)
         case ReplyStarted(turn=turn) if turn == phase.reply.turn:
-            return replace(state, phase=replace(phase, reply=started(phase.reply))), ()
+            return _held_early(state, replace(phase, reply=started(phase.reply, event.now_ms)))
         case ReplyEnded(turn=turn) if turn == phase.reply.turn:
             return _floor_is_free(state, phase, "", policy)
         case _:
@@ -60,7 +82,7 @@ def _in_waiting(state: State, phase: Overlap, event: TurnEvent, policy: TurnPoli
         case SpeechStarted(utterance=phase.utterance):
             return replace(state, phase=replace(phase, stopped_ms=None, text=None, timer=NO_TIMER)), ()
         case SpeechStopped(utterance=phase.utterance, at_ms=at_ms):
-            state, timer = set_timer(state, at_ms + endpoint_wait_ms(None, None, policy), "endpoint")
+            state, timer = set_timer(state, at_ms + endpoint_wait_ms(None, None, policy, state.habit), "endpoint")
             paused = replace(phase, stopped_ms=at_ms, timer=timer.timer)
             return replace(state, phase=paused), (FlushTranscript(phase.utterance, at_ms), timer)
         case TranscriptArrived(utterance=phase.utterance, flushed=True) if phase.stopped_ms is not None:
@@ -72,7 +94,7 @@ def _in_waiting(state: State, phase: Overlap, event: TurnEvent, policy: TurnPoli
                 return replace(state, phase=replace(phase, timer=NO_TIMER)), ()
             return _wait_for_answer(state, phase, phase.text, policy)
         case ReplyStarted(turn=turn) if turn == phase.reply.turn:
-            return replace(state, phase=replace(phase, reply=started(phase.reply))), ()
+            return replace(state, phase=replace(phase, reply=started(phase.reply, event.now_ms))), ()
         case ReplyEnded(turn=turn) if turn == phase.reply.turn:
             return _floor_is_free(state, phase, "", policy)
         case _:
@@ -81,7 +103,7 @@ def _in_waiting(state: State, phase: Overlap, event: TurnEvent, policy: TurnPoli
 
 def _waiting_words(state: State, phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> Result:
     assert phase.stopped_ms is not None
-    due_ms = phase.stopped_ms + endpoint_wait_ms(event.text, None, policy)
+    due_ms = phase.stopped_ms + endpoint_wait_ms(event.text, None, policy, state.habit)
     if phase.timer == NO_TIMER or due_ms <= event.now_ms or not words_of(event.text):
         return _wait_for_answer(state, phase, event.text, policy)
     state, timer = set_timer(state, due_ms, "endpoint")
@@ -99,15 +121,15 @@ def _wait_for_answer(state: State, phase: Overlap, text: str, policy: TurnPolicy
     return replace(state, phase=reply, understood=understood), taken
 
 
-def started(reply: Replying | Filling) -> Replying:
+def started(reply: Replying | Filling, now_ms: int | None) -> Replying:
     """The reply, now that its first audio is out."""
-    return Replying(reply.turn, reply.source, started=True, owed=reply.owed)
+    return Replying(reply.turn, reply.source, started=True, owed=reply.owed, since_ms=now_ms)
 
 
 def _overlap_goes_on(state: State, phase: Overlap, at_ms: int, policy: TurnPolicy) -> Result:
     if phase.stopped_ms is None:
         return state, ()
-    if phase.held:
+    if phase.held and not phase.early:
         due_ms, purpose = at_ms + policy.confirm_after_ms - policy.interrupt_after_ms, "confirm"
     else:
         due_ms, purpose = at_ms + policy.interrupt_after_ms, "interrupt"
@@ -118,10 +140,11 @@ def _overlap_goes_on(state: State, phase: Overlap, at_ms: int, policy: TurnPolic
 def _on_overlap_timer(state: State, phase: Overlap, policy: TurnPolicy) -> Result:
     if phase.stopped_ms is not None:
         return drop_sound(state, phase)
-    if phase.held:
+    if phase.early:
+        return take_floor(taken_back(state, phase), phase, policy, "went_on")
+    unheard = isinstance(phase.reply, Replying) and not phase.reply.started
+    if phase.held or unheard:
         return take_floor(state, phase, policy, "interrupted")
-    if isinstance(phase.reply, Replying) and not phase.reply.started:
-        return take_floor(state, phase, policy, "went_on")  # nothing was heard yet: the user simply goes on
     state, timer = set_timer(state, phase.since_ms + policy.confirm_after_ms, "confirm")
     held = replace(phase, held=True, timer=timer.timer)
     return replace(state, phase=held), (HoldSpeech(phase.reply.turn), timer)
@@ -133,7 +156,10 @@ def _on_overlap_words(state: State, phase: Overlap, event: TranscriptArrived, po
     if judged and not means_something:
         return drop_sound(state, phase)
     if judged or (means_something and len(words_of(event.text)) > 1):
-        dropped = AbandonTurn(phase.reply.turn, "interrupted")
+        dropped = AbandonTurn(phase.reply.turn, "went_on" if phase.early else "interrupted")
+        if phase.early:
+            state = taken_back(state, phase)
+            event = replace(event, text=whole_text(state, event.utterance, event.text))
         state, effects = _floor_is_free(state, phase, event.text, policy)
         if judged and isinstance(state.phase, Settling):
             state, more = settled(state, replace(state.phase, text=event.text), policy, event.now_ms)
@@ -166,7 +192,7 @@ def drop_sound(state: State, phase: Overlap) -> Result:
 
 def take_floor(state: State, phase: Overlap, policy: TurnPolicy, reason: AbandonReason) -> Result:
     """The reply ends for ``reason`` and the user has the floor."""
-    state, effects = _floor_is_free(state, phase, "", policy)
+    state, effects = _floor_is_free(state, phase, whole_text(state, phase.utterance, ""), policy)
     return state, (AbandonTurn(phase.reply.turn, reason), *effects)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents.core.endpoint_pauses import NO_HABIT, PauseHabit
 from agents.core.turn_types import Source
 
 
@@ -44,7 +45,11 @@ class Settling:
 
 @dataclass(frozen=True, slots=True)
 class Speculating:
-    """As ``Settling``, with the transcript known and a draft reply in the making, unheard until the turn is certain."""
+    """As ``Settling``, with the transcript known and a draft reply in the making, unheard until the turn is certain.
+
+    ``ready``: there is something of it to be heard. ``over_ms``: since when silence says that the turn is over and only
+    the draft is waited for; ``timer`` then ends that wait.
+    """
 
     utterance: int
     stopped_ms: int
@@ -52,14 +57,16 @@ class Speculating:
     text: str
     turn: int
     hint: float | None = None
+    ready: bool = False
+    over_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Transcribing:
-    """The turn is certain, its transcript is not there yet. ``partial`` serves if it comes late or never.
+    """The turn is over, its transcript is not there yet. ``partial`` serves if it comes late or never.
 
     ``rest_ms`` is how much longer words are waited for where there are none when the timer fires; ``late``: this is
-    that wait, and the first words end it.
+    that wait, and the first words end it. ``by_hand``: the client ended it, and nobody goes on.
     """
 
     utterance: int
@@ -68,18 +75,20 @@ class Transcribing:
     partial: str = ""
     rest_ms: int = 0
     late: bool = False
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Replying:
-    """The agent answers: thinking (``started`` is false), or speaking. ``owed``: something was said meanwhile that is
-    to be answered next."""
+    """The agent answers: thinking (``started`` is false), or speaking, since ``since_ms`` if that is known. ``owed``:
+    something was said meanwhile that is to be answered next."""
 
     turn: int
     source: Source = "speech"
     started: bool = False
     filler_timer: int | None = None
     owed: bool = False
+    since_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +105,10 @@ class Overlap:
     """The user makes a sound while the agent speaks.
 
     ``held`` means speech is held, waiting to learn whether it was an interruption; ``stopped_ms`` is set while the
-    user is silent again and the verdict depends on the transcript. ``timer`` is the one that counts now. Where the
-    agent may not be interrupted it is that of the end of the user's turn, which is answered once the agent has
-    finished; ``text`` is its transcript, once known.
+    user is silent again and the verdict depends on the transcript. ``early``: the reply has hardly begun, so who speaks
+    goes on with what they were saying and takes the turn back. ``timer`` is the one that counts now. Where the agent
+    may not be interrupted it is that of the end of the user's turn, which is answered once the agent has finished;
+    ``text`` is its transcript, once known.
     """
 
     reply: Replying | Filling
@@ -108,6 +118,7 @@ class Overlap:
     held: bool = False
     stopped_ms: int | None = None
     text: str | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +140,17 @@ class Understood:
 
 
 @dataclass(frozen=True, slots=True)
+class GoneOn:
+    """The user took a turn back and goes on with it: ``text`` is said already, the rest comes in this utterance."""
+
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """The machine's whole state: the phase, the next unused ordinals, and what a late correction may concern.
+    """The machine's whole state: the phase, the next unused ordinals, what a late correction may concern, how long the
+    speaker's pauses are, and what a turn that was taken back began with.
 
     ``bound`` is the last turn that began what cannot be taken back (a tool with effects).
     """
@@ -140,3 +160,5 @@ class State:
     next_timer: int = 1
     understood: Understood | None = None
     bound: int | None = None
+    habit: PauseHabit = NO_HABIT
+    gone_on: GoneOn | None = None

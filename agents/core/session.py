@@ -19,6 +19,7 @@ from typing import Final
 import anyio
 
 from agents.core.awaited_reply import AwaitedReply
+from agents.core.endpoint_context import asked_for
 from agents.core.fillers import Fillers
 from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
@@ -257,7 +258,7 @@ class Session:
             while self._inbox:
                 event = self._inbox.popleft()
                 self._tell(event)
-                self._state, effects = step(self._state, event, self._options.policy)
+                self._state, effects = step(self._state, event, asked_for(self._options.policy, self._history))
                 for effect in effects:
                     self._carry_out(effect, self._tasks)
         finally:
@@ -374,11 +375,11 @@ class Session:
             monotonic_s=monotonic_s,
             epoch_ms=self._epoch_ms,
             on_event=self._post,
+            now_ms=lambda: self._hearing.now_ms,
             on_over=self._on_over,
         )
-        hearing, heard_by = self._hearing, self._recognition.take_heard
-        item_id = partial(spoken_item_id, self._options.identity.session_id)
-        ports = DeskPorts(lambda: hearing.now_ms, hearing.take_recognised_ms, heard_by, self._answer_awaited, item_id)
+        heard_by, item_id = self._recognition.take_heard, partial(spoken_item_id, self._options.identity.session_id)
+        ports = DeskPorts(self._hearing.take_recognised_ms, heard_by, self._answer_awaited, item_id)
         return TurnDesk(turns, ports, self._transcripts)
 
     def _history_limits(self) -> HistoryLimits:
@@ -394,7 +395,6 @@ class Session:
 
     async def _close_accounts(self, request_id: str) -> None:
         """Speech that was recognised but became no turn is consumption too."""
-        account = self._desk.unclaimed(request_id, self._epoch_ms())
-        if account is not None:
+        if (account := self._desk.unclaimed(request_id, self._epoch_ms())) is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
                 await self._recorder.record(account.event(self._options.identity, self._epoch_ms(), ()))

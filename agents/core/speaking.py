@@ -8,7 +8,7 @@ and the text goes on. Driven by ``agents.core.turn_run``; knows nothing of model
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
@@ -52,12 +52,13 @@ class PreparedSpeech:
 
 @dataclass(frozen=True, slots=True)
 class SpeakingPorts:
-    """Where speech goes; who knows what time there is, and is told of the first audio; who counts what is asked of the
-    voice and made by it."""
+    """Where speech goes; who knows what time there is; who is told of the first audio; and who counts what is asked of
+    the voice and made by it."""
 
     tts: TextToSpeech
     writer: Writer
     watch: TurnWatch
+    on_first_audio: Callable[[], None]
     requests: VoiceRequests
 
 
@@ -129,7 +130,7 @@ class Speaking:
     async def _put(self, piece: SpeechAudio, words: Sequence[WordTiming]) -> int:
         if not self._said_anything and len(piece.samples):
             self._said_anything = True
-            self._ports.watch.mark("audio")
+            self._ports.on_first_audio()
         made_hz, sent_hz = self._ports.tts.profile.sample_rate_hz, self.options.output_rate_hz
         visemes = [Viseme(viseme.shape, viseme.start_sample * sent_hz // made_hz) for viseme in piece.visemes]
         return await self._ports.writer.write(self._turn, self._resample.process(piece.samples), words, visemes)

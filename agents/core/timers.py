@@ -27,13 +27,16 @@ class AudioTimers:
         self._fire = fire
         self._due: list[tuple[int, int]] = []
         self._now_ms = 0
+        self._held = False
         self._fallback: asyncio.TimerHandle | None = None
         self._engine_waits: dict[int, asyncio.TimerHandle] = {}
         self._loop = asyncio.get_running_loop()
 
     def set(self, timer: int, due_ms: int) -> None:
-        """Fire ``timer`` once ``due_ms`` of audio have passed."""
+        """Fire ``timer`` once ``due_ms`` of audio have passed; soon where they have, unless such timers are held."""
         heapq.heappush(self._due, (due_ms, timer))
+        if due_ms <= self._now_ms and not self._held:
+            self._loop.call_soon(self._fire_due)
         if self._due[0] == (due_ms, timer):
             self._watch()
 
@@ -48,6 +51,7 @@ class AudioTimers:
         ``hold`` keeps what has just come due for a moment: the next audio may well overtake it.
         """
         self._now_ms = now_ms
+        self._held = hold
         if self._due and self._due[0][0] <= self._now_ms - (MAX_HOLD_MS if hold else 0):
             self._fire_due()
 

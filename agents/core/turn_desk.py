@@ -23,6 +23,7 @@ from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_run import TurnPorts, TurnRun
 from agents.core.turn_types import (
     AbandonTurn,
+    AwaitReply,
     BeginTurn,
     CommitTurn,
     CorrectText,
@@ -36,7 +37,8 @@ from agents.models.carried import TURN
 from audio.fallback import Maker
 from metering.usage import StageProvider
 
-TurnEffect = BeginTurn | RewordTurn | CorrectText | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
+RunEffect = RewordTurn | AwaitReply | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
+TurnEffect = BeginTurn | CorrectText | RunEffect
 
 KNOWN_IDS: Final = 256
 """How many ids of typed turns are remembered, so that one sent again is not answered again."""
@@ -44,13 +46,11 @@ KNOWN_IDS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class DeskPorts:
-    """What the desk asks of its session: audio heard so far (ms), audio newly handed to recognition (ms), and who
-    recognised it (samples).
+    """What the desk asks of its session: audio newly handed to recognition (ms), and who recognised it (samples).
 
     ``on_closed`` is called when a turn is over and accounted for. ``spoken_item_id`` names an utterance's entry.
     """
 
-    now_ms: Callable[[], int]
     take_recognised_ms: Callable[[], int]
     take_recognisers: Callable[[], Mapping[Maker, int]]
     on_closed: Callable[[], None]
@@ -139,11 +139,15 @@ class TurnDesk:
             self._transcripts.correct(effect.utterance, effect.text)
             return
         run = self._runs.get(effect.turn)
-        if run is None:
-            return
+        if run is not None:
+            self._carry_out(effect, run)
+
+    def _carry_out(self, effect: RunEffect, run: TurnRun) -> None:
         match effect:
             case RewordTurn():
                 run.text = effect.text
+            case AwaitReply():
+                run.is_over()
             case CommitTurn():
                 self._commit(run)
             case AbandonTurn():
@@ -180,7 +184,7 @@ class TurnDesk:
         if begin.stopped_ms is None:
             marks.mark("speech_end", now_s)
         else:
-            marks.mark("speech_end", now_s - (self._ports.now_ms() - begin.stopped_ms) / 1_000)
+            marks.mark("speech_end", now_s - (self._turns.now_ms() - begin.stopped_ms) / 1_000)
         if begin.instead_of is not None:
             marks.mark("transcribed", now_s)
         elif begin.stopped_ms is not None:
@@ -202,7 +206,7 @@ class TurnDesk:
                 (turn_id, request), self._requested = self._requested, None
                 return turn_id, request
             case "idle":
-                turn_id, now_ms = _new_turn_id(), self._ports.now_ms()
+                turn_id, now_ms = _new_turn_id(), self._turns.now_ms()
                 idle_ms = self._turns.options().policy.idle_ms or 0
                 self._turns.outbox.emit(LongSilence(turn_id, max(0, now_ms - idle_ms), now_ms))
                 return turn_id, None

@@ -19,20 +19,21 @@ from agents.core.answering import Answering, AnsweringPorts, PendingPhrase, Phra
 from agents.core.bridging import Bridge, BridgePorts
 from agents.core.event_gate import EventGate
 from agents.core.fillers import Fillers
-from agents.core.item_ids import call_item_id, reply_item_id, spoken_item_id, typed_item_id
+from agents.core.item_ids import spoken_item_id, typed_item_id
 from agents.core.latency import LatencyMarks
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
 from agents.core.spoken_items import SpokenItems, Truncated
-from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
+from agents.core.turn_memory import TurnMemory
+from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyReady, ReplyStarted, Source, TurnEvent
 from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, piece_cutter, unspoken
 from agents.core.turn_watch import TurnWatch
 from agents.core.voice_requests import VoiceRequests
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnStarted
 from agents.loop.history import History
-from agents.models.port import Message, ModelProfile
+from agents.models.port import ModelProfile
 from metering.errors import RecorderClosed, RecorderOverloaded
 from metering.recorder import Recorder
 from metering.usage import StageProvider
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TurnPorts:
-    """What a turn works with; shared by all turns of a session. Clocks are injected."""
+    """What a turn works with; shared by all turns of a session. Clocks are injected; ``now_ms`` is audio heard."""
 
     engines: Engines
     options: Callable[[], SessionOptions]
@@ -55,6 +56,7 @@ class TurnPorts:
     spoken: SpokenItems
     fillers: Fillers
     on_event: Callable[[TurnEvent], None]
+    now_ms: Callable[[], int]
     on_over: Callable[[int], None]
 
 
@@ -80,7 +82,7 @@ class TurnRun:
         self._utterance = begin.utterance
         self._asked_anew = begin.instead_of is not None
         self._options = ports.options() if request is None else request.options
-        self._gate = EventGate(ports.outbox)
+        self._gate = EventGate(ports.outbox, self._on_ready)
         self._watch = TurnWatch(turn_id, marks, self._options.budget, ports.monotonic_s, self._gate.emit)
         if begin.late:
             self._watch.late("stt", "use_partial")
@@ -109,7 +111,6 @@ class TurnRun:
         self._phrases: Phrases | None = None
         self._voice: TurnVoice | None = None
         self._bridge: Bridge | None = None
-        self._preparing: anyio.CancelScope | None = None
         self._heard: Heard | None = None
         self.account = TurnAccount(turn_id, ports.engines.agent.spec.agent_id, ports.epoch_ms())
         self._name_providers()
@@ -162,6 +163,10 @@ class TurnRun:
                 with anyio.CancelScope(shield=True):
                     await self._close_account()
 
+    def is_over(self) -> None:
+        """Silence says that the user's turn is over: from here on the wait is for the reply."""
+        self._watch.mark("committed")
+
     def commit(self) -> None:
         """The turn is certain: what was made of it so far may be seen and heard."""
         ports = self._ports
@@ -189,13 +194,15 @@ class TurnRun:
         self._abandoned = reason
         self._heard = ports.writer.drop(self.turn)
         self.account.interrupted = True
-        if self.committed:
+        if self.committed and reason == "went_on":
+            ports.history.take_back(self._user_item_id)
+        elif self.committed:
             # A refusal stands however little of it was heard, unless the question turns out to be another one.
             refused = self._answering.is_refused and reason != "corrected"
             self._remember(self._answering.reply if refused else self._said, interrupted=not refused)
-            if reason != "closed":
-                heard_ms = 0 if self._heard is None else self._heard.ms
-                ports.outbox.emit(Interrupted(self.turn_id, heard_ms, self._said, resumable=False))
+        if self.committed and reason != "closed":
+            heard_ms = 0 if self._heard is None else self._heard.ms
+            ports.outbox.emit(Interrupted(self.turn_id, heard_ms, self._said, resumable=False))
         self._stop()
 
     def truncate(self, audio_ms: int) -> Truncated | None:
@@ -220,11 +227,11 @@ class TurnRun:
         self._bridge = self._make_bridge()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(unspoken if self._voice is None else self._voice.run, receive)
-            tasks.start_soon(self._prepare, self._bridge)
+            tasks.start_soon(self._bridge.prepare)
             async with send:
                 await self._answer(send)
             self._phrases = None
-            self._bridged()
+            self._bridge.over()
         if not self.committed and self._answering.error_code is not None:
             return  # a draft that failed costs nothing but itself
         await self._gate.committed.wait()
@@ -254,7 +261,7 @@ class TurnRun:
         )
         self._ports.writer.open(channel, audible=self.committed)
         requests = VoiceRequests(self._answering.calls, self.account, tts.profile)
-        ports = SpeakingPorts(tts, self._ports.writer, self._watch, requests)
+        ports = SpeakingPorts(tts, self._ports.writer, self._watch, self._on_audio, requests)
         told = TurnVoicePorts(
             self._gate,
             self.turn_id,
@@ -264,15 +271,6 @@ class TurnRun:
         )
         self._voice = TurnVoice(Speaking(ports, self.turn, self._options), told)
         return True
-
-    async def _prepare(self, bridge: Bridge) -> None:
-        if self._phrases is not None and not self._answering.has_phrases:
-            with anyio.CancelScope() as self._preparing:
-                await bridge.prepare()
-
-    def _bridged(self) -> None:
-        if self._preparing is not None:
-            self._preparing.cancel()
 
     async def _answer(self, phrases: Phrases) -> None:
         if self._source == "announcement":
@@ -295,7 +293,8 @@ class TurnRun:
 
     def _on_phrase(self) -> None:
         self._watch.mark("phrase")
-        self._bridged()
+        if self._bridge is not None:
+            self._bridge.over()
 
     def _on_voice_lost(self) -> None:
         self._watch.late("tts", "text_only")
@@ -303,8 +302,20 @@ class TurnRun:
 
     def _on_text(self) -> None:
         """Where nothing is spoken, text is the first the user gets."""
-        if (self._voice is None or self._voice.lost) and self.committed:
+        if self._voice is not None and not self._voice.lost:
+            return
+        if self.committed:
             self._on_started()
+        else:
+            self._on_ready()
+
+    def _on_audio(self) -> None:
+        self._watch.mark("audio")
+        self._on_ready()
+
+    def _on_ready(self) -> None:
+        if not self.committed:
+            self._ports.on_event(ReplyReady(self.turn, self._ports.now_ms()))
 
     def _on_started(self) -> None:
         if self._started:
@@ -315,7 +326,7 @@ class TurnRun:
         self._watch.answered()
         if told is not None:
             self._ports.outbox.emit(told)
-        self._ports.on_event(ReplyStarted(self.turn))
+        self._ports.on_event(ReplyStarted(self.turn, self._ports.now_ms()))
 
     def _fail(self, code: str, message: str) -> None:
         self.account.error_code = code
@@ -344,19 +355,9 @@ class TurnRun:
         """What the user got of the reply, and what is asked of the client, become part of the conversation."""
         if not self._question.remembered:
             return
-        item_id, history, heard = reply_item_id(self.turn_id), self._ports.history, self._heard
-        verdict = self._answering.verdict
-        if verdict is not None and verdict.stage == "prompt":
-            history.withhold_user()  # sent again with every later question, it would be refused with every one
-        # A refusal is nobody's to shorten: what came before it would be put in its place.
-        history.assistant_heard(text, interrupted=interrupted, item_id="" if verdict else item_id)
-        if heard is not None:
-            self._ports.spoken.keep(item_id, heard.ledger, self._options.output_rate_hz)
-        for number, request in enumerate(self._answering.handed_over):
-            history.add(Message("assistant", "", tool_requests=(request,)), call_item_id(self.turn_id, number))
-        if self._truncated_ms is not None and heard is not None:
-            self._heard = heard.until(self._truncated_ms, self._options.output_rate_hz)
-            history.shorten(item_id, self._heard.text)
+        ports, rate_hz = self._ports, self._options.output_rate_hz
+        memory = TurnMemory(self.turn_id, ports.history, ports.spoken, rate_hz)
+        self._heard = memory.remember(text, self._answering, self._heard, self._truncated_ms, interrupted=interrupted)
 
     @property
     def _end(self) -> TurnEnd:

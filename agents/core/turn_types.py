@@ -118,10 +118,19 @@ class ReplyRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyStarted:
-    """The first of the reply reached the client."""
+class ReplyReady:
+    """The draft has something to be heard (or read), or can go no further before its turn is certain."""
 
     turn: int
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """The first of the reply reached the client, at ``now_ms`` of the audio heard."""
+
+    turn: int
+    now_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +166,7 @@ TurnEvent = (
     | CancelRequested
     | PromptReceived
     | ReplyRequested
+    | ReplyReady
     | ReplyStarted
     | ReplyBound
     | ReplyEnded
@@ -235,6 +245,13 @@ class CorrectText:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitReply:
+    """The turn is over as far as silence tells; it is committed once its draft is ready."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class CommitTurn:
     """The speculative turn is certain: let it be heard."""
 
@@ -286,6 +303,7 @@ Effect = (
     | BeginTurn
     | RewordTurn
     | CorrectText
+    | AwaitReply
     | CommitTurn
     | AbandonTurn
     | HoldSpeech

@@ -40,7 +40,7 @@ from agents.models.port import (
     TokenUsage,
     ToolRequest,
 )
-from agents.tools.runner import ToolOutcome, ToolRunner
+from agents.tools.runner import Certainty, ToolOutcome, ToolRunner
 from agents.tools.tool import Tool
 from audio.fallback import OnDegraded
 
@@ -203,7 +203,7 @@ class Agent:
         self,
         messages: tuple[Message, ...],
         *,
-        committed: anyio.Event,
+        committed: Certainty,
         limits: ReplyLimits,
         brief: Brief = NO_BRIEF,
         log: CallLog | None = None,
@@ -246,7 +246,7 @@ class Agent:
                 return
             messages = (*messages, *_tool_messages(this))
 
-    async def _use_tools(self, this: _Round, committed: anyio.Event, brief: Brief) -> AsyncGenerator[ReplyPart]:
+    async def _use_tools(self, this: _Round, committed: Certainty, brief: Brief) -> AsyncGenerator[ReplyPart]:
         """Run the agent's own tools, then hand over the client's."""
         ours = tuple(request for request in this.requests if not brief.owns(request.name))
         for request in ours:
@@ -318,7 +318,7 @@ class Agent:
             raise ModelTimeout("The language model did not answer in time.", provider=self.profile.provider) from error
 
     async def _run_all(
-        self, requests: tuple[ToolRequest, ...], committed: anyio.Event, log: CallLog
+        self, requests: tuple[ToolRequest, ...], committed: Certainty, log: CallLog
     ) -> tuple[ToolOutcome, ...]:
         outcomes: dict[int, ToolOutcome] = {}
 
@@ -331,14 +331,14 @@ class Agent:
         refused = ToolOutcome('{"error": "Too many tools at once; ask again."}', error=True, duration_ms=0)
         return tuple(outcomes.get(number, refused) for number in range(len(requests)))
 
-    async def _run_tool(self, request: ToolRequest, committed: anyio.Event, log: CallLog) -> ToolOutcome:
+    async def _run_tool(self, request: ToolRequest, committed: Certainty, log: CallLog) -> ToolOutcome:
         with log.open("execute_tool", "agent", request.name):
             return await self._runner.run(request, committed)
 
     async def _without_asking(
         self,
         messages: tuple[Message, ...],
-        committed: anyio.Event,
+        committed: Certainty,
         limits: ReplyLimits,
         brief: Brief,
         log: CallLog,
@@ -361,7 +361,7 @@ class Agent:
         yield _finished([written], 1, "tools")
 
     async def _routed(
-        self, question: Message, committed: anyio.Event, brief: Brief, log: CallLog
+        self, question: Message, committed: Certainty, brief: Brief, log: CallLog
     ) -> AsyncGenerator[ReplyPart]:
         """The whole reply, where a tool answers the question and the model cannot ask for it; else nothing."""
         may_call = question.role == "user" and brief.tool_choice != "none"

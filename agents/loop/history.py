@@ -118,6 +118,12 @@ class History:
         message = replace(self._entries[place].message, text=text.strip())
         self._entries[place] = Entry(self._fitted(message), item_id)
 
+    @property
+    def last_reply(self) -> str:
+        """What the user heard last of the agent; empty where the last word was somebody else's."""
+        last = self._entries[-1].message if self._entries else None
+        return last.text if last is not None and last.role == "assistant" else ""
+
     def correct(self, item_id: str, text: str) -> None:
         """An entry was written down wrongly; what is withheld stays so, however it is written."""
         place = self._find(item_id)
@@ -130,12 +136,23 @@ class History:
         if place is None:
             self.user(text, item_id)
             return
+        self._forget_tools(place)
+        self.say(item_id, text)
+
+    def take_back(self, item_id: str) -> None:
+        """What the user said goes on and comes again as a whole: it is forgotten, and what tools answered to it."""
+        place = self._find(item_id)
+        if place is not None:
+            self._forget_tools(place)
+            del self._entries[place]
+
+    def _forget_tools(self, place: int) -> None:
+        """Forget what tools answered behind an entry."""
         self._entries = [
             entry
             for at, entry in enumerate(self._entries)
             if at <= place or entry.item_id or not (entry.message.role == "tool" or entry.message.tool_requests)
         ]
-        self.say(item_id, text)
 
     def messages(self, system_prompt: str | None = None) -> tuple[Message, ...]:
         """Everything remembered, for a model."""

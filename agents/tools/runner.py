@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 import anyio.to_thread
@@ -28,6 +28,18 @@ MAX_OUTPUT_BYTES: Final = 16 * 1024
 MAX_THREADS: Final = 8
 """Blocking calls at once, those given up but still running included."""
 COMMIT_LIMIT_S: Final = 60.0
+
+
+class Certainty(Protocol):
+    """That a turn is certain."""
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+        ...
+
+    async def wait(self) -> None:
+        """Return once it is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ class ToolRunner:
         tool = self._tools.get(name)
         return tool is not None and tool.effects
 
-    async def run(self, request: ToolRequest, committed: anyio.Event) -> ToolOutcome:
+    async def run(self, request: ToolRequest, committed: Certainty) -> ToolOutcome:
         """Run one tool. Never raises, except when cancelled.
 
         A tool with effects waits until ``committed`` is set: a draft that is thrown away leaves no trace. Its limit
@@ -79,7 +91,7 @@ class ToolRunner:
             output, error = _error(f"The tool {request.name} failed."), True
         return ToolOutcome(output, error, round((anyio.current_time() - started) * 1_000))
 
-    async def _answer(self, request: ToolRequest, committed: anyio.Event) -> str:
+    async def _answer(self, request: ToolRequest, committed: Certainty) -> str:
         tool = self._tools.get(request.name)
         if tool is None:
             raise ToolError(f"There is no tool called {request.name[:64]}.")
@@ -95,7 +107,7 @@ class ToolRunner:
         return _bounded(value)
 
 
-async def _certain(committed: anyio.Event) -> None:
+async def _certain(committed: Certainty) -> None:
     with anyio.move_on_after(COMMIT_LIMIT_S):
         await committed.wait()
     if not committed.is_set():

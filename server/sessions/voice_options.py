@@ -21,20 +21,24 @@ from server.sessions.speech_out import OPUS_SESSION_RATE_HZ, session_rate_hz
 DEFAULT_LOCALE: Final = "en-US"
 
 
+_NORMAL: Final = TurnPolicy()
+
+
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Silence that ends a turn: one that sounds complete, one that may be, and any."""
+    """Silence that ends a turn: one that sounds complete, one that may be, and any; and how long after the answer began
+    the turn can still be taken back by going on."""
 
     min_ms: int
     wait_ms: int
     max_ms: int
+    take_back_ms: int = _NORMAL.take_back_ms
 
 
-_NORMAL: Final = TurnPolicy()
 WAITS: Final[dict[Patience, Waits]] = {
     "normal": Waits(_NORMAL.min_wait_ms, _NORMAL.wait_ms, _NORMAL.max_wait_ms),
-    "patient": Waits(900, 1_400, 2_500),
-    "very_patient": Waits(2_000, 3_000, 5_000),
+    "patient": Waits(900, 1_400, 2_500, take_back_ms=600),
+    "very_patient": Waits(2_000, 3_000, 5_000, take_back_ms=1_000),
     "never": Waits(2_000, 3_000, 5_000),
 }
 """By ``accessibility.patience``; ``never`` ends no turn, its waits only time what else depends on them."""
@@ -112,5 +116,6 @@ def turn_policy(detection: TurnDetection, patience: Patience) -> TurnPolicy:
         eagerness=detection.eagerness,
         interruptible=detection.interruptible,
         interrupt_after_ms=detection.interrupt_after_ms,
+        take_back_ms=waits.take_back_ms,
         confirm_after_ms=max(_NORMAL.confirm_after_ms, detection.interrupt_after_ms),
     )

@@ -11,9 +11,9 @@ from conversation import Script, Talk, conversation
 from test_turn_machine import Dialogue
 from virtual_time import run_virtual
 
-from agents.core.language import LanguageRules, rules_for
+from agents.core.language import rules_for
 from agents.core.meaning import means_other
-from agents.core.phases import Overlap, Replying
+from agents.core.phases import GoneOn, Overlap, Replying
 from agents.core.policy import TurnPolicy
 from agents.core.turn_types import (
     AbandonTurn,
@@ -23,6 +23,7 @@ from agents.core.turn_types import (
     Effect,
     EndUtterance,
     ReplyBound,
+    ReplyReady,
     ReplyStarted,
     RewordTurn,
     SpeechStarted,
@@ -40,7 +41,7 @@ from metering.ledger import UsageQuery, read_all
 from metering.usage import UsageEvent
 
 POLICY = TurnPolicy(min_wait_ms=300, wait_ms=500, max_wait_ms=1_200)
-ENGLISH = LanguageRules().spelling
+ENGLISH = rules_for("en").spelling
 
 
 # --- what words mean ---
@@ -100,6 +101,10 @@ class Machine(Dialogue):
         self.on(SpeechStarted(1, 100))
         self.on(SpeechStopped(1, 1_000))
         self.on(TranscriptArrived(1, text, True, 1_100, 1_200))
+        if not self.policy.auto_reply:
+            self.fire("endpoint")
+            return self
+        self.on(ReplyReady(1, 1_250))
         self.fire("endpoint")
         return self
 
@@ -164,6 +169,7 @@ def test_a_user_who_goes_on_meanwhile_keeps_the_floor_they_are_about_to_take() -
     assert isinstance(talk.state.phase, Overlap)
     assert talk.state.phase.reply == Replying(2)
     assert talk.fire("interrupt") == [AbandonTurn(2, "went_on")]
+    assert talk.state.gone_on == GoneOn(2, "What day is it?")
     assert EndUtterance(2, used=False) not in talk.on(SpeechStopped(2, 2_500))
 
 
@@ -177,9 +183,10 @@ def test_a_draft_whose_words_are_only_written_better_is_kept() -> None:
     talk.on(SpeechStarted(1, 100))
     talk.on(SpeechStopped(1, 1_000))
     talk.on(TranscriptArrived(1, "what time is it", True, 1_100, 1_150))
-    assert talk.timers["endpoint"].due_ms == 1_500
+    unsure_ms = talk.timers["endpoint"].due_ms
     assert talk.on(TranscriptArrived(1, "What time is it?", True, 1_100, 1_250)) == [RewordTurn(1, "What time is it?")]
-    assert talk.timers["endpoint"].due_ms == 1_300, "punctuation tells that the sentence is whole"
+    assert talk.timers["endpoint"].due_ms < unsure_ms, "punctuation tells that the sentence is whole"
+    talk.on(ReplyReady(1, 1_260))
     assert talk.fire("endpoint") == [CommitTurn(1), EndUtterance(1, used=True)]
     assert talk.state.understood is not None
     assert talk.state.understood.text == "What time is it?"
@@ -189,11 +196,14 @@ def test_a_draft_whose_words_are_only_written_better_is_kept() -> None:
 
 
 class Slow:
-    """A model that thinks for a second before its first word."""
+    """A model that thinks long before its first word: the turn is certain before there is anything to be heard."""
+
+    def __init__(self, thinks_s: float = 2.5) -> None:
+        self._thinks_s = thinks_s
 
     async def __call__(self, number: int) -> None:
         if number == 0:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(self._thinks_s)
 
 
 def play(body: Callable[[Talk], Awaitable[None]], script: Script) -> Talk:
@@ -226,7 +236,7 @@ def said_to_model(talk: Talk, request: int) -> list[tuple[str, str]]:
     return [(message.role, message.text) for message in talk.model.requests[request].messages][1:]
 
 
-MISHEARD = Misheard("Turn on the light.", "Turn off the light.", 0.6)
+MISHEARD = Misheard("Turn on the light.", "Turn off the light.", 1.6)
 REFUSED = ScriptedReply(verdict=ContentFilter("prompt"))
 
 
@@ -242,6 +252,16 @@ def test_a_misheard_question_is_answered_anew_and_only_the_right_answer_is_heard
     assert said_to_model(talk, 1) == [("user", "Turn off the light.")], "remembered once, as it was said"
     interrupted = talk.one(Interrupted)
     assert (interrupted.turn_id, interrupted.heard_ms, interrupted.heard_text) == (first.turn_id, 0, "")
+
+
+def test_a_question_that_is_corrected_before_its_answer_could_be_heard_was_asked_once() -> None:
+    misheard = Misheard("Turn on the light.", "Turn off the light.", 0.6)
+    talk = play(ask, Script(hears=(misheard,), replies=("It is on.", "It is off."), before_event=Slow(0.9)))
+    assert talk.one(TurnStarted).text == "Turn off the light."
+    assert not talk.all(Interrupted)
+    assert [text for text, _, _ in finals(talk)] == ["Turn off the light."]
+    (turn,) = ledger(talk)
+    assert turn.speculative_tokens > 0
 
 
 def test_one_reply_ends_before_the_next_begins_and_both_are_billed_once() -> None:
@@ -274,7 +294,7 @@ def test_a_correction_after_the_first_sound_lets_the_reply_go_on_and_the_next_tu
 
 
 def test_a_correction_of_form_plans_nothing_anew() -> None:
-    misheard = Misheard("turn on 2 lights", "Turn on two lights.", 0.7)
+    misheard = Misheard("turn on 2 lights", "Turn on two lights.", 1.6)
     talk = play(ask, Script(hears=(misheard,), replies=("Done.",), before_event=Slow()))
     turn = talk.one(TurnStarted)
     assert len(talk.model.requests) == 1
@@ -323,12 +343,12 @@ def test_a_session_that_ends_while_a_turn_is_planned_anew_accounts_for_everythin
 
 async def slow_first_sound(request: SpeechRequest, number: int) -> None:
     if number == 0:
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2.5)
 
 
 async def ask_then_go_on(talk: Talk) -> None:
     await talk.speak(1_000)
-    await talk.quiet(3_500)
+    await talk.quiet(5_000)
     before = len(talk.all(TurnCompleted))
     talk.session.prompt("And now?", "again")
     await talk.until(TurnCompleted, count=before + 1)

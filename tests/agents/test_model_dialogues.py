@@ -90,6 +90,7 @@ def test_a_refusal_that_is_interrupted_is_what_is_remembered() -> None:
     async def body(talk: Talk) -> None:
         await talk.speak(1_000)
         await talk.until(AudioOut)
+        await talk.quiet(400)
         await talk.speak(1_500)
         await talk.until(TurnCompleted, count=2)
 

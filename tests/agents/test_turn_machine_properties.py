@@ -25,6 +25,7 @@ from agents.core.turn_types import (
     PromptReceived,
     ReplyBound,
     ReplyEnded,
+    ReplyReady,
     ReplyStarted,
     ResumeSpeech,
     SetTimer,
@@ -52,7 +53,8 @@ events = st.one_of(
     st.builds(CommitRequested, st.one_of(st.none(), small), ms),
     st.just(CancelRequested()),
     st.builds(PromptReceived, texts, ms, st.sampled_from(["text", "announcement"])),
-    st.builds(ReplyStarted, st.integers(1, 12)),
+    st.builds(ReplyReady, st.integers(1, 12), ms),
+    st.builds(ReplyStarted, st.integers(1, 12), st.one_of(st.none(), ms)),
     st.builds(ReplyBound, st.integers(1, 12)),
     st.builds(ReplyEnded, st.integers(1, 12)),
 )
@@ -66,6 +68,7 @@ policies = st.builds(
     filler_by_ms=st.one_of(st.none(), ms),
     partial_after_ms=st.one_of(st.none(), ms),
     eagerness=st.sampled_from(["low", "auto", "high"]),
+    expected=st.sampled_from([None, "number", "email", "name", "list"]),
 )
 
 

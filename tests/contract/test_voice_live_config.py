@@ -134,7 +134,7 @@ def test_silence_and_timeout_bound_the_end_of_a_turn() -> None:
     )  # fmt: skip
     around = Surroundings(Identity("s"), SessionLatency(profile("azure")))
     policy = realtime_options(config.settings, around).policy
-    assert (policy.min_wait_ms, policy.wait_ms, policy.max_wait_ms) == (300, 560, 900)
+    assert (policy.min_wait_ms, policy.wait_ms, policy.max_wait_ms) == (300, 700, 900)
     assert (policy.filler_after_ms, policy.rules.fillers) == (2_000, ("Well, now.",))
 
 
