@@ -169,7 +169,8 @@ class Talk:
         try:
             while True:
                 await self.takes.wait()
-                self.events.append((self._loop.time(), await self.session.outbox.get()))
+                event = await self.session.outbox.get()
+                self.events.append((self._loop.time(), event))
         except SessionClosed:
             return
 
