@@ -21,8 +21,8 @@ Mark = Literal["speech_end", "flushed", "transcribed", "committed", "phrase", "a
 class LatencyMarks:
     """Moments of one turn in seconds of one monotonic clock; the first of each counts.
 
-    ``committed`` is when the turn was over as far as silence tells; the wait for its reply, which then commits it, is
-    the reply's.
+    ``committed`` is when the turn was over as far as silence tells; the wait for its reply, which commits it, is the
+    reply's.
     """
 
     at_s: dict[Mark, float] = field(default_factory=dict[Mark, float])

@@ -88,7 +88,8 @@ class AzureUtterance:
         self._loudest = max(self._loudest, level)
         self._audio.append(_Heard(start_sample, samples, level))
         self.unconfirmed_samples += len(samples)
-        self._answered = None
+        if level > self._loudest * _QUIET_SHARE:
+            self._answered = None  # the speaker goes on
 
     def unconfirmed(self) -> list[tuple[int, Samples]]:
         """Audio no final covers yet: what another recognizer must hear."""
@@ -129,6 +130,7 @@ class AzureUtterance:
     def flush(self, through_sample: int) -> None:
         """Answer as soon as ``answer_if_covered`` can."""
         self._flush_through = through_sample
+        self._answered = None
 
     def answer_if_covered(self) -> bool:
         """Answer the pending flush if the text reaches its end."""

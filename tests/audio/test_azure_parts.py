@@ -144,6 +144,19 @@ def test_speech_that_goes_on_takes_back_that_it_was_answered() -> None:
     assert said.told[-1] == (TranscriptKind.FLUSHED, "Go. Forward.")
 
 
+def test_silence_behind_an_answer_leaves_it_to_be_corrected() -> None:
+    said = Said(partials=False)
+    end = said.push(50)
+    said.utterance.hypothesis(Piece("go back", 0, end))
+    said.utterance.flush(end)
+    said.utterance.answer_if_covered()
+    said.push(0, quiet=40)
+    said.utterance.final(Piece("Go forward.", 0, end))
+    assert said.told == [(TranscriptKind.FLUSHED, "Go back"), (TranscriptKind.CORRECTED, "Go forward.")]
+    said.utterance.flush(said.utterance.end_sample)
+    assert said.utterance.answer_if_covered(), "asked again, it answers again"
+
+
 def test_an_empty_final_answers_that_nothing_was_heard() -> None:
     said = Said()
     end = said.push(20)
