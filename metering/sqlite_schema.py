@@ -7,13 +7,19 @@ processes comes first. A released migration never changes: append the next one.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
+from metering import sqlite_rollup
 from metering.errors import LedgerIncompatible
+from metering.ledger import TOTAL_FIELDS
+
+Step = str | Callable[[sqlite3.Connection], None]
+"""A statement, or something done in the migration's transaction."""
 
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
 
 
-def _first(strict: bool) -> tuple[str, ...]:
+def _first(strict: bool) -> tuple[Step, ...]:
     return (
         f"""
         CREATE TABLE usage_events (
@@ -73,9 +79,45 @@ def _first(strict: bool) -> tuple[str, ...]:
     )
 
 
-def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
-    """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict),)
+def _second(strict: bool) -> tuple[Step, ...]:
+    """Daily sums beside the events, made from those that are there, and closed months."""
+    end = " STRICT" if strict else ""
+    totals = ", ".join(f"{name} INTEGER NOT NULL" for name in TOTAL_FIELDS)
+    day = "day INTEGER NOT NULL, tenant_id TEXT NOT NULL, agent_id TEXT NOT NULL, mode TEXT NOT NULL"
+    return (
+        f"CREATE TABLE usage_daily (row_id TEXT PRIMARY KEY, {day}, {totals}){end}",
+        f"""
+        CREATE TABLE usage_amounts (
+            row_id TEXT PRIMARY KEY, {day}, provider TEXT NOT NULL, model TEXT NOT NULL, meter TEXT NOT NULL,
+            amount INTEGER NOT NULL, whole_seconds INTEGER NOT NULL
+        ){end}
+        """,
+        "CREATE INDEX usage_daily_day ON usage_daily (day)",
+        "CREATE INDEX usage_amounts_day ON usage_amounts (day)",
+        f"""
+        CREATE TABLE closed_periods (
+            period TEXT PRIMARY KEY, closed_at INTEGER NOT NULL, statement TEXT NOT NULL
+        ){end}
+        """,
+        *(
+            f"""
+            CREATE TRIGGER closed_periods_no_{verb.lower()} BEFORE {verb} ON closed_periods
+            BEGIN SELECT RAISE(ABORT, 'a closed month stays as it is'); END
+            """
+            for verb in ("UPDATE", "DELETE")
+        ),
+        """
+        CREATE TRIGGER closed_periods_no_replace BEFORE INSERT ON closed_periods
+        WHEN EXISTS (SELECT 1 FROM closed_periods WHERE period = NEW.period)
+        BEGIN SELECT RAISE(IGNORE); END
+        """,
+        sqlite_rollup.rebuild,
+    )
+
+
+def migrations(strict: bool) -> tuple[tuple[Step, ...], ...]:
+    """Every migration's steps, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
+    return (_first(strict), _second(strict))
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -88,8 +130,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     if version > len(steps):
         raise LedgerIncompatible(f"the ledger has schema {version}, this program knows {len(steps)}")
     for step in steps[version:]:
-        for statement in step:
-            connection.execute(statement)
+        for part in step:
+            if callable(part):
+                part(connection)
+            else:
+                connection.execute(part)
     connection.execute(f"PRAGMA user_version = {len(steps)}")
     connection.execute("COMMIT")
 

@@ -32,9 +32,9 @@ case "$profile" in
   *) fail "unknown profile '$profile': run, dev or docs" ;;
 esac
 
-extras_of() { # what a profile brings; the tests also want Azure's SDK
+extras_of() { # what a profile brings; the tests also want Azure's SDK and PostgreSQL's client
   printf '%s\n' embedded piper smart-turn
-  [[ "$1" == run ]] || printf 'azure\n'
+  [[ "$1" == run ]] || printf 'azure\npostgres\n'
   [[ -z "${EXTRA:-}" ]] || printf '%s\n' $EXTRA
 }
 

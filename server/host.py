@@ -20,7 +20,6 @@ from agents.core.options import Identity as SessionIdentity
 from agents.core.session import Session
 from agents.loop.agent import Agent
 from metering.recorder import UsageRecorder
-from metering.sqlite_ledger import SqliteLedger
 from metering.usage import Mode
 from server.contracts.errors import ErrorCode
 from server.contracts.session import VoiceSettings
@@ -28,6 +27,7 @@ from server.edge import new_id
 from server.engines import StageReport
 from server.errors import EdgeError, Refused
 from server.guard import Identity
+from server.ledgers import open_ledger
 from server.observability.metrics import Metrics
 from server.secrets import ClientSecrets
 from server.sessions.delivery import Delivery, VoiceDelivery
@@ -80,9 +80,9 @@ class Host:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Everything open while the body runs; engines load meanwhile. Raises DataDirectoryUnusable."""
+        """Everything open while the body runs; engines load meanwhile. Raises DataDirectoryUnusable, SettingsError."""
         await anyio.to_thread.run_sync(self._make_data_directory)
-        ledger = SqliteLedger(self.settings.ledger_path)
+        ledger = open_ledger(self.settings)
         recorder = UsageRecorder(ledger, self.settings.journal_path)
         recovery = await recorder.start()
         logger.info("usage recorder started", extra={"recovery": str(recovery)})

@@ -31,6 +31,7 @@ from pydantic_settings import (
 )
 
 from server.azure_settings import AzureSettings
+from server.ledger_settings import LedgerSettings
 from server.setting_types import Directory, Secrets, Section, Words
 
 ENV_PREFIX: Final = "CONVERGIO_"
@@ -216,6 +217,7 @@ class Settings(BaseSettings):
     speech: SpeechSettings = SpeechSettings()
     agent: AgentSettings = AgentSettings()
     webrtc: WebRtcSettings = WebRtcSettings()
+    ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -258,7 +260,7 @@ class Settings(BaseSettings):
 
     @property
     def ledger_path(self) -> Path:
-        """The usage ledger's file."""
+        """The usage ledger's file, where it is one."""
         return self.data_dir / "usage.sqlite3"
 
     @property

@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "talk": "Talk to an agent: a recording, the microphone, or in writing.",
     "doctor": "Check this installation and say how to mend what is wrong.",
     "usage": "Show what was used.",
+    "price": "Check price sheets, list prices, close a month.",
     "azure-emulator": "A local stand-in for the Azure Speech service.",
 }
 """Each lives in ``server.cli.<name>`` as a click command called ``command``."""

@@ -1,0 +1,62 @@
+"""What of a usage event each provider did: the quantities a price can be put on. Pure.
+
+The only place that says which of an event's fields a stage's provider is paid for. Knows no prices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from metering.usage import StageProvider, UsageEvent
+
+Meter = Literal[
+    "audio_ms_in",
+    "audio_ms_synthesized",
+    "tts_characters",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "speculative_tokens",
+]
+METERS: Final[tuple[Meter, ...]] = get_args(Meter)
+TIME_METERS: Final[frozenset[Meter]] = frozenset({"audio_ms_in", "audio_ms_synthesized"})
+"""Those counted in milliseconds."""
+
+UNKNOWN: Final = StageProvider("unknown", "unknown")
+"""Who did work that no provider was named for: shown, and never priced."""
+
+_STAGES: Final[tuple[tuple[str, tuple[Meter, ...]], ...]] = (
+    ("stt", ("audio_ms_in",)),
+    ("tts", ("audio_ms_synthesized", "tts_characters")),
+    ("agent", ("input_tokens", "cached_input_tokens", "output_tokens", "speculative_tokens")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """How much of a meter one provider's model was used for by one event: milliseconds, characters or tokens."""
+
+    provider: str
+    model: str
+    meter: Meter
+    amount: int
+
+    @property
+    def whole_seconds(self) -> int:
+        """Time meters: the amount rounded up to whole seconds, as some providers bill each request. Else 0."""
+        return -(-self.amount // 1000) if self.meter in TIME_METERS else 0
+
+
+def quantities(event: UsageEvent) -> tuple[Quantity, ...]:
+    """What the event used, without zeros. ``input_tokens`` are those that were not cached."""
+    found: list[Quantity] = []
+    for stage, meters in _STAGES:
+        who = event.providers.get(stage, UNKNOWN)
+        for meter in meters:
+            amount: int = getattr(event, meter)
+            if meter == "input_tokens":
+                amount = max(0, amount - event.cached_input_tokens)
+            if amount:
+                found.append(Quantity(who.provider, who.model, meter, amount))
+    return tuple(found)
