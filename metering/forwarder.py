@@ -1,7 +1,9 @@
 """Store and forward: the journal first, then the ledger; nothing lost in between and nothing counted twice.
 
 The synchronous half of the recorder, driven by its thread with the monotonic time in seconds. Owns the journal, the
-marks of running turns and what the ledger still has to be given. Knows no threads and no event loop.
+marks of running turns and what the ledger still has to be given. Knows no event loop, and of threads only that the
+ledger's work is done by a worker, one job at a time (``metering.ledger_worker``): a database that is slow, down or
+silent keeps nobody from writing the journal. Only where the journal fails is the ledger waited for.
 
 An event is durable once the journal or the ledger has it. The ledger is idempotent, so every step here may be
 repeated after a crash: a mark is turned into an abandoned turn's event only after all journalled events of its
@@ -12,15 +14,19 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from metering.identity import as_abandoned
 from metering.journal import Journal, OrphanedJournal, SegmentReader, claim_orphans
 from metering.journal_lines import TurnOpened, UsageRecorded, encode_line
 from metering.ledger import Ledger
+from metering.ledger_worker import InlineWorker, Worker
 from metering.usage import UsageEvent
 
 _log = logging.getLogger(__name__)
@@ -32,6 +38,9 @@ class RecorderOptions:
     """Bounds of the recorder: events waiting, events per transaction, bytes per segment, seconds between retries.
 
     ``queue_limit`` bounds the turns that may begin while others wait to become durable (see UsageRecorder).
+    ``visible_within_s``: so long may an event that is durable be kept from being reported, for the ledger to have it
+    too; whoever reads the ledger right after a turn then finds it. A ledger that is late or fails is not waited for
+    again until it has caught up.
     """
 
     queue_limit: int = 4096
@@ -39,6 +48,7 @@ class RecorderOptions:
     segment_bytes: int = 1 << 20
     retry_first_s: float = 0.1
     retry_max_s: float = 5.0
+    visible_within_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +76,33 @@ class Recovery:
 _Key = tuple[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Work on the ledger that is under way, and what its success means (told its result)."""
+
+    future: Future[Any]
+    done: Callable[[Any], None]
+    orphan: OrphanedJournal | None = None
+
+
 class Forwarder:
     """Makes events durable and brings them to the ledger. Used by one thread; does no I/O until asked to."""
 
-    def __init__(self, ledger: Ledger, root: Path, options: RecorderOptions) -> None:
+    def __init__(self, ledger: Ledger, root: Path, options: RecorderOptions, worker: Worker | None = None) -> None:
         self._ledger = ledger
         self._root = root
         self._options = options
+        self._worker = worker or InlineWorker()
+        self._job: _Job | None = None
         self._journal: Journal | None = None
         self._journal_failed = False
         self._open_turns: dict[_Key, UsageEvent] = {}
         self._forwarded_to = 0  # the ledger has every event of the current segment before this byte
-        self._backlog: deque[tuple[Path, int]] = deque()  # older segments, and from where on they are to be forwarded
+        self._backlog: dict[Path, int] = {}  # older segments in order, and from where on they are to be forwarded
         self._orphans: deque[OrphanedJournal] = deque()
         self._damaged = False
         self._ledger_failed = False
+        self._ledger_late = False
         self._retry_at_s = 0.0
         self._delay_s = options.retry_first_s
 
@@ -91,13 +113,13 @@ class Forwarder:
 
     @property
     def ledger_failed(self) -> bool:
-        """The last attempt to append to the ledger failed."""
-        return self._ledger_failed
+        """The last job on the ledger failed, or it is taking longer than anybody waits for."""
+        return self._ledger_failed or self._ledger_late
 
     @property
     def retry_at_s(self) -> float | None:
-        """When ``forward`` has something to do; None while the ledger has everything."""
-        return self._retry_at_s if self._behind or self._orphans else None
+        """When ``forward`` has something to do; None while the ledger has everything, and while it works."""
+        return self._retry_at_s if self._job is None and (self._behind or self._orphans) else None
 
     def take(self, opened: Sequence[UsageEvent], recorded: Sequence[UsageEvent], now_s: float) -> bool:
         """Make marks and events durable, and the events known to the ledger if it works.
@@ -107,55 +129,71 @@ class Forwarder:
         if not opened and not recorded:
             return True
         self._open_turns.update((_key(event), event) for event in opened)
-        behind = self._behind
-        stored = self._store(opened, recorded)
-        if stored and behind:
-            durable = True
-        else:
-            forwarded = self._append(recorded, now_s) is not None
-            if forwarded and stored and self._journal is not None:
-                self._forwarded_to = self._journal.size
-            durable = stored or (forwarded and bool(recorded))
+        self._look(now_s)
+        busy = self._behind or self._job is not None
+        durable = self._store(opened, recorded)
+        if not durable:
+            durable = bool(recorded) and self._rescue(recorded, now_s)
+        elif not busy:
+            self._deliver(recorded, now_s)
         if durable:
             for event in recorded:
                 self._open_turns.pop(_key(event), None)
         return durable or not recorded
 
     def forward(self, now_s: float) -> None:
-        """Give the ledger the next part of what it has missed, if it is time to try again."""
-        if now_s < self._retry_at_s:
+        """Give the ledger the next part of what it has missed, if it is time to try again and it is free."""
+        self._look(now_s)
+        if self._job is not None or now_s < self._retry_at_s:
             return
         if self._backlog:
-            segment, offset = self._backlog[0]
-            if self._forward_segment(segment, offset, now_s):
-                self._backlog.popleft()
-                self._remove(segment)
+            segment, offset = next(iter(self._backlog.items()))
+            self._start(partial(self._append_segment, segment, offset), partial(self._segment_done, segment))
         elif self._journal is not None and self._behind:
-            size = self._journal.size
-            if self._forward_segment(self._journal.segment, self._forwarded_to, now_s):
-                self._forwarded_to = size
-        elif self._orphans and self._recover_next(now_s) is not None:
-            self._orphans.popleft()
+            segment, end = self._journal.segment, self._journal.size
+            job = partial(self._append_segment, segment, self._forwarded_to, end)
+            self._start(job, partial(self._reached, segment, end))
+        elif self._orphans:
+            self._start_recovery()
+        self._look(now_s)
+
+    def wait(self, limit_s: float, now_s: float) -> None:
+        """Wait for the job under way, but no longer than that."""
+        if self._job is not None:
+            wait([self._job.future], timeout=max(0.0, limit_s))
+            self._look(now_s)
+
+    @property
+    def working(self) -> bool:
+        """Whether a job is under way."""
+        return self._job is not None
 
     def recover(self, now_s: float) -> Recovery:
-        """Take over the journals of processes that are gone; what the ledger refuses now is retried by ``forward``."""
+        """Take over the journals of processes that are gone; what the ledger refuses now is retried by ``forward``.
+
+        Waits for the ledger, unless it is already known to be late.
+        """
         try:
             self._orphans.extend(claim_orphans(self._root))
         except OSError:
             _log.exception("usage journals cannot be looked through")
         recovery = Recovery()
-        while self._orphans:
-            recovered = self._recover_next(now_s)
-            if recovered is None:
+        self._look(now_s)
+        while self._orphans and self._job is None:
+            future = self._start_recovery()
+            wait([future])
+            self._look(now_s)
+            if future.exception() is not None:
                 break
-            self._orphans.popleft()
-            recovery = recovery.plus(recovered)
+            recovery = recovery.plus(future.result())
         return recovery.plus(Recovery(pending=len(self._orphans)))
 
     def close(self) -> None:
         """Let go of the journal: removed if nothing in it is needed, else left for the next recovery."""
+        held = None if self._job is None else self._job.orphan
         for orphan in self._orphans:
-            orphan.release()
+            if orphan is not held:  # a job that still reads it lets go of it, or the end of the process does
+                orphan.release()
         if self._journal is not None:
             needed = self._behind or self._damaged or bool(self._open_turns)
             self._journal.close(remove=not needed)
@@ -164,6 +202,8 @@ class Forwarder:
     @property
     def _behind(self) -> bool:
         return bool(self._backlog) or (self._journal is not None and self._forwarded_to < self._journal.size)
+
+    # --- the journal ---
 
     def _store(self, opened: Sequence[UsageEvent], recorded: Sequence[UsageEvent]) -> bool:
         """Write the lines to the journal; after a failure, in a new segment that also has every open turn."""
@@ -191,66 +231,114 @@ class Forwarder:
             behind = self._forwarded_to < self._journal.size
             old = self._journal.rotate(_lines(self._open_turns.values(), ()))
             if behind:
-                self._backlog.append((old, self._forwarded_to))
+                self._backlog[old] = self._forwarded_to
             else:
                 self._remove(old)
             self._forwarded_to = self._journal.size
         return self._journal
 
-    def _append(self, events: Sequence[UsageEvent], now_s: float) -> int | None:
-        """How many were new to the ledger; None if it failed, and then it is left alone for a while."""
-        if not events:
-            return 0
-        try:
-            new = self._ledger.append(events)
-        except Exception as error:  # noqa: BLE001  (even a ledger's own fault must not stop the keeping of facts)
-            if not self._ledger_failed:
-                _log.warning("the usage ledger fails; events stay in the journal", extra={"error": str(error)})
-            self._ledger_failed = True
-            self._retry_at_s = now_s + self._delay_s
-            self._delay_s = min(self._delay_s * 2, self._options.retry_max_s)
-            return None
-        if self._ledger_failed:
-            _log.warning("the usage ledger works again")
-        self._ledger_failed = False
-        self._retry_at_s = now_s
-        self._delay_s = self._options.retry_first_s
-        return new
-
-    def _forward_segment(self, segment: Path, offset: int, now_s: float) -> bool:
-        reader = SegmentReader(segment, offset)
-        events = (entry.event for entry in reader if isinstance(entry, UsageRecorded))
-        try:
-            done = all(self._append(chunk, now_s) is not None for chunk in _chunks(events))
-        except OSError:
-            _log.exception("a segment of the usage journal cannot be read", extra={"segment": str(segment)})
-            self._damaged = True
-            return True
-        if done and reader.damaged_lines:
-            _log.error("a segment of the usage journal is damaged and kept", extra={"segment": str(segment)})
-            self._damaged = True
-        return done
-
     def _remove(self, segment: Path) -> None:
         if not self._damaged:
             segment.unlink(missing_ok=True)
 
-    def _recover_next(self, now_s: float) -> Recovery | None:
-        """Recover the first orphan whole; None if the ledger failed (start over later)."""
+    # --- jobs, as the recorder's thread sees them ---
+
+    def _start(
+        self, job: Callable[[], Any], done: Callable[[Any], None], orphan: OrphanedJournal | None = None
+    ) -> Future[Any]:
+        future = self._worker.submit(job)
+        self._job = _Job(future, done, orphan)
+        return future
+
+    def _look(self, now_s: float) -> None:
+        """If the job under way has ended, draw the conclusions."""
+        job = self._job
+        if job is None or not job.future.done():
+            return
+        self._job = None
+        error = job.future.exception()
+        if error is not None:
+            self._failed(error, now_s)
+            return
+        if self.ledger_failed:
+            _log.warning("the usage ledger works again")
+        self._ledger_failed = self._ledger_late = False
+        self._retry_at_s = now_s
+        self._delay_s = self._options.retry_first_s
+        job.done(job.future.result())
+
+    def _failed(self, error: BaseException, now_s: float) -> None:
+        """Even a ledger's own fault must not stop the keeping of facts: it is left alone for a while."""
+        if not self.ledger_failed:
+            _log.warning("the usage ledger fails; events stay in the journal", extra={"error": str(error)})
+        self._ledger_failed, self._ledger_late = True, False
+        self._retry_at_s = now_s + self._delay_s
+        self._delay_s = min(self._delay_s * 2, self._options.retry_max_s)
+
+    def _deliver(self, recorded: Sequence[UsageEvent], now_s: float) -> None:
+        """Give the ledger what has just been journalled, and wait a moment for it."""
+        assert self._journal is not None
+        segment, end = self._journal.segment, self._journal.size
+        if not recorded:
+            self._forwarded_to = end
+            return
+        self._start(partial(self._ledger.append, tuple(recorded)), partial(self._reached, segment, end))
+        self.wait(self._options.visible_within_s, now_s)
+        if self._job is not None:
+            self._ledger_late = True
+            _log.warning("the usage ledger is slow; events stay in the journal")
+
+    def _rescue(self, recorded: Sequence[UsageEvent], now_s: float) -> bool:
+        """The journal fails, so the ledger has to take them now, however long that takes it."""
+        while self._job is not None:
+            wait([self._job.future])
+            self._look(now_s)
+        self._start(partial(self._ledger.append, tuple(recorded)), lambda _: None)
+        wait([] if self._job is None else [self._job.future])
+        self._look(now_s)
+        return not self._ledger_failed
+
+    def _reached(self, segment: Path, end: int, damaged: object) -> None:
+        """The ledger has everything before ``end`` of a segment, which may have become an older one meanwhile."""
+        self._damaged |= damaged is True
+        if segment in self._backlog:
+            self._backlog[segment] = end
+        elif self._journal is not None and self._journal.segment == segment:
+            self._forwarded_to = end
+
+    def _segment_done(self, segment: Path, damaged: bool) -> None:
+        self._damaged |= damaged
+        self._backlog.pop(segment, None)
+        self._remove(segment)
+
+    def _start_recovery(self) -> Future[Any]:
         orphan = self._orphans[0]
-        marks: dict[_Key, UsageEvent] = {}
-        events = turns = 0
+        return self._start(partial(self._recover, orphan), partial(self._recovered, orphan), orphan)
+
+    def _recovered(self, orphan: OrphanedJournal, _: Recovery) -> None:
+        self._orphans.remove(orphan)
+
+    # --- jobs, as the worker does them: they touch nothing of ours but the ledger, and raise what it raises ---
+
+    def _append_segment(self, segment: Path, offset: int, end: int | None = None) -> bool:
+        """Append a part of a segment; True if some of it is damaged (it was reported, and the rest appended)."""
+        reader = SegmentReader(segment, offset, end)
         try:
-            for chunk in _chunks(_recorded(orphan, marks)):
-                new = self._append(chunk, now_s)
-                if new is None:
-                    return None
-                events += new
-            for chunk in _chunks(as_abandoned(mark) for mark in marks.values()):
-                new = self._append(chunk, now_s)
-                if new is None:
-                    return None
-                turns += new
+            for chunk in _chunks(entry.event for entry in reader if isinstance(entry, UsageRecorded)):
+                self._ledger.append(chunk)
+        except OSError:
+            _log.exception("a segment of the usage journal cannot be read", extra={"segment": str(segment)})
+            return True
+        if reader.damaged_lines:
+            _log.error("a segment of the usage journal is damaged and kept", extra={"segment": str(segment)})
+        return bool(reader.damaged_lines)
+
+    def _recover(self, orphan: OrphanedJournal) -> Recovery:
+        """Bring an orphan's events to the ledger, then the turns it left open; if it raises, start over."""
+        marks: dict[_Key, UsageEvent] = {}
+        try:
+            events = sum(map(self._ledger.append, _chunks(_recorded(orphan, marks))))
+            turns = sum(map(self._ledger.append, _chunks(as_abandoned(mark) for mark in marks.values())))
             orphan.discard()
         except OSError:
             _log.exception("an orphaned usage journal cannot be read")

@@ -26,6 +26,8 @@ from metering.rollup import DAY_MS, Rollup, row_id
 from metering.usage import UsageEvent
 
 COLUMNS = ", ".join(FIELDS)
+JSON_FIELDS = ("providers", "latency_ms")
+"""Kept as JSON: text in SQLite, jsonb in PostgreSQL."""
 DAY_KEY = ("day", "tenant_id", "agent_id", "mode")
 AMOUNT_KEY = (*DAY_KEY, "provider", "model", "meter")
 AMOUNT_SUMS = ("amount", "whole_seconds")
@@ -126,15 +128,15 @@ def closings(rows: Sequence[Sequence[Any]]) -> tuple[PeriodClosing, ...]:
 def event_row(event: UsageEvent) -> tuple[Any, ...]:
     """The event's columns, its two mappings as JSON text. Raises InvalidUsageEvent."""
     plain = to_dict(event)
-    plain["providers"] = dumps(plain["providers"])
-    plain["latency_ms"] = dumps(plain["latency_ms"])
+    for name in JSON_FIELDS:
+        plain[name] = dumps(plain[name])
     return tuple(plain.values())
 
 
 def row_event(row: Sequence[Any]) -> UsageEvent:
     """The event of its columns."""
     plain = dict(zip(FIELDS, row, strict=True))
-    for name in ("providers", "latency_ms"):
+    for name in JSON_FIELDS:
         if isinstance(plain[name], str):
             plain[name] = json.loads(plain[name])
     for name in FLAG_FIELDS:

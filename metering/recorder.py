@@ -1,8 +1,9 @@
 """The recorder: usage events from the event loop to the disk, on one thread of its own.
 
-Owns the thread and its inbox; ``metering.forwarder`` does the work there. Driven by the sessions (``open_turn``,
-``record``) and the composition root (``start``, ``aclose``), all on event loops. Calls cost microseconds and never
-wait: what waits is the awaitable that ``record`` returns.
+Owns the thread and its inbox, and a second thread for the ledger's work; ``metering.forwarder`` does it there.
+Driven by the sessions (``open_turn``, ``record``) and the composition root (``start``, ``aclose``), all on event loops.
+Calls cost microseconds and never wait: what waits is the awaitable that ``record`` returns, and that is done when the
+journal has the event (a ledger that works gets a moment to have it too).
 
 Bounds. Events are never dropped, so the bound stands where work begins: while ``queue_limit`` entries wait (both the
 journal and the ledger fail, or the disk is far behind), ``open_turn`` refuses further turns. A turn that was opened
@@ -27,6 +28,7 @@ from metering.codec import check, to_json
 from metering.errors import RecorderClosed, RecorderOverloaded
 from metering.forwarder import Forwarder, RecorderOptions, Recovery
 from metering.ledger import Ledger
+from metering.ledger_worker import ThreadWorker
 from metering.usage import UsageEvent
 
 _log = logging.getLogger(__name__)
@@ -86,7 +88,12 @@ class _Stop:
     waiter: _Waiter
 
 
-_Item = _Open | _Record | _Recover | _Stop
+@dataclass(frozen=True, slots=True)
+class _LedgerDone:
+    """A job on the ledger has ended: there may be a next one."""
+
+
+_Item = _Open | _Record | _Recover | _Stop | _LedgerDone
 
 
 class UsageRecorder:
@@ -98,8 +105,9 @@ class UsageRecorder:
 
     def __init__(self, ledger: Ledger, journal_root: Path, options: RecorderOptions | None = None) -> None:
         self._options = options or RecorderOptions()
-        self._forwarder = Forwarder(ledger, journal_root, self._options)
         self._inbox: SimpleQueue[_Item] = SimpleQueue()
+        self._worker = ThreadWorker("usage-ledger", on_done=lambda: self._inbox.put(_LedgerDone()))
+        self._forwarder = Forwarder(ledger, journal_root, self._options, self._worker)
         self._thread = threading.Thread(target=self._run, name="usage-recorder", daemon=True)
         self._running = False
         self._held = 0  # written by the thread: events that nothing has taken yet
@@ -222,12 +230,14 @@ class UsageRecorder:
 
     def _finish(self, held: list[_Record]) -> None:
         deadline_s = time.monotonic() if self._stop is None else self._stop.deadline_s
-        while self._forwarder.retry_at_s is not None and time.monotonic() < deadline_s:
+        while (self._forwarder.retry_at_s is not None or self._forwarder.working) and time.monotonic() < deadline_s:
             self._forwarder.forward(math.inf)
-            if self._forwarder.ledger_failed:
+            self._forwarder.wait(deadline_s - time.monotonic(), math.inf)
+            if self._forwarder.ledger_failed and not self._forwarder.working:
                 break
         for item in held:
             _log.critical("a usage event could not be stored", extra={"usage_event": to_json(item.event).decode()})
+        self._worker.close()
         self._forwarder.close()
         _settle([item.waiter for item in held], RecorderClosed("neither the journal nor the ledger took the event"))
         if self._stop is not None:

@@ -7,19 +7,16 @@ processes comes first. A released migration never changes: append the next one.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 
 from metering import sqlite_rollup
 from metering.errors import LedgerIncompatible
 from metering.ledger import TOTAL_FIELDS
 
-Step = str | Callable[[sqlite3.Connection], None]
-"""A statement, or something done in the migration's transaction."""
-
+_SUMS_SINCE = 2
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
 
 
-def _first(strict: bool) -> tuple[Step, ...]:
+def _first(strict: bool) -> tuple[str, ...]:
     return (
         f"""
         CREATE TABLE usage_events (
@@ -79,8 +76,8 @@ def _first(strict: bool) -> tuple[Step, ...]:
     )
 
 
-def _second(strict: bool) -> tuple[Step, ...]:
-    """Daily sums beside the events, made from those that are there, and closed months."""
+def _second(strict: bool) -> tuple[str, ...]:
+    """Daily sums beside the events (``migrate`` makes them from those that are there), and closed months."""
     end = " STRICT" if strict else ""
     totals = ", ".join(f"{name} INTEGER NOT NULL" for name in TOTAL_FIELDS)
     day = "day INTEGER NOT NULL, tenant_id TEXT NOT NULL, agent_id TEXT NOT NULL, mode TEXT NOT NULL"
@@ -111,12 +108,11 @@ def _second(strict: bool) -> tuple[Step, ...]:
         WHEN EXISTS (SELECT 1 FROM closed_periods WHERE period = NEW.period)
         BEGIN SELECT RAISE(IGNORE); END
         """,
-        sqlite_rollup.rebuild,
     )
 
 
-def migrations(strict: bool) -> tuple[tuple[Step, ...], ...]:
-    """Every migration's steps, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
+def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
+    """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
     return (_first(strict), _second(strict))
 
 
@@ -130,11 +126,10 @@ def migrate(connection: sqlite3.Connection) -> None:
     if version > len(steps):
         raise LedgerIncompatible(f"the ledger has schema {version}, this program knows {len(steps)}")
     for step in steps[version:]:
-        for part in step:
-            if callable(part):
-                part(connection)
-            else:
-                connection.execute(part)
+        for statement in step:
+            connection.execute(statement)
+    if version < _SUMS_SINCE:  # once all columns are there that a row is read with
+        sqlite_rollup.rebuild(connection)
     connection.execute(f"PRAGMA user_version = {len(steps)}")
     connection.execute("COMMIT")
 

@@ -42,9 +42,9 @@ CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 10_000
 LOCK_TIMEOUT_MS: Final = 5_000
 NETWORK_TIMEOUT_MS: Final = 10_000
+CLOSE_TIMEOUT_S: Final = 2.0
 
 _INTEGERS = frozenset((*COUNT_FIELDS, *TIME_FIELDS, *TOTAL_FIELDS, *ledger_sql.AMOUNT_SUMS, "day"))
-_JSON = frozenset({"providers", "latency_ms"})
 
 
 def _types(columns: Sequence[str]) -> list[str]:
@@ -54,7 +54,7 @@ def _types(columns: Sequence[str]) -> list[str]:
 def _from_arrays(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
     """An INSERT of many rows whose values are one array per column, in the order given."""
     arrays = ", ".join(f"%s::{kind}[]" for kind in types)
-    selected = ", ".join(f"{name}::jsonb" if name in _JSON else name for name in columns)
+    selected = ", ".join(f"{name}::jsonb" if name in ledger_sql.JSON_FIELDS else name for name in columns)
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {selected} "  # noqa: S608  (constants)
         f"FROM unnest({arrays}) WITH ORDINALITY AS given({', '.join(columns)}, place) ORDER BY place "
@@ -133,8 +133,13 @@ class PostgresLedger:
 
     def close(self) -> None:
         for slot in (self._reading, self._writing):
-            with slot.lock:
-                _drop(slot)
+            if slot.lock.acquire(
+                timeout=CLOSE_TIMEOUT_S
+            ):  # else a call still waits for the database, and has its limits
+                try:
+                    _drop(slot)
+                finally:
+                    slot.lock.release()
 
     def _ask(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._using(self._reading) as connection:

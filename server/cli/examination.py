@@ -1,4 +1,4 @@
-"""What ``doctor`` looks at: Python, settings, data directory, port, engines, page, microphone.
+"""What ``doctor`` looks at: Python, settings, data directory, ledger and prices, port, engines, page, microphone.
 
 Each check is a function from the settings to findings; none changes anything but a probe file it removes. Engines
 are really loaded, because nothing less tells whether they work.
@@ -17,7 +17,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from metering.errors import LedgerError, PriceSheetError
+from metering.ledger import UsageQuery
 from server.engines import EngineSet, StageReport
+from server.ledgers import open_ledger, price_book
 from server.routes.page import page_directory
 from server.settings import DEFAULT_CONFIG_FILE, Settings, SettingsError, load_settings
 
@@ -43,7 +46,7 @@ async def examine(config: Path | None) -> list[Finding]:
     except SettingsError as error:
         return [*findings, *(Finding("settings", "wrong", problem, "Mend the setting.") for problem in error.problems)]
     findings.append(Finding("settings", "ok", "valid"))
-    checks: tuple[Callable[[Settings], Finding], ...] = (_keys, _data_directory, _port, _page, _microphone)
+    checks: tuple[Callable[[Settings], Finding], ...] = (_keys, _data_directory, _ledger, _port, _page, _microphone)
     findings.extend(check(settings) for check in checks)
     return [*findings, *await _engines(settings)]
 
@@ -83,6 +86,23 @@ def _data_directory(settings: Settings) -> Finding:
             "data directory", "note", f"{path}: only {free // 1_048_576} MB free", "Make room for the ledger."
         )
     return Finding("data directory", "ok", str(path))
+
+
+def _ledger(settings: Settings) -> Finding:
+    where = "SQLite" if settings.ledger.url is None else "PostgreSQL"
+    try:
+        price_book(settings)
+        if settings.ledger.url is not None:
+            ledger = open_ledger(settings)
+            try:
+                ledger.totals(UsageQuery())
+            finally:
+                ledger.close()
+    except (LedgerError, SettingsError) as error:
+        return Finding("ledger", "wrong", str(error), "Is the database there, and ledger.url right?")
+    except PriceSheetError as error:
+        return Finding("ledger", "wrong", str(error), "Mend the sheet: convergio-voice price check")
+    return Finding("ledger", "ok", where)
 
 
 def _port(settings: Settings) -> Finding:

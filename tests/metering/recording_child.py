@@ -5,6 +5,8 @@ written when it is durable: ``ready``, ``done <prefix> <n>`` (recorded), ``open 
 ``recording_child.py full <directory>``: fills its disk (or file size limit), frees it, and checks that all got through.
 ``recording_child.py step <directory> <n>``: dies by its own hand at the n-th system call or SQL statement that
 matters; prints ``done``/``open`` lines likewise, and ``finished`` when it got to the end.
+
+A PostgreSQL URL as the last argument of ``record`` and ``step`` has the ledger there.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any
 from usage_events import numbered, opened
 
 from metering.forwarder import RecorderOptions
-from metering.ledger import UsageQuery
+from metering.ledger import Ledger, UsageQuery
 from metering.recorder import UsageRecorder
 from metering.sqlite_ledger import SqliteLedger
 
@@ -34,10 +36,16 @@ def say(*words: object) -> None:
     _write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-async def record(directory: Path, prefix: str) -> None:
-    recorder = UsageRecorder(
-        SqliteLedger(directory / "usage.db"), directory / "journal", RecorderOptions(segment_bytes=8000)
-    )
+def ledger_of(directory: Path, url: str | None) -> Ledger:
+    if url is None:
+        return SqliteLedger(directory / "usage.db")
+    from metering.postgres.ledger import PostgresLedger  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return PostgresLedger(url)
+
+
+async def record(directory: Path, prefix: str, url: str | None = None) -> None:
+    recorder = UsageRecorder(ledger_of(directory, url), directory / "journal", RecorderOptions(segment_bytes=8000))
     await recorder.start()
     say("ready")
     numbers = itertools.count()
@@ -128,11 +136,32 @@ class WatchedLedger(SqliteLedger):
         return connection
 
 
-async def step(directory: Path, fatal: int) -> None:
+def watched_postgres(url: str, steps: Steps) -> Ledger:
+    """The PostgreSQL ledger, with everything that is sent to the server counted."""
+    from metering.postgres.ledger import PostgresLedger  # noqa: PLC0415 - slow to import, and seldom needed
+    from metering.postgres.migrate import Connection  # noqa: PLC0415
+
+    class WatchedPostgres(PostgresLedger):
+        def _open(self, *, read_only: bool) -> Connection:
+            steps.statement("open")
+            connection = super()._open(read_only=read_only)
+            real: Callable[..., Any] = connection.wait
+
+            def sent(*args: Any, **kwargs: Any) -> Any:
+                steps.statement("wait")
+                return real(*args, **kwargs)
+
+            connection.wait = sent  # pyright: ignore[reportAttributeAccessIssue]
+            return connection
+
+    return WatchedPostgres(url)
+
+
+async def step(directory: Path, fatal: int, url: str | None = None) -> None:
     steps = Steps(fatal)
     for name in ("write", "fdatasync", "fsync", "mkdir", "unlink", "rmdir", "rename"):
         steps.watch(name)
-    ledger = WatchedLedger(directory / "usage.db", steps)
+    ledger = WatchedLedger(directory / "usage.db", steps) if url is None else watched_postgres(url, steps)
     recorder = UsageRecorder(ledger, directory / "journal", RecorderOptions(segment_bytes=900))
     await recorder.start()
     prefix = f"life{fatal}"
@@ -150,11 +179,11 @@ async def step(directory: Path, fatal: int) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["record", where, what]:
-            asyncio.run(record(Path(where), what))
+        case ["record", where, what, *url]:
+            asyncio.run(record(Path(where), what, *url))
         case ["full", where]:
             asyncio.run(full(Path(where)))
-        case ["step", where, which]:
-            asyncio.run(step(Path(where), int(which)))
+        case ["step", where, which, *url]:
+            asyncio.run(step(Path(where), int(which), *url))
         case _:
             sys.exit(__doc__)

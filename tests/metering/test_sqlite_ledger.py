@@ -11,9 +11,11 @@ import pytest
 from usage_events import numbered
 
 from metering import sqlite_ledger, sqlite_schema
+from metering.codec import dumps, to_dict
 from metering.errors import LedgerIncompatible, LedgerUnavailable
 from metering.identity import as_correction
-from metering.ledger import PageRequest, UsageQuery, read_all
+from metering.ledger import DayQuery, PageRequest, PeriodClosing, UsageQuery, UsageTotals, read_all
+from metering.rollup import Rollup
 from metering.sqlite_ledger import SqliteLedger
 
 APPENDING_PROCESS = """
@@ -106,6 +108,44 @@ def test_insert_or_replace_replaces_nothing(path: Path, same: str) -> None:
     connection.commit()
     connection.close()
     assert list(read_all(ledger, UsageQuery(replaced=True))) == [original, correction]
+    ledger.close()
+
+
+def test_a_ledger_of_the_first_version_gets_its_daily_sums_from_its_events(path: Path) -> None:
+    path.parent.mkdir()
+    events = [numbered(n) for n in range(2_100)]
+    events.append(as_correction(numbered(7), numbered(9)))
+    old = sqlite3.connect(path)
+    for statement in sqlite_schema.migrations(strict=False)[0]:
+        old.execute(statement)
+    columns = [row[1] for row in old.execute("PRAGMA table_info(usage_events)")][1:]
+    rows = [{**to_dict(event), "providers": dumps(to_dict(event)["providers"]), "latency_ms": "{}"} for event in events]
+    old.executemany(
+        f"INSERT INTO usage_events ({', '.join(columns)}) VALUES ({', '.join(':' + name for name in columns)})", rows
+    )
+    old.execute("PRAGMA user_version = 1")
+    old.commit()
+    old.close()
+    ledger = SqliteLedger(path)
+    current = [event for event in events if event.event_id != numbered(7).event_id]
+    assert ledger.daily(DayQuery()) == Rollup.of(current).days()
+    assert ledger.amounts(DayQuery()) == Rollup.of(current).quantities()
+    assert ledger.append([numbered(1), numbered(5_000)]) == 1
+    assert ledger.totals(UsageQuery()) == UsageTotals.of([*current, numbered(5_000)])
+    ledger.close()
+
+
+def test_a_closed_month_cannot_be_changed_around_the_ledger(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    kept = ledger.close_period(PeriodClosing("2026-09", 1, "{}"))
+    connection = sqlite3.connect(path)
+    for tampering in ("UPDATE closed_periods SET statement = ''", "DELETE FROM closed_periods"):
+        with pytest.raises(sqlite3.IntegrityError, match="stays as it is"):
+            connection.execute(tampering)
+    connection.execute("INSERT OR REPLACE INTO closed_periods VALUES ('2026-09', 2, '')")
+    connection.commit()
+    connection.close()
+    assert ledger.closings() == (kept,)
     ledger.close()
 
 

@@ -12,16 +12,19 @@ import time
 from pathlib import Path
 
 import pytest
+from postgres_server import PostgresServer
+from recording_child import ledger_of
 from usage_events import numbered, opened
 
 from metering.identity import as_abandoned
-from metering.ledger import UsageQuery, read_all
+from metering.ledger import DayQuery, UsageQuery, read_all
 from metering.recorder import UsageRecorder
-from metering.sqlite_ledger import SqliteLedger
+from metering.rollup import Rollup
 from metering.usage import UsageEvent
 
 CHILD = Path(__file__).with_name("recording_child.py")
-TRIALS = int(os.environ.get("CONVERGIO_KILL_TRIALS", "28"))
+# Bounded for every day; CONVERGIO_KILL_TRIALS=1000 takes an hour.
+TRIALS = int(os.environ.get("CONVERGIO_KILL_TRIALS", "16"))
 
 
 def start(*arguments: object, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
@@ -76,14 +79,16 @@ class Account:
                 case _:
                     pass
 
-    async def settle(self, directory: Path) -> list[UsageEvent]:
+    async def settle(self, directory: Path, url: str | None = None) -> list[UsageEvent]:
         """Recover whatever was left, then hold the ledger against every promise."""
-        ledger = SqliteLedger(directory / "usage.db")
+        ledger = ledger_of(directory, url)
         recorder = UsageRecorder(ledger, directory / "journal")
         recovery = await recorder.start()
         assert (recovery.pending, recovery.damaged_lines) == (0, 0)
         assert await recorder.aclose()
         found = list(read_all(ledger, UsageQuery(replaced=True)))
+        assert ledger.daily(DayQuery()) == Rollup.of(found).days(), "the daily sums are not those of the events"
+        assert ledger.amounts(DayQuery()) == Rollup.of(found).quantities()
         ledger.close()
         by_request = {event.request_id: event for event in found}
         assert len(by_request) == len(found), "doubled"
@@ -101,36 +106,52 @@ class Account:
         return found
 
 
-@pytest.mark.timeout(60 + 3 * TRIALS)
-async def test_killed_at_random_instants_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
-    chance = random.Random(TRIALS)
+def database(kind: str, request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The argument that puts the ledger on a new PostgreSQL database; none for SQLite."""
+    if kind == "sqlite":
+        return ()
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return (server.database(),)
+
+
+@pytest.mark.timeout(120 + 4 * TRIALS)
+@pytest.mark.parametrize(("kind", "trials"), [("sqlite", TRIALS), ("postgres", max(6, TRIALS // 4))])
+async def test_killed_at_random_instants_nothing_acknowledged_is_lost_or_doubled(
+    kind: str, trials: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = database(kind, request)
+    chance = random.Random(trials)
     account = Account()
-    for trial in range(TRIALS):
-        children = [start("record", tmp_path, f"t{trial}c{which}") for which in range(1 + trial % 2)]
+    for trial in range(trials):
+        children = [start("record", tmp_path, f"t{trial}c{which}", *url) for which in range(1 + trial % 2)]
         if trial % 4 == 3:  # while it starts and recovers what the last one left
             said = [read_for(child, chance.uniform(0.05, 0.3)) for child in children]
         else:
             said = [wait_until_ready(child) + read_for(child, chance.uniform(0, 0.08)) for child in children]
         for child, words in zip(children, said, strict=True):
             account.hear(words + kill(child))
-    found = await account.settle(tmp_path)
-    assert len(account.done) > TRIALS
-    assert len(account.open) > 0
-    print(f"{TRIALS} trials, {len(account.done)} done, {len(account.open)} open, {len(found)} in the ledger")
+    found = await account.settle(tmp_path, *url)
+    assert len(account.done) > 0
+    print(f"{kind}: {trials} trials, {len(account.done)} done, {len(account.open)} open, {len(found)} in the ledger")
 
 
-@pytest.mark.timeout(240)
-async def test_killed_at_every_write_step_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("kind", "stride"), [("sqlite", 3), ("postgres", 8)])
+async def test_killed_at_every_write_step_nothing_acknowledged_is_lost_or_doubled(
+    kind: str, stride: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = database(kind, request)
     account = Account()
-    for fatal in range(1, 200):
-        child = start("step", tmp_path, fatal)  # each life also recovers what the one before it left, and may die there
-        said, _ = child.communicate(timeout=30)
+    for fatal in range(1, 400, stride if TRIALS < 100 else 1):  # all of them where many trials are asked for
+        # Each life also recovers what the one before it left, and may die there.
+        child = start("step", tmp_path, fatal, *url)
+        said, _ = child.communicate(timeout=60)
         account.hear(said)
         if b"finished" in said:
             break
     else:
         pytest.fail("it never got to the end")
-    await account.settle(tmp_path)
+    await account.settle(tmp_path, *url)
     assert fatal > 20
 
 

@@ -97,15 +97,48 @@ async def test_recording_twice_counts_once(recorder: UsageRecorder, ledger: Gate
     assert kept(ledger) == [numbered(1)]
 
 
-async def test_calls_return_while_the_ledger_hangs_and_events_go_in_groups_afterwards(
-    recorder: UsageRecorder, ledger: GatedLedger
+async def test_a_ledger_that_hangs_keeps_no_event_from_being_durable_and_gets_all_of_them_afterwards(
+    ledger: GatedLedger, tmp_path: Path
+) -> None:
+    recorder = UsageRecorder(ledger, tmp_path, RecorderOptions(visible_within_s=0.01))
+    await recorder.start()
+    ledger.gate.clear()
+    await recorder.record(numbered(0))
+    assert ledger.entered.is_set()
+    await asyncio.gather(*(recorder.record(numbered(n)) for n in range(1, 40)))
+    assert recorder.status().ledger_failed
+    assert kept(ledger) == []
+    ledger.gate.set()
+    assert await recorder.aclose()
+    assert sorted(kept(ledger), key=lambda event: event.request_id) == [numbered(n) for n in range(40)]
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_ledger_that_was_late_is_waited_for_again_once_it_has_caught_up(
+    ledger: GatedLedger, tmp_path: Path
+) -> None:
+    recorder = UsageRecorder(ledger, tmp_path, RecorderOptions(visible_within_s=5))
+    await recorder.start()
+    ledger.broken = True
+    await recorder.record(numbered(0))
+    ledger.broken = False
+    assert await asyncio.to_thread(ledger.appended.wait, 10)
+    for number in range(1, 50):
+        await recorder.record(numbered(number))
+        if not recorder.status().ledger_failed:
+            break
+    await recorder.record(numbered(50))
+    assert kept(ledger)[-1] == numbered(50)
+    assert await recorder.aclose()
+
+
+async def test_events_that_come_while_one_is_written_go_in_groups(
+    recorder: UsageRecorder, ledger: GatedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.gate.clear()
     first = recorder.record(numbered(0))
     assert await asyncio.to_thread(ledger.entered.wait, 10)
     waiting = [recorder.record(numbered(n)) for n in range(1, 7)]
-    assert not first.done()
-    assert not any(future.done() for future in waiting)
     ledger.gate.set()
     await asyncio.gather(first, *waiting)
     assert ledger.batches == [1, 4, 2]
@@ -119,19 +152,24 @@ async def test_an_invalid_event_is_refused_at_once(recorder: UsageRecorder) -> N
 
 
 async def test_when_too_much_waits_no_further_turn_begins_but_every_begun_one_is_recorded(
-    recorder: UsageRecorder, ledger: GatedLedger
+    recorder: UsageRecorder, ledger: GatedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def disk_full(_: int) -> None:
+        raise OSError(28, "scripted")
+
     ledger.gate.clear()
-    first = recorder.record(numbered(100))
-    assert await asyncio.to_thread(ledger.entered.wait, 10)
-    for number in range(8):
-        recorder.open_turn(opened(numbered(number)))
-    assert recorder.status().waiting == 8
-    with pytest.raises(RecorderOverloaded):
-        recorder.open_turn(opened(numbered(8)))
-    waiting = [recorder.record(numbered(number)) for number in range(8)]
-    ledger.gate.set()
-    await asyncio.gather(first, *waiting)
+    with monkeypatch.context() as patched:  # the journal fails, so the ledger is waited for
+        patched.setattr(journal_module.os, "fdatasync", disk_full)
+        first = recorder.record(numbered(100))
+        assert await asyncio.to_thread(ledger.entered.wait, 10)
+        for number in range(8):
+            recorder.open_turn(opened(numbered(number)))
+        assert recorder.status().waiting == 8
+        with pytest.raises(RecorderOverloaded):
+            recorder.open_turn(opened(numbered(8)))
+        waiting = [recorder.record(numbered(number)) for number in range(8)]
+        ledger.gate.set()
+        await asyncio.gather(first, *waiting)
     recorder.open_turn(opened(numbered(8)))
     assert len(kept(ledger)) == 9
 

@@ -12,7 +12,7 @@ from postgres_server import PostgresServer
 
 from metering.identity import event_id
 from metering.usage import StageProvider, UsageEvent
-from server.cli import price, usage
+from server.cli import examination, price, usage
 from server.ledgers import open_ledger
 from server.settings import Settings, SettingsError, load_settings
 
@@ -83,6 +83,21 @@ def test_usage_and_closing_work_on_postgresql(tmp_path: Path, postgres: Postgres
     assert "cost 1.000000 EUR" in run(usage.command, "--config", config)[1]
     assert not (tmp_path / "data" / "usage.sqlite3").exists()
     assert "total 1.000000 EUR" in run(price.command, "close", "2026-01", "--config", config)[1]
+
+
+def test_doctor_looks_at_the_ledger_and_the_prices(tmp_path: Path, postgres: PostgresServer) -> None:
+    def found(config: Path) -> tuple[str, str]:
+        finding = examination._ledger(load_settings(config))
+        return finding.verdict, finding.found
+
+    assert found(configured(tmp_path)) == ("ok", "SQLite")
+    config = configured(tmp_path, url=postgres.database())
+    assert found(config) == ("ok", "PostgreSQL")
+    config.write_text(config.read_text().replace(str(postgres.port), "1"))
+    verdict, words = found(config)
+    assert (verdict, words.startswith("the usage ledger cannot be used: ")) == ("wrong", True)
+    (tmp_path / "prices" / "azure.toml").write_text("schema = 0")
+    assert "schema must be 1" in found(config)[1]
 
 
 def test_a_closed_month_keeps_its_prices(tmp_path: Path) -> None:
