@@ -182,7 +182,9 @@ class UsageRecorder:
         while self._stop is None or held:
             items = self._next_items(_earliest(retry_at_s, self._forwarder.retry_at_s))
             held += [item for item in items if isinstance(item, _Record)]
-            if self._take([item.event for item in items if isinstance(item, _Open)], held):
+            if held and _only_ledger_done(items) and retry_at_s is not None and time.monotonic() < retry_at_s:
+                self._take([], [])  # the ledger is free, and what waits is not due yet
+            elif self._take([item.event for item in items if isinstance(item, _Open)], held):
                 held, retry_at_s = [], None
             else:
                 retry_at_s = time.monotonic() + self._options.retry_first_s
@@ -242,6 +244,10 @@ class UsageRecorder:
         _settle([item.waiter for item in held], RecorderClosed("neither the journal nor the ledger took the event"))
         if self._stop is not None:
             _settle([self._stop.waiter], not held)
+
+
+def _only_ledger_done(items: list[_Item]) -> bool:
+    return bool(items) and all(isinstance(item, _LedgerDone) for item in items)
 
 
 def _earliest(*times_s: float | None) -> float | None:

@@ -174,6 +174,32 @@ async def test_when_too_much_waits_no_further_turn_begins_but_every_begun_one_is
     assert len(kept(ledger)) == 9
 
 
+async def test_where_nothing_takes_an_event_it_is_tried_at_intervals_not_at_once(
+    ledger: GatedLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = 0
+
+    def disk_full(_: int) -> None:
+        nonlocal attempts
+        attempts += 1
+        raise OSError(28, "scripted")
+
+    recorder = UsageRecorder(ledger, tmp_path, RecorderOptions(retry_first_s=60))
+    await recorder.start()
+    ledger.broken = True
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_module.os, "fdatasync", disk_full)
+        waiting = recorder.record(numbered(1))
+        assert await asyncio.to_thread(ledger.entered.wait, 10)
+        ledger.entered.clear()
+        again = await asyncio.to_thread(ledger.entered.wait, 0.3)  # a ledger's end of work is no reason to try again
+        assert not again
+        assert attempts == 1
+    ledger.broken = False
+    await asyncio.gather(waiting, recorder.record(numbered(2)))
+    assert await recorder.aclose()
+
+
 async def test_a_cancelled_wait_changes_nothing(recorder: UsageRecorder, ledger: GatedLedger) -> None:
     ledger.gate.clear()
     given_up = recorder.record(numbered(1))
