@@ -7,10 +7,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench setup setup-dev contracts docs format clean
+.PHONY: help run test check bench soak smoke-azure setup setup-dev contracts docs format clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup ## set up what is missing and start the server on http://localhost:8080 (ARGS="--port 9000")
 	@exec $(BIN)/convergio-voice serve $(ARGS)
@@ -35,6 +35,13 @@ bench: setup-dev ## measure latency, barge-in and capacity on this machine (some
 	@$(BIN)/python tests/load/bench_webrtc.py
 	@$(BIN)/python tests/load/bench_azure.py
 	@$(BIN)/python tests/load/bench_metering.py --events 200000
+	@$(BIN)/python tests/load/bench_azure_sessions.py
+
+soak: setup-dev ## half an hour of conversations on Azure that come and go: nothing may grow (ARGS="--minutes 5")
+	@$(BIN)/python tests/load/soak_azure.py $(ARGS)
+
+smoke-azure: setup-dev ## hold a conversation on a real Azure account (CONVERGIO_AZURE__REGION, CONVERGIO_AZURE__KEY; skipped without)
+	@$(BIN)/python scripts/smoke_azure.py
 
 setup: ## create or update .venv for running
 	@scripts/setup.sh run

@@ -5,7 +5,8 @@ AgentError
 │   ├── ModelUnavailable  not configured, not loaded, not reachable
 │   ├── ModelTimeout      no answer within the limit
 │   ├── ModelRateLimited  the provider refuses for now (retry_after_s)
-│   └── ModelRejected     the request itself is refused (bad key, bad request, filtered)
+│   └── ModelRejected     refused for good (bad key, no such model, no funds)
+│       └── RequestRejected   this request is refused, others may pass (malformed, too large)
 ├── ToolError             a tool failed or refused its arguments
 └── SessionClosed         the session has ended; nothing more is taken
 """
@@ -20,14 +21,18 @@ class AgentError(Exception):
 
 
 class ModelError(AgentError):
-    """A language model failed. ``code`` is the contract's error code."""
+    """A language model failed. ``code`` is the contract's error code.
+
+    ``retry_after_s`` says how long the provider asked to be left alone, where it told.
+    """
 
     code: ClassVar[str] = "provider.unavailable"
     retryable: ClassVar[bool] = True
 
-    def __init__(self, message: str, *, provider: str) -> None:
+    def __init__(self, message: str, *, provider: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.provider = provider
+        self.retry_after_s = retry_after_s
 
 
 class ModelUnavailable(ModelError):
@@ -41,19 +46,19 @@ class ModelTimeout(ModelError):
 
 
 class ModelRateLimited(ModelError):
-    """The provider refuses for now; ``retry_after_s`` says how long, where it told."""
+    """The provider refuses for now."""
 
     code = "provider.rate_limited"
 
-    def __init__(self, message: str, *, provider: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message, provider=provider)
-        self.retry_after_s = retry_after_s
-
 
 class ModelRejected(ModelError):
-    """The provider refuses this request for good."""
+    """The provider refuses for good: it will not mend by itself."""
 
     retryable = False
+
+
+class RequestRejected(ModelRejected):
+    """The provider refuses this request for good; it says nothing about the next one."""
 
 
 class ToolError(AgentError):

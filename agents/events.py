@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agents.models.port import FilteredCategory
 from audio.formats import Samples
 
 
@@ -94,7 +95,7 @@ class TranscriptUpdated:
     """``transcript.partial`` or ``transcript.final``: what the user has said, whole, so far.
 
     A final one says that the words are part of the conversation now; ``turn_id`` is the turn that answers them,
-    ``None`` where nobody does unless asked.
+    ``None`` where nobody does unless asked. A ``corrected`` one comes later and takes the place of the one before.
     """
 
     utterance_id: int
@@ -105,6 +106,7 @@ class TranscriptUpdated:
     turn_id: str | None = None
     language: str | None = None
     confidence: float | None = None
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,22 @@ class AudioOut:
     samples: Samples
     sample_rate_hz: int
     start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MouthShape:
+    """A mouth shape from ``at_ms`` of the turn's audio on; ``viseme_id`` is the voice's own number for it."""
+
+    viseme_id: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class VisemesOut:
+    """``voice.visemes``: the mouth shapes of the audio that comes next. After a resume they are told again with it."""
+
+    turn_id: str
+    visemes: tuple[MouthShape, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +257,18 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentFiltered:
+    """``content.filtered``: the model's provider refused what was asked (``prompt``) or answered (``completion``).
+
+    What came of the answer so far is taken back; a refusal in the session's language follows as the turn's text.
+    """
+
+    turn_id: str
+    stage: Literal["prompt", "completion"]
+    categories: tuple[FilteredCategory, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TurnUsage:
     """What a turn consumed, as the client is told it. Milliseconds come from sample counts."""
 
@@ -308,6 +338,7 @@ ServerEvent = (
     | TurnStarted
     | ReplyText
     | AudioOut
+    | VisemesOut
     | AudioOutEnded
     | Caption
     | Interrupted
@@ -316,6 +347,7 @@ ServerEvent = (
     | ToolReturned
     | TurnLatency
     | Degraded
+    | ContentFiltered
     | TurnCompleted
     | AudioQuality
     | Failed

@@ -5,6 +5,7 @@ all integers; no clock, no I/O. The turn's writer owns one ledger, tells it what
 the listener it is and, at an interruption, which words reached them.
 
     add_segment ─► extend… ─► complete_segment     what exists      synthesized_samples
+      (a streamed one: extend_text…, word_ends…)
     sent, unsend                                   what went out    sent_samples        <= synthesized
     client_played, or else the passing of time     what was heard   heard_samples(now)  <= sent
 
@@ -58,6 +59,11 @@ class PlayoutLedger:
         return self._synthesized
 
     @property
+    def segment_start(self) -> int:
+        """Where the current segment begins."""
+        return self._segments[-1].start_sample if self._segments else 0
+
+    @property
     def full_text(self) -> str:
         """The text of all segments."""
         return "".join(segment.text for segment in self._segments)
@@ -79,6 +85,27 @@ class PlayoutLedger:
             raise ValueError(f"no open segment to extend by {samples} samples")
         self._segments[-1].extend(samples, words)
         self._synthesized += samples
+
+    def extend_text(self, text: str) -> None:
+        """The current segment says more than was known: its text goes on. Its words are told by ``word_ends``."""
+        self._open_segment().extend_text(text)
+
+    def word_ends(self, sample: int, characters: int) -> None:
+        """A word of the current segment, which ends after ``characters`` of its text, ends at ``sample`` of it."""
+        self._open_segment().word_ends(sample, characters)
+
+    def _open_segment(self) -> _Segment:
+        if not self._segments or self._segments[-1].complete:
+            raise ValueError("no open segment")
+        return self._segments[-1]
+
+    def cut(self) -> None:
+        """What was not sent never will be: audio and words end where sending has come to."""
+        while self._segments and self._segments[-1].start_sample >= self._sent:
+            self._segments.pop()
+        if self._segments:
+            self._segments[-1].cut(self._sent - self._segments[-1].start_sample)
+        self._synthesized = self._sent
 
     def complete_segment(self) -> None:
         """The current segment has all its audio. Until then an untimed last word never counts as heard."""
@@ -206,9 +233,25 @@ class _Segment:
         self.samples += samples
         for word in words:
             end = self._match(word.text.strip())
-            last_sample = self.known[-1][0] if self.known else 0
-            if end is not None and word.end_sample > last_sample:
-                self.known.append((word.end_sample, end))
+            if end is not None:
+                self.word_ends(word.end_sample, end)
+
+    def extend_text(self, text: str) -> None:
+        start = self.spans.pop()[0] if self.spans else 0  # what seemed its last word may go on
+        self.text += text
+        self.spans.extend(match.span() for match in _WORD.finditer(self.text, start))
+
+    def word_ends(self, sample: int, characters: int) -> None:
+        last_sample, last_characters = self.known[-1] if self.known else (0, 0)
+        if sample > last_sample and characters > last_characters:
+            self.known.append((sample, characters))
+
+    def cut(self, samples: int) -> None:
+        if samples < self.samples or not self.complete:
+            self.text = self.heard_text(samples)
+        self.samples, self.complete = samples, True
+        self.spans = [span for span in self.spans if span[1] <= len(self.text)]
+        self.known = [point for point in self.known if point[0] <= samples and point[1] <= len(self.text)]
 
     def heard_text(self, samples: int) -> str:
         """The words that end at or before ``samples``."""
@@ -245,8 +288,9 @@ class _Segment:
         """The segment's length; more than is known while it is incomplete, so that its last word stays unheard."""
         if self.complete:
             return self.samples
-        slow = len(self.text) * self.sample_rate_hz * _SLOWEST_MS_PER_CHARACTER // 1_000
-        return max(self.samples + 1, slow, self.known[-1][0] + 1 if self.known else 0)
+        sample, characters = self.known[-1] if self.known else (0, 0)
+        slow = (len(self.text) - characters) * self.sample_rate_hz * _SLOWEST_MS_PER_CHARACTER // 1_000
+        return max(self.samples + 1, sample + max(1, slow))
 
     def _match(self, word: str) -> int | None:
         """Find a timed word in the next words of the text: where it ends there, with its punctuation."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from operator import attrgetter
 from typing import Any, cast, get_args
 
 from metering.errors import InvalidUsageEvent
 from metering.identity import event_id
-from metering.usage import Mode, StageProvider, UsageEvent
+from metering.usage import Mode, ProviderShare, StageProvider, UsageEvent
 
 COUNT_FIELDS = (
     "audio_ms_in",
@@ -30,6 +30,9 @@ COUNT_FIELDS = (
 )
 """The quantities that may be summed, in the order they are listed everywhere."""
 
+SHARED_FIELDS = {"stt": ("audio_ms_in",), "tts": ("audio_ms_synthesized", "tts_characters")}
+"""The quantities that are told by provider, by stage."""
+
 FLAG_FIELDS = ("interrupted", "success", "estimated")
 TIME_FIELDS = ("started_at", "ended_at")
 ID_FIELDS = ("event_id", "request_id", "tenant_id", "user_id", "session_id", "agent_id")
@@ -41,6 +44,7 @@ MAX_EPOCH_MS = 253_402_300_799_999  # the last millisecond of the year 9999
 
 _REQUIRED = frozenset(f.name for f in fields(UsageEvent) if f.default is MISSING and f.default_factory is MISSING)
 _KNOWN = frozenset(FIELDS)
+_SHARE_FIELDS = frozenset(f.name for f in fields(ProviderShare))
 _MODES = frozenset(get_args(Mode))
 _ids = attrgetter(*ID_FIELDS)
 _counts = attrgetter(*COUNT_FIELDS)
@@ -78,6 +82,26 @@ def _check_stages(event: UsageEvent) -> None:
     for stage, value in event.latency_ms.items():
         _check_text("latency_ms", stage)
         _check_whole("latency_ms", value, MAX_COUNT)
+    if event.shares:
+        _check_shares(event)
+
+
+def _check_shares(event: UsageEvent) -> None:
+    for share in event.shares:
+        if share.stage not in SHARED_FIELDS:
+            raise InvalidUsageEvent("not a stage that is shared", field="shares")
+        _check_text("shares", share.provider)
+        _check_text("shares", share.model)
+        for names in SHARED_FIELDS.values():
+            for name in names:
+                _check_whole("shares", getattr(share, name), MAX_COUNT)
+    for stage, names in SHARED_FIELDS.items():
+        of_stage = [share for share in event.shares if share.stage == stage]
+        for name in names:
+            if of_stage and sum(getattr(share, name) for share in of_stage) != getattr(event, name):
+                raise InvalidUsageEvent(f"the shares of {name} do not add up to it", field="shares")
+            if any(getattr(share, name) for share in event.shares if share.stage != stage):
+                raise InvalidUsageEvent(f"{name} belongs to {stage}", field="shares")
 
 
 def _check_whole(name: str, value: object, most: int) -> None:
@@ -100,6 +124,7 @@ def to_dict(event: UsageEvent) -> dict[str, Any]:
     plain = {name: getattr(event, name) for name in FIELDS}
     plain["providers"] = {stage: {"provider": p.provider, "model": p.model} for stage, p in event.providers.items()}
     plain["latency_ms"] = dict(event.latency_ms)
+    plain["shares"] = [asdict(share) for share in event.shares]
     return plain
 
 
@@ -113,6 +138,7 @@ def from_dict(plain: Mapping[str, Any]) -> UsageEvent:
     values = dict(plain)
     values["providers"] = {stage: _provider(who) for stage, who in _mapping(plain, "providers").items()}
     values["latency_ms"] = dict(_mapping(plain, "latency_ms"))
+    values["shares"] = _shares(plain.get("shares", ()))
     event = UsageEvent(**values)
     check(event)
     return event
@@ -131,6 +157,20 @@ def _provider(value: Any) -> StageProvider:
             return StageProvider(provider, model)
         case _:
             raise InvalidUsageEvent("not an object of provider and model", field="providers")
+
+
+def _shares(value: Any) -> tuple[ProviderShare, ...]:
+    if not isinstance(value, list | tuple):
+        raise InvalidUsageEvent("not a list", field="shares")
+    shares: list[ProviderShare] = []
+    for share in cast("list[Any]", value):
+        if not isinstance(share, Mapping):
+            raise InvalidUsageEvent("not a list of objects", field="shares")
+        named = cast("Mapping[str, Any]", share)
+        if named.keys() - _SHARE_FIELDS or not {"stage", "provider", "model"} <= named.keys():
+            raise InvalidUsageEvent("not what a provider did of a stage", field="shares")
+        shares.append(ProviderShare(**named))
+    return tuple(shares)
 
 
 def dumps(value: object) -> str:

@@ -26,7 +26,7 @@ from metering.rollup import DAY_MS, Rollup, row_id
 from metering.usage import UsageEvent
 
 COLUMNS = ", ".join(FIELDS)
-JSON_FIELDS = ("providers", "latency_ms")
+JSON_FIELDS = ("providers", "latency_ms", "shares")
 """Kept as JSON: text in SQLite, jsonb in PostgreSQL."""
 DAY_KEY = ("day", "tenant_id", "agent_id", "mode")
 AMOUNT_KEY = (*DAY_KEY, "provider", "model", "meter")
@@ -126,7 +126,7 @@ def closings(rows: Sequence[Sequence[Any]]) -> tuple[PeriodClosing, ...]:
 
 
 def event_row(event: UsageEvent) -> tuple[Any, ...]:
-    """The event's columns, its two mappings as JSON text. Raises InvalidUsageEvent."""
+    """The event's columns, its parts as JSON text. Raises InvalidUsageEvent."""
     plain = to_dict(event)
     for name in JSON_FIELDS:
         plain[name] = dumps(plain[name])

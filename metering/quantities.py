@@ -5,10 +5,11 @@ The only place that says which of an event's fields a stage's provider is paid f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from metering.usage import StageProvider, UsageEvent
+from metering.usage import ProviderShare, StageProvider, UsageEvent
 
 Meter = Literal[
     "audio_ms_in",
@@ -49,14 +50,27 @@ class Quantity:
 
 
 def quantities(event: UsageEvent) -> tuple[Quantity, ...]:
-    """What the event used, without zeros. ``input_tokens`` are those that were not cached."""
+    """What the event used, without zeros. ``input_tokens`` are those that were not cached.
+
+    A stage is divided by its shares, so that who stood in for another is paid for what it did; of a stage without
+    shares (and of older events) everything is its provider's.
+    """
     found: list[Quantity] = []
     for stage, meters in _STAGES:
-        who = event.providers.get(stage, UNKNOWN)
-        for meter in meters:
-            amount: int = getattr(event, meter)
-            if meter == "input_tokens":
-                amount = max(0, amount - event.cached_input_tokens)
-            if amount:
-                found.append(Quantity(who.provider, who.model, meter, amount))
+        for who, source in _workers(event, stage):
+            for meter in meters:
+                amount = sum(getattr(part, meter) for part in source)
+                if meter == "input_tokens":
+                    amount = max(0, amount - event.cached_input_tokens)
+                if amount:
+                    found.append(Quantity(who.provider, who.model, meter, amount))
     return tuple(found)
+
+
+def _workers(event: UsageEvent, stage: str) -> list[tuple[StageProvider, Sequence[UsageEvent | ProviderShare]]]:
+    """Who worked on a stage, and where it says how much; a provider's model once, whatever it is listed."""
+    shares: dict[StageProvider, list[ProviderShare]] = {}
+    for share in event.shares:
+        if share.stage == stage:
+            shares.setdefault(StageProvider(share.provider, share.model), []).append(share)
+    return list(shares.items()) or [(event.providers.get(stage, UNKNOWN), (event,))]

@@ -42,6 +42,7 @@ CSV_COLUMNS = (
     "corrects",
     "providers",
     "latency_ms",
+    "shares",
 )
 
 
@@ -150,6 +151,7 @@ def _cells(event: UsageEvent) -> Iterator[str]:
     yield event.corrects or ""
     yield dumps(plain["providers"])
     yield dumps(plain["latency_ms"])
+    yield dumps(plain["shares"])
 
 
 def _flag(value: bool) -> str:

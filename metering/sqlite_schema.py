@@ -12,7 +12,7 @@ from metering import sqlite_rollup
 from metering.errors import LedgerIncompatible
 from metering.ledger import TOTAL_FIELDS
 
-_SUMS_SINCE = 2
+_SUMS_SINCE = 3
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
 
 
@@ -76,7 +76,10 @@ def _first(strict: bool) -> tuple[str, ...]:
     )
 
 
-def _second(strict: bool) -> tuple[str, ...]:
+_SHARES = ("ALTER TABLE usage_events ADD COLUMN shares TEXT NOT NULL DEFAULT '[]'",)
+
+
+def _sums(strict: bool) -> tuple[str, ...]:
     """Daily sums beside the events (``migrate`` makes them from those that are there), and closed months."""
     end = " STRICT" if strict else ""
     totals = ", ".join(f"{name} INTEGER NOT NULL" for name in TOTAL_FIELDS)
@@ -113,7 +116,7 @@ def _second(strict: bool) -> tuple[str, ...]:
 
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict), _second(strict))
+    return (_first(strict), _SHARES, _sums(strict))
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -21,13 +21,26 @@ class StageProvider:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderShare:
+    """What one provider did of a stage; over all shares each quantity adds up to the event's."""
+
+    stage: str
+    provider: str
+    model: str
+    audio_ms_in: int = 0
+    audio_ms_synthesized: int = 0
+    tts_characters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class UsageEvent:
     """What one turn consumed (CONTRACT section 5).
 
     ``request_id`` is unique for ever: recording the same one again changes nothing. ``started_at`` and ``ended_at``
     are epoch milliseconds, for people to read; no quantity is derived from them. ``audio_ms_out`` is audio the user
-    was sent and did not interrupt, ``audio_ms_synthesized`` all that was made. ``speculative`` marks work discarded
-    before the turn was certain. ``corrects`` names the ``event_id`` this event corrects.
+    was sent and did not interrupt, ``audio_ms_synthesized`` all that was made. ``providers`` names who did most of
+    each stage, ``shares`` what each did of ``stt`` and ``tts`` (events of older versions have none). ``speculative``
+    marks work discarded before the turn was certain. ``corrects`` names the ``event_id`` this event corrects.
     """
 
     event_id: str
@@ -55,3 +68,4 @@ class UsageEvent:
     error_code: str | None = None
     estimated: bool = False
     corrects: str | None = None
+    shares: tuple[ProviderShare, ...] = ()

@@ -1,6 +1,6 @@
-"""Which agent and which language model this server has, from its settings.
+"""Which agent this server has, from its settings, and the model of an agent that has none.
 
-The one place that knows the model adapters' constructors. Driven by ``server.engines``.
+The models themselves are chosen in ``server.model_choice``. Driven by ``server.engines``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agents.errors import ModelUnavailable
 from agents.loop.agent import Agent, default_agent_spec
 from agents.models.port import LanguageModel, Message, ModelEvent, ModelProfile, ModelRequest
 from agents.tools.builtin import builtin_tools
-from server.settings import AgentSettings, ModelSettings
+from server.settings import AgentSettings
 
 SIMPLE_LANGUAGE: Final = "Use short, plain sentences and everyday words."
 
@@ -53,38 +53,3 @@ def build_agent(settings: AgentSettings, model: LanguageModel, *, simple_languag
         temperature=settings.temperature,
     )
     return Agent(spec, model)
-
-
-async def build_model(settings: ModelSettings) -> LanguageModel:
-    """The language model the settings name, not yet warm. Raises ModelError."""
-    match settings.kind:
-        case "none":
-            raise ModelUnavailable("Switched off in the settings (model.engine).", provider="none")
-        case "openai":
-            return _endpoint(settings)
-        case "embedded":
-            return _embedded(settings)
-
-
-def _embedded(settings: ModelSettings) -> LanguageModel:
-    from agents.models.embedded_llama import EmbeddedLlama, EmbeddedLlamaConfig  # noqa: PLC0415 - only where wanted
-
-    return EmbeddedLlama(EmbeddedLlamaConfig(model_path=settings.model_path))
-
-
-def _endpoint(settings: ModelSettings) -> LanguageModel:
-    from agents.models.openai_compatible import (  # noqa: PLC0415 - the SDK is slow to import
-        OpenAICompatibleConfig,
-        OpenAICompatibleModel,
-    )
-
-    assert settings.model is not None, "the settings were checked"
-    config = OpenAICompatibleConfig(
-        settings.model,
-        settings.base_url,
-        "none" if settings.api_key is None else settings.api_key.get_secret_value(),
-        context_tokens=settings.context_tokens,
-    )
-    if settings.azure_api_version is not None:
-        config = replace(config, kind="azure", api_version=settings.azure_api_version)
-    return OpenAICompatibleModel(config)

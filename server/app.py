@@ -16,8 +16,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from server.edge import Edge
+from server.engine_source import EngineSource
 from server.engines import EngineSet, OnReport, StageReport
-from server.host import EngineSource, Host
+from server.host import Host
 from server.observability.metrics import Metrics
 from server.routes.agents import agent_routes
 from server.routes.chat import chat_routes
@@ -82,7 +83,7 @@ class Application:
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),
-            *(WebSocketRoute(path, RealtimeSocket(host, voice_live_opening(host))) for path in VOICE_LIVE_PATHS),
+            *(WebSocketRoute(path, RealtimeSocket(host, voice_live_opening())) for path in VOICE_LIVE_PATHS),
         ]
         routes += secret_routes(host)
         if self.settings.webrtc.enabled:

@@ -1,11 +1,12 @@
-"""Azure Speech for this server: the credential, the worker threads of its SDK, and the two engines made with them.
+"""Azure Speech for this server: the credential, the worker threads of its SDK, and the engines made with them.
 
 What blocks in the SDK runs on threads apart from those of inference, so that a slow service holds up no engine of ours.
-Owned by ``server.engines``, which puts the embedded engines behind these.
+Owned by ``server.engine_supply``, one for each account; who stands in for these is decided elsewhere.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -13,13 +14,15 @@ from typing import Final, Self
 import anyio.to_thread
 
 from audio.azure.credentials import Credential, KeyCredential, managed_identity
-from audio.azure.settings import AzurePlace, AzureSttSettings, AzureTtsSettings, AzureVoice, PoolOptions
+from audio.azure.languages import spoken_by
+from audio.azure.room import ConnectionRoom
+from audio.azure.settings import AzurePlace, AzureSttSettings, AzureTtsSettings, PoolOptions
+from audio.breaker import BreakerOptions, CircuitBreaker
 from audio.inference import InferencePool
 from audio.stt.azure import AzureSpeechToText
 from audio.tts.azure import AzureTextToSpeech
 from server.azure_settings import AzureSettings
 
-WORKERS: Final = 4
 MAX_QUEUED: Final = 512
 MOST_KEPT: Final = 32
 """Unused recognizers or voices that wait for their next session."""
@@ -28,9 +31,11 @@ MOST_KEPT: Final = 32
 class AzureSpeech:
     """One Azure Speech resource. An async context manager: enter it before anything is made with it."""
 
-    def __init__(self, settings: AzureSettings) -> None:
+    def __init__(self, settings: AzureSettings, room: ConnectionRoom, workers: int) -> None:
+        """``room`` bounds connections, together with other resources; ``workers`` are the threads of this one."""
         self._settings = settings
-        self._workers = InferencePool(WORKERS, MAX_QUEUED)
+        self._room = room
+        self._workers = InferencePool(workers, MAX_QUEUED)
 
     async def __aenter__(self) -> Self:
         await self._workers.__aenter__()
@@ -41,29 +46,40 @@ class AzureSpeech:
     ) -> None:
         await self._workers.__aexit__(kind, error, trace)
 
-    async def speech_to_text(self) -> AzureSpeechToText:
-        """The engine, which its caller closes. Raises EngineUnavailable without a credential."""
+    async def speech_to_text(self, languages: tuple[str, ...] = ()) -> AzureSpeechToText:
+        """An engine, which its caller closes; ``languages`` take the place of the settings'. Raises EngineUnavailable
+        without a credential."""
         chosen = self._settings
         settings = AzureSttSettings(
             self._place,
-            languages=chosen.languages,
+            languages=languages or chosen.languages,
             profanity=chosen.profanity,
             dictation=chosen.dictation,
             custom_endpoint_id=chosen.custom_endpoint_id,
             pool=self._pool,
         )
-        return AzureSpeechToText(settings, await self._credential(), self._workers)
+        return AzureSpeechToText(settings, await self._credential(), self._workers, room=self._room)
 
-    async def text_to_speech(self) -> AzureTextToSpeech:
-        """The engine, which its caller closes. Raises EngineUnavailable without a credential."""
+    async def text_to_speech(self, voice: str | None = None) -> AzureTextToSpeech:
+        """An engine, which its caller closes; ``voice`` takes the place of the settings'. Raises EngineUnavailable
+        without a credential."""
         chosen = self._settings
+        name = voice or chosen.voice
         settings = AzureTtsSettings(
             self._place,
-            AzureVoice(name=chosen.voice, style=chosen.style, lexicon_uri=chosen.lexicon_uri),
-            locales=frozenset({chosen.voice.partition("-")[0].lower()}),
+            replace(chosen.speaker, name=name),
+            locales=spoken_by(name),
+            visemes=chosen.visemes,
+            text_streaming=chosen.text_streaming != "off",
             pool=self._pool,
         )
-        return AzureTextToSpeech(settings, await self._credential(), self._workers)
+        return AzureTextToSpeech(settings, await self._credential(), self._workers, room=self._room)
+
+    def breaker(self) -> CircuitBreaker:
+        """A new one, for an engine of this resource."""
+        chosen = self._settings
+        pauses = BreakerOptions(pause_s=chosen.breaker_pause_s, longest_pause_s=chosen.breaker_longest_pause_s)
+        return CircuitBreaker(pauses)
 
     @property
     def _place(self) -> AzurePlace:

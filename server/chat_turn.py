@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -16,9 +17,13 @@ from typing import Final
 import anyio
 
 from agents.core.accounts import TurnAccount
+from agents.core.language import rules_for
 from agents.core.options import Identity, StageLimits
+from agents.core.stand_in import stand_in
 from agents.errors import ModelError, ModelTimeout
 from agents.events import (
+    ContentFiltered,
+    Degraded,
     Failed,
     ReplyText,
     ServerEvent,
@@ -40,7 +45,7 @@ from agents.loop.agent import (
     ToolStarted,
 )
 from agents.loop.history import History
-from agents.models.port import Message, TokenUsage
+from agents.models.port import AnsweredBy, ContentFilter, Message, TokenUsage
 from agents.models.tokens import estimate_usage
 from metering.usage import StageProvider
 from server.errors import describe
@@ -72,7 +77,8 @@ class ChatTurn:
 
     def __init__(self, host: Host, agent: Agent, question: Question) -> None:
         self._host = host
-        self._agent = agent
+        self._changes: deque[Degraded] = deque()
+        self._agent = agent.for_session(lambda change: self._changes.append(stand_in(change)))
         self._question = question
         self._account = TurnAccount(question.usage_id, agent.spec.agent_id, host.epoch_ms())
         self._began_at_s = time.monotonic()
@@ -105,7 +111,8 @@ class ChatTurn:
                 failure = describe(error)
                 account.error_code = failure.code.value
                 retryable = failure.meaning.retryable
-                failed = Failed(failure.code.value, failure.message, retryable, question.turn_id)
+                wait = None if failure.retry_after_s is None else {"retry_after_s": round(failure.retry_after_s, 3)}
+                failed = Failed(failure.code.value, failure.message, retryable, question.turn_id, wait)
                 refused = isinstance(error, ModelError) and not isinstance(error, ModelTimeout)
                 if refused and not (self._text or account.tool_calls):
                     self._tokens = TokenUsage()
@@ -131,10 +138,11 @@ class ChatTurn:
                     part = await anext(parts, None)
                 if part is None:
                     return
+                while self._changes:
+                    yield self._changes.popleft()
                 if not self._text and isinstance(part, ReplyDelta):
                     yield self._first_words()
-                event = self._event(part)
-                if event is not None:
+                for event in self._events_of(part):
                     yield event
 
     def _first_words(self) -> TurnLatency:
@@ -143,22 +151,32 @@ class ChatTurn:
         self._stages = (StageLatency("agent", 0.0, elapsed_ms, provider), StageLatency("total", 0.0, elapsed_ms))
         return TurnLatency(self._question.turn_id, self._stages)
 
-    def _event(self, part: ReplyPart) -> ServerEvent | None:
+    def _events_of(self, part: ReplyPart) -> Iterator[ServerEvent]:
         turn_id = self._question.turn_id
         match part:
             case ReplyDelta():
                 self._text += part.text
-                return ReplyText(turn_id, part.text)
+                yield ReplyText(turn_id, part.text)
             case ToolStarted(request=request):
-                return ToolCalled(turn_id, request.call_id, request.name, request.arguments)
+                yield ToolCalled(turn_id, request.call_id, request.name, request.arguments)
             case ToolEnded(request=request, outcome=outcome):
                 self._account.tool_calls += 1
-                return ToolReturned(turn_id, request.call_id, request.name, outcome.output, outcome.error)
+                yield ToolReturned(turn_id, request.call_id, request.name, outcome.output, outcome.error)
             case ToolHandedOver():
-                return None  # a chat has no tools of its client's
+                pass  # a chat has no tools of its client's
+            case AnsweredBy(profile):
+                self._account.providers["agent"] = StageProvider(profile.provider, profile.model)
             case ReplyFinished():
                 self._tokens = part.usage
-                return None
+                if part.reason == "filtered":
+                    yield from self._refusal(part.verdict or ContentFilter("completion"))
+
+    def _refusal(self, verdict: ContentFilter) -> Iterator[ServerEvent]:
+        """A content filter forbade the answer: nothing of it stands, and the refusal is said."""
+        turn_id, apart = self._question.turn_id, " " if self._text else ""
+        self._text = rules_for(self._agent.spec.locale).refusal
+        yield ContentFiltered(turn_id, verdict.stage, verdict.categories)
+        yield ReplyText(turn_id, f"{apart}{self._text}")
 
     def _consumed(self) -> TokenUsage:
         """Estimated where the answer ended before its usage arrived, nothing where the model was never asked."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.errors import ModelError, ModelRateLimited, SessionClosed
+from agents.errors import ModelError, SessionClosed
 from audio.errors import AudioFormatError, EngineError, EngineOverloaded, EngineTimeout
 from metering.errors import RecorderOverloaded
 from server.contracts.errors import ERRORS, ErrorCode, ErrorMeaning
@@ -81,8 +81,7 @@ def describe(error: BaseException) -> Failure:
             status = error.http_status or ERRORS[error.code].http_status
             return Failure(error.code, str(error), error.retry_after_s, status, error.details)
         case ModelError():
-            wait_s = error.retry_after_s if isinstance(error, ModelRateLimited) else None
-            return _failure(ErrorCode(error.code), str(error), retry_after_s=wait_s)
+            return _failure(ErrorCode(error.code), str(error), retry_after_s=error.retry_after_s)
         case RecorderOverloaded():
             return _failure(ErrorCode.SERVER_OVERLOADED, retry_after_s=1.0)
         case SessionClosed():

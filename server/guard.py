@@ -47,7 +47,7 @@ def header(headers: Headers, name: bytes) -> str | None:
 def check_host(settings: Settings, host_header: str | None) -> None:
     """Raise Refused unless the Host header names this server by a name it answers to."""
     names = frozenset(name.lower() for name in settings.allowed_hosts)
-    if settings.api_keys and not names:
+    if settings.keys and not names:
         return
     name = _host_name(host_header)
     if name not in names | LOOPBACK_HOSTS:
@@ -88,11 +88,11 @@ def identify(settings: Settings, presented: Iterable[str]) -> Identity:
     Raises:
         Refused: keys are configured and none of them was presented.
     """
-    if not settings.api_keys:
+    if not settings.keys:
         return LOCAL_USER
     for key in presented:
         if (owner := settings.key_owner(key)) is not None:
-            return Identity("default", owner)
+            return Identity(owner.tenant_id, owner.name)
     raise Refused(ErrorCode.AUTH_INVALID)
 
 

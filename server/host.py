@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import anyio
 import anyio.to_thread
 
-from agents.core.options import Engines, SessionOptions
 from agents.core.options import Identity as SessionIdentity
+from agents.core.options import SessionOptions
 from agents.core.session import Session
 from agents.loop.agent import Agent
 from metering.recorder import UsageRecorder
@@ -24,7 +24,8 @@ from metering.usage import Mode
 from server.contracts.errors import ErrorCode
 from server.contracts.session import VoiceSettings
 from server.edge import new_id
-from server.engines import StageReport
+from server.engine_rules import Asked
+from server.engine_source import EngineSource, Lease
 from server.errors import EdgeError, Refused
 from server.guard import Identity
 from server.ledgers import open_ledger
@@ -44,23 +45,6 @@ RETRY_AFTER_S: Final = 2.0
 
 class DataDirectoryUnusable(EdgeError):
     """The data directory cannot be written; the message is a sentence for the operator."""
-
-
-class EngineSource(Protocol):
-    """Where the engines come from: ``server.engines.EngineSet``, or scripted ones."""
-
-    @property
-    def reports(self) -> tuple[StageReport, ...]: ...
-
-    def for_sessions(self, *, simple_language: bool = False) -> Engines: ...
-
-    def watch(self, metrics: Metrics) -> None:
-        """Publish what the engines measure of themselves."""
-        ...
-
-    async def load(self) -> None: ...
-
-    async def aclose(self) -> None: ...
 
 
 class Host:
@@ -167,46 +151,61 @@ class Host:
 
     # --- sessions ---
 
+    async def lease(
+        self, caller: Identity, agent_id: str | None, locale: str, *, simple_language: bool = False
+    ) -> Lease:
+        """What a session of this caller hears, thinks and speaks with. Raises Refused."""
+        agent = await self.agent(agent_id)
+        asked = Asked(caller.tenant_id, agent.spec.agent_id, locale)
+        return await self.engines.lease(asked, simple_language=simple_language)
+
     async def open_voice(
         self, settings: VoiceSettings, delivery: VoiceDelivery, caller: Identity, *, media: bool = False
     ) -> LiveSession:
         """Begin a conversation by voice, its audio in frames or beside them (``media``). Raises Refused."""
-        await self.agent(settings.agent_id)
-        options = session_options(settings, self.identity(caller, new_id("ses")), media=media)
-        delivery.open_audio(settings.output.format, options.output_rate_hz)
-        engines = self.engines.for_sessions()
-        if settings.accessibility.simple_language:
-            engines = self.engines.for_sessions(simple_language=True)
-        return self._open(options, engines, delivery, caller)
+        simple = settings.accessibility.simple_language
+        lease = await self.lease(caller, settings.agent_id, settings.locale, simple_language=simple)
+        try:
+            options = session_options(settings, self.identity(caller, new_id("ses")), media=media)
+            delivery.open_audio(settings.output.format, options.output_rate_hz)
+        except BaseException:
+            lease.give_back()
+            raise
+        return self._open(options, lease, delivery, caller)
 
     async def open_chat(self, agent_id: str | None, delivery: Delivery, caller: Identity) -> LiveSession:
         """Begin a conversation in writing. Raises Refused."""
         await self.agent(agent_id)
         options = chat_options(self.identity(caller, new_id("ses")))
-        return self._open(options, self.engines.for_sessions(), delivery, caller, kind="chat")
+        return self._open(options, Lease(self.engines.for_sessions()), delivery, caller, kind="chat")
 
-    async def open_realtime(
-        self, agent_id: str | None, options: SessionOptions, delivery: Delivery, caller: Identity
-    ) -> LiveSession:
-        """Begin a conversation that its client directs; a name that is no agent's means the default one.
+    async def lease_realtime(self, caller: Identity, agent_id: str | None, locale: str) -> Lease:
+        """What a realtime session of this caller works with; a name that is no agent's means the default one.
 
         Raises Refused.
         """
         known = self.engines.for_sessions().agent.spec.agent_id
-        await self.agent(agent_id if agent_id == known else None)
-        return self._open(options, self.engines.for_sessions(), delivery, caller, kind="realtime")
+        return await self.lease(caller, agent_id if agent_id == known else None, locale)
+
+    def open_realtime(self, options: SessionOptions, lease: Lease, delivery: Delivery, caller: Identity) -> LiveSession:
+        """Begin a conversation that its client directs. Raises Refused; the lease is given back then, too."""
+        return self._open(options, lease, delivery, caller, kind="realtime")
 
     def _open(
         self,
         options: SessionOptions,
-        engines: Engines,
+        lease: Lease,
         delivery: Delivery,
         caller: Identity,
         kind: Literal["voice", "chat", "realtime"] = "voice",
     ) -> LiveSession:
-        session = Session(options, engines, self.recorder, self.epoch_ms)
-        live = LiveSession(options.identity, caller, session, delivery, self.metrics)
-        self.registry.host(live)
+        try:
+            session = Session(options, lease.engines, self.recorder, self.epoch_ms)
+            live = LiveSession(options.identity, caller, session, delivery, self.metrics)
+            self.registry.host(live, lease.give_back)
+        except BaseException:
+            lease.give_back()
+            raise
         self.metrics.sessions.labels(kind).inc()
         return live
 
@@ -215,6 +214,7 @@ class Host:
     async def _load(self) -> None:
         await self.engines.load()
         self._ready.set()
+        await self.engines.tend()
 
     def _make_data_directory(self) -> None:
         path = self.settings.data_dir

@@ -1,4 +1,4 @@
-"""The process side of the server: listening sockets, uvicorn set up for audio, signals, and the drain on the way out.
+"""The process side of the server: uvicorn set up for audio, signals, and the drain on the way out.
 
 The composition root builds the application; this runs it, in the foreground (``serve``) or beside other work in the
 same event loop (``running``). Knows no route.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from websockets.server import ServerProtocol
 
 from server.app import LONG_MESSAGES, Application
 from server.contracts.errors import ERRORS, ErrorCode
-from server.errors import EdgeError
+from server.listening import answering
 from server.transports.connection import CUT_EXTENSION
 from server.wire.realtime.inbound import MAX_MESSAGE_BYTES
 
@@ -33,12 +33,6 @@ CUT_GRACE_S: Final = 1.0
 PING_INTERVAL_S: Final = 20.0
 PING_TIMEOUT_S: Final = 20.0
 STOP_LIMIT_S: Final = 5.0
-START_LIMIT_S: Final = 30.0
-BACKLOG: Final = 512
-
-
-class CannotListen(EdgeError):
-    """The address cannot be listened on; the message is a sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +102,6 @@ class _SocketProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(CUT_GRACE_S, self.transport.abort)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own: a drain comes first."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises CannotListen."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise CannotListen(
-            f"Port {port} on {host} cannot be used ({error.strerror or error}). "
-            f"Is a server running already? Another port: --port {port + 1 if port < 65_535 else 8_081}"
-        ) from error
-    listener.setblocking(False)
-    return listener
-
-
 @asynccontextmanager
 async def running(application: Application, listener: socket.socket) -> AsyncGenerator[RunningServer]:
     """The server, answering while the body runs (engines may still be loading); stopped afterwards."""
@@ -148,24 +120,9 @@ async def running(application: Application, listener: socket.socket) -> AsyncGen
         server_header=False,
         timeout_graceful_shutdown=round(STOP_LIMIT_S),
     )
-    server = _Server(config)
     with closing(listener):
-        async with _serving(application, server, listener) as running_server:
-            yield running_server
-
-
-@asynccontextmanager
-async def _serving(application: Application, server: _Server, listener: socket.socket) -> AsyncGenerator[RunningServer]:
-    async with application.open(), anyio.create_task_group() as tasks:
-        tasks.start_soon(_serve, server, listener)
-        with anyio.fail_after(START_LIMIT_S):
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-                await anyio.sleep(0.005)
-        host, port = listener.getsockname()[:2]
-        try:
+        async with application.open(), answering(config, listener) as (host, port):
             yield RunningServer(host, port)
-        finally:
-            server.should_exit = True
 
 
 async def serve_until_signalled(application: Application, running_server: RunningServer) -> None:
@@ -178,10 +135,6 @@ async def serve_until_signalled(application: Application, running_server: Runnin
             tasks.start_soon(_hurry, signals, tasks.cancel_scope)
             await application.drain()
             tasks.cancel_scope.cancel()
-
-
-async def _serve(server: _Server, listener: socket.socket) -> None:
-    await server.serve(sockets=[listener])
 
 
 async def _hurry(signals: Any, scope: anyio.CancelScope) -> None:

@@ -8,8 +8,6 @@ command line. This is the only module that reads the environment. Knows no engin
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import os
 from pathlib import Path
@@ -32,7 +30,12 @@ from pydantic_settings import (
 
 from server.azure_settings import AzureSettings
 from server.ledger_settings import LedgerSettings
+from server.memory import share_heaps
+from server.model_settings import ModelSettings
 from server.setting_types import Directory, Secrets, Section, Words
+from server.speech_settings import EngineRule, SpeechSettings, SttSettings, TtsSettings
+from server.tenant_settings import DEFAULT_TENANT, RESERVED, KeyOwner, TenantSettings, owner_of
+from server.webrtc_settings import WebRtcSettings
 
 ENV_PREFIX: Final = "CONVERGIO_"
 CONFIG_FILE_VARIABLE: Final = "CONVERGIO_CONFIG"
@@ -71,70 +74,9 @@ class Limits(Section):
     replay_buffer_bytes: int = Field(default=256 * 1024, ge=0, le=16 * 1024 * 1024)
     drain_grace_s: float = Field(default=10.0, ge=0, le=300)
     chat_timeout_s: float = Field(default=60.0, ge=1, le=600)
-
-
-Fallback = Literal["embedded", "none"]
-"""Who steps in where Azure Speech does not answer."""
-
-
-class SttSettings(Section):
-    """Speech-to-text. ``auto`` takes the embedded engine where it is installed."""
-
-    engine: Literal["auto", "whisper", "azure", "none"] = "auto"
-    fallback: Fallback = "embedded"
-    model_path: Directory | None = None
-
-
-class TtsSettings(Section):
-    """Text-to-speech. ``voice_path`` is a Piper voice (``.onnx`` with its ``.onnx.json`` beside it)."""
-
-    engine: Literal["auto", "piper", "azure", "none"] = "auto"
-    fallback: Fallback = "embedded"
-    voice_path: Directory | None = None
-
-
-class ModelSettings(Section):
-    """The language model. ``auto`` takes the endpoint where one is named, else the embedded model."""
-
-    engine: Literal["auto", "embedded", "openai", "none"] = "auto"
-    model_path: Directory | None = None
-    base_url: str | None = None
-    api_key: SecretStr | None = None
-    model: str | None = None
-    azure_api_version: str | None = None
-    context_tokens: int = Field(default=8_192, ge=512, le=2_000_000)
-
-    @model_validator(mode="after")
-    def _endpoint_is_whole(self) -> Self:
-        if self.kind != "openai":
-            if self.model and self.engine == "auto":
-                raise ValueError("model.model is an endpoint's model, so model.base_url or model.api_key must be given")
-            return self
-        if not self.model:
-            raise ValueError(
-                "model.model must name the model (or the Azure deployment) the endpoint should answer with"
-            )
-        if self.base_url is not None and not self.base_url.startswith(("https://", "http://")):
-            raise ValueError("model.base_url must start with https:// or http://")
-        if self.base_url is None and self.api_key is None:
-            raise ValueError("model.engine is openai, so model.base_url or model.api_key must be given")
-        if self.azure_api_version and self.base_url is None:
-            raise ValueError("model.azure_api_version needs model.base_url, the Azure OpenAI endpoint")
-        return self
-
-    @property
-    def kind(self) -> Literal["embedded", "openai", "none"]:
-        """What ``auto`` means here."""
-        if self.engine != "auto":
-            return self.engine
-        return "openai" if self.base_url or self.api_key else "embedded"
-
-
-class SpeechSettings(Section):
-    """How turns are heard by default; a session may change its own."""
-
-    silero: bool = True
-    smart_turn: bool = True
+    max_azure_connections: int = Field(default=256, ge=2, le=10_000)
+    max_tenant_accounts: int = Field(default=32, ge=1, le=1_000)
+    account_idle_s: float = Field(default=300.0, ge=1, le=24 * 3_600)
 
 
 class AgentSettings(Section):
@@ -146,42 +88,6 @@ class AgentSettings(Section):
     instructions: str | None = Field(default=None, max_length=20_000)
     max_output_tokens: int = Field(default=256, ge=16, le=8_192)
     temperature: float = Field(default=0.6, ge=0, le=2)
-
-
-class WebRtcSettings(Section):
-    """Where WebRTC media comes and goes, and which STUN and TURN servers clients are told of.
-
-    ``udp_ports`` is a range such as ``50000-50100`` (default: any). ``advertised_addresses`` are told to clients in
-    place of this machine's own where it is behind an address translator. ``stun_server`` (``host:port``) and
-    ``relay_url`` (``turn:user:password@host:port``) are for the server's own side.
-    """
-
-    enabled: bool = True
-    ipv4: bool = True
-    ipv6: bool = True
-    bind_addresses: Words = ()
-    advertised_addresses: Words = ()
-    udp_ports: str | None = Field(default=None, pattern=r"^\d{1,5}-\d{1,5}$")
-    stun_server: str | None = None
-    relay_url: SecretStr | None = None
-    stun_urls: Words = ()
-    turn_urls: Words = ()
-    turn_secret: SecretStr | None = None
-    turn_lifetime_s: int = Field(default=600, ge=60, le=86_400)
-    connect_timeout_s: float = Field(default=15.0, ge=1, le=120)
-    lost_after_s: float = Field(default=30.0, ge=2, le=300)
-
-    @model_validator(mode="after")
-    def _can_be_meant(self) -> Self:
-        if self.turn_urls and self.turn_secret is None:
-            raise ValueError("webrtc.turn_urls needs webrtc.turn_secret, the secret shared with the TURN server")
-        for url in self.stun_urls:
-            if not url.startswith(("stun:", "stuns:")):
-                raise ValueError(f"webrtc.stun_urls: {url!r} does not begin with stun: or stuns:")
-        for url in self.turn_urls:
-            if not url.startswith(("turn:", "turns:")):
-                raise ValueError(f"webrtc.turn_urls: {url!r} does not begin with turn: or turns:")
-        return self
 
 
 class LogSettings(Section):
@@ -213,6 +119,8 @@ class Settings(BaseSettings):
     stt: SttSettings = SttSettings()
     tts: TtsSettings = TtsSettings()
     azure: AzureSettings = AzureSettings()
+    tenants: tuple[TenantSettings, ...] = ()
+    engine_rules: tuple[EngineRule, ...] = ()
     model: ModelSettings = ModelSettings()
     speech: SpeechSettings = SpeechSettings()
     agent: AgentSettings = AgentSettings()
@@ -222,9 +130,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _reachable_means_guarded(self) -> Self:
-        if any(len(key.get_secret_value()) < MIN_API_KEY_CHARS for key in self.api_keys):
+        if any(len(key.get_secret_value()) < MIN_API_KEY_CHARS for _, key in self.keys):
             raise ValueError(f"every entry of api_keys must have at least {MIN_API_KEY_CHARS} characters")
-        if not self.loopback and not self.api_keys:
+        if not self.loopback and not self.keys:
             raise ValueError(
                 f"host {self.host} can be reached from other machines, so api_keys must hold at least one key "
                 f"(for example {ENV_PREFIX}API_KEYS=a-long-random-secret); or keep host at 127.0.0.1"
@@ -235,18 +143,40 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _tenants_are_told_apart(self) -> Self:
+        ids = [tenant.id for tenant in self.tenants]
+        if len(set(ids)) < len(ids):
+            raise ValueError("every tenant needs an id of its own")
+        secrets = [key.get_secret_value() for _, key in self.keys]
+        if len(set(secrets)) < len(secrets):
+            raise ValueError("a key stands twice in api_keys: every key belongs to one tenant")
+        for rule in self.engine_rules:
+            if rule.tenant is not None and rule.tenant not in {*ids, *RESERVED}:
+                raise ValueError(f"engine_rules: there is no tenant called {rule.tenant}")
+        return self
+
+    @model_validator(mode="after")
     def _azure_is_named(self) -> Self:
-        if self.wants_azure and not self.azure.usable:
+        if "azure" in (self.stt.engine, self.tts.engine) and not self.azure.usable:
             raise ValueError(
                 "stt.engine or tts.engine is azure, so azure.region (or azure.host, or azure.endpoint) must say where "
                 "the service is, and azure.key must hold its key (or azure.managed_identity be true)"
             )
+        with_account = {tenant.id for tenant in self.tenants if tenant.azure is not None}
+        for rule in self.engine_rules:
+            served = self.azure.usable or (with_account if rule.tenant is None else rule.tenant in with_account)
+            if "azure" in (*rule.stt, *rule.tts) and not served:
+                raise ValueError(
+                    "engine_rules: a rule names azure, but nobody it is for has an account: "
+                    "azure, or azure of the tenant, must be set"
+                )
         return self
 
     @property
-    def wants_azure(self) -> bool:
-        """Whether Azure Speech hears or speaks."""
-        return "azure" in (self.stt.engine, self.tts.engine)
+    def keys(self) -> tuple[tuple[str, SecretStr], ...]:
+        """Every API key with the tenant it belongs to; where there are none, nobody is asked for one."""
+        own = tuple((DEFAULT_TENANT, key) for key in self.api_keys)
+        return own + tuple((tenant.id, key) for tenant in self.tenants for key in tenant.api_keys)
 
     @property
     def loopback(self) -> bool:
@@ -268,18 +198,9 @@ class Settings(BaseSettings):
         """Where usage is written before it is in the ledger."""
         return self.data_dir / "journal"
 
-    def key_owner(self, presented: str) -> str | None:
-        """The stable, secret-free name of an API key, or None where it is none of ours.
-
-        Every configured key is compared, in constant time, by its SHA-256.
-        """
-        digest = hashlib.sha256(presented.encode()).digest()
-        owner: str | None = None
-        for key in self.api_keys:
-            known = hashlib.sha256(key.get_secret_value().encode()).digest()
-            if hmac.compare_digest(known, digest):
-                owner = f"key_{known.hex()[:12]}"
-        return owner
+    def key_owner(self, presented: str) -> KeyOwner | None:
+        """Whose an API key is, or None where it is none of ours."""
+        return owner_of(presented, self.keys)
 
     @classmethod
     def settings_customise_sources(
@@ -331,13 +252,15 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
 
 
 def prepare_process_environment() -> None:
-    """Bound the native libraries' own thread pools; call before numpy or an engine is imported.
+    """Bound the native libraries' own thread pools and heaps; call before numpy or an engine is imported.
 
     Inference has one bounded pool of ours; a library that starts a thread per core under each of those threads
     makes every latency worse (docs: embedded engines). Values the operator set are kept.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        share_heaps()
 
 
 def plain_output_wanted() -> bool:

@@ -1,11 +1,16 @@
-"""What any test may ask for: a real PostgreSQL, started once for all that want one."""
+"""What any test may ask for: a real PostgreSQL, started once for all that want one. And no property test fails because
+the machine is busy: neither a deadline nor how long an input takes to make is measured by the wall clock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from postgres_server import PostgresServer, programs, running_postgres
+
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")

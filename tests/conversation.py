@@ -25,7 +25,8 @@ from agents.loop.agent import Agent, AgentSpec
 from agents.models.scripted import ScriptedModel
 from audio.errors import EngineError
 from audio.formats import PcmChunk, samples_to_ms
-from audio.stt.scripted import ScriptedSpeechToText
+from audio.stt.scripted import Misheard, ScriptedSpeechToText
+from audio.tts.port import TextToSpeech
 from audio.tts.scripted import ScriptedTextToSpeech, ScriptedVoice
 from audio.vad.port import EdgeKind, SpeechEdge, VadOptions
 from metering.memory import MemoryRecorder
@@ -72,7 +73,7 @@ class LevelDetector:
 class Script:
     """Who says what, and how the engines behave."""
 
-    hears: Sequence[str | EngineError] = ("What time is it?",)
+    hears: Sequence[str | EngineError | Misheard] = ("What time is it?",)
     replies: Sequence[Any] = ("It is ten past four in the afternoon.",)
     policy: TurnPolicy = field(default_factory=lambda: TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900))
     speak: bool = True
@@ -83,6 +84,8 @@ class Script:
     tools: tuple[Any, ...] = ()
     detector: Callable[[VadOptions], Any] | None = LevelDetector
     tts: bool = True
+    voice: TextToSpeech | None = None
+    """Who speaks, where it is not the scripted voice that is given phrases."""
     model: type[ScriptedModel] = ScriptedModel
     options: dict[str, Any] = field(default_factory=dict)
     """What else is different from a session's defaults."""
@@ -182,7 +185,7 @@ async def conversation(script: Script | None = None) -> AsyncIterator[Talk]:
     engines = Engines(
         Agent(spec, model),
         ScriptedSpeechToText(script.hears, partial_every_ms=script.partial_every_ms),
-        ScriptedTextToSpeech(ScriptedVoice(), script.before_chunk) if script.tts else None,
+        (script.voice or ScriptedTextToSpeech(ScriptedVoice(), script.before_chunk)) if script.tts else None,
         None,
         script.detector,
     )

@@ -28,9 +28,12 @@ from audio.tts.scripted import ScriptedTextToSpeech
 from audio.vad.chain import make_detector
 from server.agent_choice import build_agent
 from server.app import Application
+from server.engine_rules import Asked
+from server.engine_source import Lease
 from server.engines import StageReport
+from server.listening import listen
 from server.observability.metrics import Metrics
-from server.serving import RunningServer, listen, running
+from server.serving import RunningServer, running
 from server.settings import Settings, load_settings
 
 
@@ -77,11 +80,17 @@ class ScriptedEngines:
     def for_sessions(self, *, simple_language: bool = False) -> Engines:
         return Engines(self.agent, ScriptedSpeechToText(self.heard), ScriptedTextToSpeech(), None, self.make_detector)
 
+    async def lease(self, asked: Asked, *, simple_language: bool = False) -> Lease:
+        return Lease(self.for_sessions(simple_language=simple_language))
+
     def watch(self, metrics: Metrics) -> None:
         """Nothing to measure."""
 
     async def load(self) -> None:
         await self.loaded.wait()
+
+    async def tend(self) -> None:
+        """Nothing to tend."""
 
     async def aclose(self) -> None:
         """Nothing to release."""

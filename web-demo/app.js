@@ -222,6 +222,10 @@ client
     const total = waterfall.add(request_id, stages);
     if (total !== null) transcript.remark(request_id, `answered after ${Math.round(total)} ms`);
   })
+  .on('content.filtered', ({ request_id }) => {
+    transcript.reply(request_id, (reply) => reply.retract());
+    transcript.remark(request_id, 'refused by a content filter');
+  })
   .on('chat.complete', (completion) => {
     transcript.completed(completion);
     if (completion.usage) waterfall.addUsage(completion.request_id, completion.usage);

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agents.core.attribution import Attribution
 from agents.core.options import Identity
 from agents.events import StageLatency, TurnUsage
 from agents.models.port import TokenUsage
+from audio.fallback import Maker
+from audio.tts.port import SpeechAudio, TtsProfile
 from metering.identity import event_id
-from metering.usage import StageProvider, UsageEvent
+from metering.usage import ProviderShare, StageProvider, UsageEvent
 
 
 @dataclass(slots=True)
@@ -31,12 +34,25 @@ class TurnAccount:
     tool_calls: int = 0
     interrupted: bool = False
     error_code: str | None = None
+    work: Attribution = field(default_factory=Attribution)
+
+    def asked_voice(self, characters: int) -> None:
+        """So much text was given to a voice."""
+        self.tts_characters += characters
+        self.work.asked(characters)
+
+    def spoke(self, piece: SpeechAudio, asked: TtsProfile) -> None:
+        """A voice made this, the one that was ``asked`` unless the piece says otherwise."""
+        self.work.spoke(piece.maker or Maker(asked.provider, asked.model), len(piece.samples))
 
     def absorb(self, discarded: list[TurnAccount]) -> None:
         """Take over what drafts that came to nothing consumed; their tokens are speculative."""
         for draft in discarded:
             self.audio_ms_synthesized += draft.audio_ms_synthesized
             self.tts_characters += draft.tts_characters
+            self.work.absorb(draft.work)
+            if "tts" in draft.providers:
+                self.providers.setdefault("tts", draft.providers["tts"])
             self.speculative_tokens += draft.tokens.input_tokens + draft.tokens.output_tokens
 
     def is_empty(self) -> bool:
@@ -54,6 +70,10 @@ class TurnAccount:
             audio_ms_out=self.audio_ms_out,
         )
 
+    def workers(self) -> dict[str, StageProvider]:
+        """Who did most of each stage so far."""
+        return {stage: self.work.who(stage, preferred) for stage, preferred in self.providers.items()}
+
     def event(self, identity: Identity, ended_at: int, stages: tuple[StageLatency, ...]) -> UsageEvent:
         """The usage event of the turn as it stands."""
         return UsageEvent(
@@ -66,7 +86,7 @@ class TurnAccount:
             mode=identity.mode,
             started_at=self.started_at,
             ended_at=max(ended_at, self.started_at),
-            providers=dict(self.providers),
+            providers=self.workers(),
             audio_ms_in=self.audio_ms_in,
             audio_ms_out=self.audio_ms_out,
             audio_ms_synthesized=self.audio_ms_synthesized,
@@ -81,4 +101,13 @@ class TurnAccount:
             success=self.error_code is None,
             error_code=self.error_code,
             estimated=self.tokens.estimated,
+            shares=self._shares(),
         )
+
+    def _shares(self) -> tuple[ProviderShare, ...]:
+        shares: list[ProviderShare] = []
+        if "stt" in self.providers:
+            shares += self.work.hearing(self.audio_ms_in, self.providers["stt"])
+        if "tts" in self.providers:
+            shares += self.work.speaking(self.audio_ms_synthesized, self.tts_characters, self.providers["tts"])
+        return tuple(shares)

@@ -17,7 +17,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from agents.core.event_gate import EventGate
 from agents.core.options import SessionOptions
 from agents.errors import ModelError
-from agents.events import ClientToolCalled, Failed, ReplyText, ToolCalled, ToolReturned
+from agents.events import ClientToolCalled, ContentFiltered, Failed, ReplyText, ToolCalled, ToolReturned
 from agents.loop.agent import (
     Agent,
     ReplyDelta,
@@ -29,8 +29,9 @@ from agents.loop.agent import (
     ToolStarted,
 )
 from agents.loop.history import History, rendered
-from agents.loop.phrases import PhraseSplitter
-from agents.models.port import Message, TokenUsage, ToolRequest
+from agents.loop.phrases import Phrase, PhraseSplitter
+from agents.loop.pieces import Piece, PieceCutter
+from agents.models.port import AnsweredBy, ContentFilter, Message, ModelProfile, TokenUsage, ToolRequest
 from agents.models.tokens import estimate_usage
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PendingPhrase:
-    """A phrase to be spoken; one that is not ``remembered`` (a filler, an apology) is nobody's words in history."""
+    """A phrase to be spoken; one that is not ``remembered`` (a filler, an apology) is nobody's words in history.
+
+    A ``refusal`` is said in place of every phrase before it that has not been begun.
+    ``streamed`` is a piece for a voice that speaks while text is written; ``ends_phrase``: a phrase ends with it.
+    """
 
     text: str
     remembered: bool = True
+    refusal: bool = False
+    streamed: bool = False
+    ends_phrase: bool = True
 
 
 Phrases = MemoryObjectSendStream[PendingPhrase]
@@ -49,13 +57,16 @@ Phrases = MemoryObjectSendStream[PendingPhrase]
 
 @dataclass(frozen=True, slots=True)
 class AnsweringPorts:
-    """Who answers, what is remembered, and who is told: of every piece of text, and of the first phrase."""
+    """Who answers, what is remembered, and who is told: of every piece of text, of every phrase, of the model, and of
+    the first thing that cannot be taken back."""
 
     agent: Agent
     history: History
     gate: EventGate
     on_text: Callable[[], None]
     on_phrase: Callable[[], None]
+    on_model: Callable[[ModelProfile], None]
+    on_bound: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +85,41 @@ class Question:
 class Answering:
     """One turn's reply in the making. ``handed_over`` are the client's tools that it asked for."""
 
-    def __init__(self, ports: AnsweringPorts, turn_id: str, options: SessionOptions, question: Question) -> None:
+    def __init__(
+        self,
+        ports: AnsweringPorts,
+        turn_id: str,
+        options: SessionOptions,
+        question: Question,
+        *,
+        splitter: PhraseSplitter | PieceCutter | None = None,
+    ) -> None:
+        """``splitter`` cuts the reply as its voice wants it; into phrases, unless one is given."""
         self.reply = ""
         self.tool_calls = 0
         self.error_code: str | None = None
         self.end: Literal["finished", "tools", "length", "filtered"] | None = None
         self.handed_over: list[ToolRequest] = []
+        self.verdict: ContentFilter | None = None
+        """Why the reply is a refusal, where a content filter forbade another; nothing else of it stands."""
         self._ports = ports
         self._turn_id = turn_id
         self._options = options
         self._question = question
-        self._splitter = PhraseSplitter(options.locale)
+        self._splitter = splitter or PhraseSplitter(options.locale)
         self._phrases_said = 0
         self._asked: tuple[Message, ...] = ()
         self._usage: TokenUsage | None = None
         self._tools_used: list[tuple[ToolRequest, str]] = []
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether a content filter forbids the answer."""
+        return self.verdict is not None
+
     async def answer(self, phrases: Phrases) -> None:
-        """Ask the agent and hand on its phrases. A model that fails is reported and apologised for.
+        """Ask the agent and hand on its phrases. A model that fails is reported and apologised for; where a content
+        filter forbids the answer, that is said.
 
         While the turn is not certain the failure is only noted in ``error_code``: the turn is then answered anew.
         """
@@ -100,12 +128,16 @@ class Answering:
         except ModelError as error:
             log.warning("the model failed", extra={"turn_id": self._turn_id, "provider": error.provider})
             self.error_code = error.code
-            self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id))
+            wait = None if error.retry_after_s is None else {"retry_after_s": round(error.retry_after_s, 3)}
+            self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id, wait))
             if not self._ports.gate.is_open:
                 return
             if not self.reply:
                 await phrases.send(PendingPhrase(self._options.policy.rules.apology, remembered=False))
-        await self._flush(phrases)
+        if self.verdict is None:
+            await self._flush(phrases)
+        else:
+            await self._refuse(self.verdict, phrases)
 
     async def recite(self, text: str, phrases: Phrases) -> None:
         """Say ``text`` as it stands."""
@@ -154,25 +186,41 @@ class Answering:
         self._ports.gate.emit(ReplyText(self._turn_id, text))
         self._ports.on_text()
         for phrase in self._splitter.feed(text):
-            await self._hand_on(phrase.text, phrases)
+            await self._hand_on(phrase, phrases)
 
     async def _flush(self, phrases: Phrases) -> None:
-        rest = self._splitter.flush()
+        rest: list[Phrase | Piece] = [*self._splitter.flush()]
         if self.end == "length" and self._phrases_said and rest:
             cut = rest.pop()  # the token limit ended it in the middle: better unsaid
             self.reply = self.reply.removesuffix(cut.text)
         for phrase in rest:
-            await self._hand_on(phrase.text, phrases)
+            await self._hand_on(phrase, phrases)
 
-    async def _hand_on(self, phrase: str, phrases: Phrases) -> None:
+    async def _refuse(self, verdict: ContentFilter, phrases: Phrases) -> None:
+        """Nothing of the answer stands: what is not yet spoken stays unsaid, and the refusal is the reply."""
+        gate, refusal = self._ports.gate, self._options.policy.rules.refusal
+        gate.emit(ContentFiltered(self._turn_id, verdict.stage, verdict.categories))
+        apart = " " if self.reply and not self.reply[-1].isspace() else ""
+        self.reply = refusal
+        gate.emit(ReplyText(self._turn_id, f"{apart}{refusal}"))
+        self._ports.on_text()
+        self._ports.on_phrase()
+        await phrases.send(PendingPhrase(refusal, refusal=True))
+
+    async def _hand_on(self, phrase: Phrase | Piece, phrases: Phrases) -> None:
         self._phrases_said += 1
         self._ports.on_phrase()
-        await phrases.send(PendingPhrase(phrase))
+        if isinstance(phrase, Piece):
+            await phrases.send(PendingPhrase(phrase.text, streamed=True, ends_phrase=phrase.ends_phrase))
+        else:
+            await phrases.send(PendingPhrase(phrase.text))
 
     def _note(self, part: ReplyPart) -> None:
         gate = self._ports.gate
         match part:
             case ToolStarted(request=request):
+                if self._ports.agent.has_effects(request.name):
+                    self._ports.on_bound()
                 gate.emit(ToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
             case ToolEnded(request=request, outcome=outcome):
                 self.tool_calls += 1
@@ -183,9 +231,14 @@ class Answering:
             case ToolHandedOver(request=request):
                 self.tool_calls += 1
                 self.handed_over.append(request)
+                self._ports.on_bound()
                 gate.emit(ClientToolCalled(self._turn_id, request.call_id, request.name, request.arguments))
+            case AnsweredBy(profile):
+                self._ports.on_model(profile)
             case ReplyFinished(usage=usage, reason=reason):
                 self._usage = usage
                 self.end = "finished" if reason == "stop" else reason
+                if reason == "filtered":
+                    self.verdict = part.verdict or ContentFilter("completion")
             case ReplyDelta():
                 pass

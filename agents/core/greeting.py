@@ -26,7 +26,8 @@ def greeting_events(engines: Engines, options: SessionOptions, lost: Degraded | 
     if tts is not None and options.speak and options.voice not in (None, *tts.profile.voices):
         yield Degraded(f"voice {options.voice}", "default voice", "There is no voice of that name here.")
     if tts is None and options.speak:
-        yield Degraded("speech", "text", "There is no voice here; answers come as text.")
+        why = engines.missing.get("tts", "There is no voice here; answers come as text.")
+        yield Degraded("speech", "text", why)
 
 
 def _name(engine: SttProfile | TtsProfile | ModelProfile) -> str:

@@ -13,7 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agents.core.turn_types import SpeechStarted, SpeechStopped, TranscriptArrived, TranscriptFailed, TurnEvent
+from agents.core.turn_types import (
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptArrived,
+    TranscriptCorrected,
+    TranscriptFailed,
+    TurnEvent,
+)
 from audio.errors import EngineError
 from audio.formats import HEARING_RATE_HZ, PcmChunk, Samples
 from audio.quality import QualityMeter
@@ -34,10 +41,12 @@ QUIET_DBFS: Final = -55.0
 
 @dataclass(frozen=True, slots=True)
 class HearingPorts:
-    """Where what is heard goes. ``on_vad_failure`` is called once, when voice activity can no longer be told."""
+    """Where what is heard goes. ``on_correction`` gets better transcripts of utterances that are over;
+    ``on_vad_failure`` is called once, when voice activity can no longer be told."""
 
     on_event: Callable[[TurnEvent], None]
     on_transcript: Callable[[Transcript], None]
+    on_correction: Callable[[Transcript], None]
     on_vad_failure: Callable[[Exception], None]
 
 
@@ -233,6 +242,10 @@ class Hearing:
     def on_transcript(self, transcript: Transcript) -> None:
         """Recognition reports; called by the recognition stream."""
         if transcript.utterance_id != self._utterance:
+            if transcript.kind is TranscriptKind.CORRECTED:
+                self._ports.on_correction(transcript)
+                corrected = TranscriptCorrected(transcript.utterance_id, transcript.text, self.now_ms)
+                self._ports.on_event(corrected)
             return
         flushed = transcript.kind is not TranscriptKind.PARTIAL
         self._ports.on_transcript(transcript)

@@ -17,7 +17,7 @@ from agents.core.hearing import Hearing, Recorded
 from agents.core.item_ids import spoken_item_id
 from agents.core.outbox import Outbox
 from agents.core.transcript_desk import TranscriptDesk
-from agents.core.turn_types import TranscriptArrived, TranscriptFailed, TurnEvent
+from agents.core.turn_types import TranscriptArrived, TranscriptCorrected, TranscriptFailed, TurnEvent
 from agents.events import Failed, InputCommitted, InputFailed
 from agents.loop.history import History
 from agents.models.port import Message
@@ -25,6 +25,8 @@ from agents.models.port import Message
 LIMIT_S: Final = 10.0
 """What recognition gets for speech committed by hand, which may be long; then its best partial must do."""
 MAX_WAITING: Final = 8
+CORRECTABLE: Final = 4
+"""Utterances settled of late, which recognition may still correct."""
 
 EMPTY_INPUT: Final = {"reason": "input_empty"}
 """Details of the failure where there was nothing to commit."""
@@ -52,6 +54,7 @@ class InputDesk:
         self._pending: int | None = None
         self._partial = ""
         self._waiting: deque[Recorded] = deque()
+        self._settled: deque[int] = deque(maxlen=CORRECTABLE)
         self._limit: asyncio.TimerHandle | None = None
 
     @property
@@ -98,6 +101,10 @@ class InputDesk:
             case TranscriptFailed(utterance=utterance) if utterance == self._pending:
                 self._give_up(utterance)
                 return True
+            case TranscriptCorrected(utterance=utterance) if utterance in self._settled:
+                self._ports.history.say(self._item_id(utterance), event.text)
+                self._ports.transcripts.correct(utterance, event.text)
+                return True
             case _:
                 return False
 
@@ -121,6 +128,7 @@ class InputDesk:
             self._limit.cancel()
         self._ports.history.say(self._item_id(utterance), text)
         self._ports.transcripts.settle_as(utterance, text)
+        self._settled.append(utterance)
         self._hearing.end(utterance)
         self._ports.on_taken(self._item_id(utterance))
         if self._waiting:

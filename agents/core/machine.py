@@ -19,6 +19,9 @@ Overlap        enough speech -> held; more speech or real words -> UserSpeaking,
 Closed         nothing
 =============  ==========================================================================================
 
+A transcript that is corrected when its utterance is over changes the conversation's memory, and the turn where nothing
+was heard of it: ``agents.core.correcting``.
+
 Kept true by property tests: at most one live turn; every ``BeginTurn`` is followed by exactly one ``AbandonTurn`` or
 ``ReplyEnded``; only a live speculative turn is committed, once; stale timers change nothing; nothing after close.
 """
@@ -28,6 +31,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from agents.core.correcting import corrected, reworded
+from agents.core.meaning import means_other
 from agents.core.moves import (
     NO_TIMER,
     Result,
@@ -46,40 +51,44 @@ from agents.core.moves import (
     unheard,
 )
 from agents.core.overlap import drop_sound, in_overlap, started, take_floor
+from agents.core.phases import (
+    Closed,
+    Filling,
+    Listening,
+    Overlap,
+    Phase,
+    Replying,
+    Settling,
+    Speculating,
+    State,
+    Transcribing,
+    UserSpeaking,
+)
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
     AbandonTurn,
     BeginTurn,
     CancelRequested,
-    Closed,
     CloseRequested,
     CommitRequested,
     Effect,
     EndUtterance,
-    Filling,
     HintArrived,
     InputCleared,
-    Listening,
-    Overlap,
-    Phase,
     PromptReceived,
+    ReplyBound,
     ReplyEnded,
-    Replying,
     ReplyRequested,
     ReplyStarted,
     ReportUnheard,
-    Settling,
     SpeakFiller,
-    Speculating,
     SpeechStarted,
     SpeechStopped,
-    State,
     TimerFired,
-    Transcribing,
     TranscriptArrived,
+    TranscriptCorrected,
     TranscriptFailed,
     TurnEvent,
-    UserSpeaking,
 )
 
 
@@ -99,6 +108,10 @@ def step(state: State, event: TurnEvent, policy: TurnPolicy) -> Result:
             return _on_commit(state, event, policy)
         case InputCleared():
             return _on_cleared(state, event)
+        case TranscriptCorrected():
+            return corrected(state, event, policy)
+        case ReplyBound(turn=turn):
+            return (replace(state, bound=turn) if turn == live_turn(phase) else state), ()
         case _:
             return _by_phase(state, phase, event, policy)
 
@@ -247,7 +260,9 @@ def _in_speculating(state: State, phase: Speculating, event: TurnEvent, policy: 
                 return certain(state, phase, policy, event.now_ms)
             state, timer = set_timer(state, due_ms, "endpoint")
             return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
-        case TranscriptArrived(utterance=phase.utterance, flushed=True) if words_of(event.text) != words_of(phase.text):
+        case TranscriptArrived(utterance=phase.utterance, flushed=True):
+            if not means_other(phase.text, event.text, policy.rules.spelling):
+                return reworded(state, phase, event, policy)
             settling = Settling(phase.utterance, phase.stopped_ms, phase.timer, phase.text, event.text, phase.hint)
             state, effects = settled(replace(state, phase=settling), settling, policy, event.now_ms)
             return state, (AbandonTurn(phase.turn, "changed"), *effects)

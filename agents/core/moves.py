@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agents.core.phases import (
+    Filling,
+    Listening,
+    Overlap,
+    Phase,
+    Replying,
+    Settling,
+    Speculating,
+    State,
+    Transcribing,
+    Understood,
+    UserSpeaking,
+)
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, words_of
 from agents.core.turn_types import (
     AbandonReason,
@@ -12,22 +25,12 @@ from agents.core.turn_types import (
     CommitTurn,
     Effect,
     EndUtterance,
-    Filling,
     FlushTranscript,
-    Listening,
-    Overlap,
-    Phase,
     Purpose,
-    Replying,
     ReportUnheard,
     SetTimer,
-    Settling,
     Source,
-    Speculating,
-    State,
     TakeTurn,
-    Transcribing,
-    UserSpeaking,
 )
 
 Result = tuple[State, tuple[Effect, ...]]
@@ -113,6 +116,8 @@ def answer_speech(state: State, utterance: int, text: str, stopped_ms: int, poli
         ended: tuple[Effect, ...] = (EndUtterance(utterance, used=False),)
         report = () if policy.auto_end else (ReportUnheard(utterance, failed=False),)
         return replace(state, phase=Listening()), (*ended, *report)
+    understood = Understood(utterance, text, stopped_ms, state.next_turn if policy.auto_reply else None)
+    state = replace(state, understood=understood)
     if not policy.auto_reply:
         return replace(state, phase=Listening()), (TakeTurn(utterance, text), EndUtterance(utterance, used=True))
     begin = BeginTurn(state.next_turn, text, "speech", False, utterance, stopped_ms)
@@ -136,7 +141,8 @@ def answer(state: State, begin: BeginTurn, policy: TurnPolicy, now_ms: int) -> R
 
 def certain(state: State, phase: Speculating, policy: TurnPolicy, now_ms: int) -> Result:
     """The turn being drafted is certain: let the draft be heard."""
-    state, timers = _await_reply(state, phase.turn, "speech", policy, now_ms)
+    understood = Understood(phase.utterance, phase.text, phase.stopped_ms, phase.turn)
+    state, timers = _await_reply(replace(state, understood=understood), phase.turn, "speech", policy, now_ms)
     return state, (CommitTurn(phase.turn), EndUtterance(phase.utterance, used=True), *timers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from agents.core.policy import TurnPolicy
 from agents.loop.agent import Agent
@@ -97,6 +98,7 @@ class Engines:
 
     ``make_detector`` gives each session its own voice-activity detector; the rest is shared by all sessions. ``names``
     are those of the stages whose engines have no profile to say it (``vad``, ``endpoint``), for the client to show.
+    ``missing`` says for the user why a stage has nobody, where that is known.
     """
 
     agent: Agent
@@ -105,12 +107,13 @@ class Engines:
     end_of_turn: EndOfTurnModel | None = None
     make_detector: Callable[[VadOptions], VoiceActivityDetector] | None = None
     names: Mapping[str, str] = field(default_factory=dict[str, str])
+    missing: Mapping[Literal["stt", "tts"], str] = field(default_factory=dict[Literal["stt", "tts"], str])
 
     def for_session(self, on_degraded: OnDegraded) -> Engines:
         """The same engines, telling this session when another has to step in."""
-        stt, tts = self.stt, self.tts
+        agent, stt, tts = self.agent.for_session(on_degraded), self.stt, self.tts
         if isinstance(stt, FallbackSpeechToText):
             stt = stt.for_session(on_degraded)
         if isinstance(tts, FallbackTextToSpeech):
             tts = tts.for_session(on_degraded)
-        return replace(self, stt=stt, tts=tts)
+        return replace(self, agent=agent, stt=stt, tts=tts)

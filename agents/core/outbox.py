@@ -12,7 +12,7 @@ from collections import deque
 from typing import Final
 
 from agents.errors import SessionClosed
-from agents.events import AudioOut, ServerEvent
+from agents.events import AudioOut, ServerEvent, VisemesOut
 
 MAX_EVENTS: Final = 1_024
 MAX_AUDIO_EVENTS: Final = 8
@@ -67,14 +67,14 @@ class Outbox:
         return event
 
     def drop_audio(self, turn_id: str) -> int:
-        """Take back a turn's audio that has not left. Returns the number of samples taken back."""
+        """Take back a turn's audio that has not left, with its mouth shapes. Returns the number of samples."""
         kept = deque[ServerEvent]()
         samples = events = 0
         for event in self._events:
             if isinstance(event, AudioOut) and event.turn_id == turn_id:
                 samples += len(event.samples)
                 events += 1
-            else:
+            elif not (isinstance(event, VisemesOut) and event.turn_id == turn_id):
                 kept.append(event)
         self._events = kept
         self._took_audio(events)

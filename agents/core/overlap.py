@@ -8,29 +8,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.core.moves import NO_TIMER, Result, set_timer, settle, settled
+from agents.core.phases import Filling, Overlap, Replying, Settling, State, Understood, UserSpeaking
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, is_backchannel, words_of
 from agents.core.turn_types import (
     AbandonReason,
     AbandonTurn,
     EndUtterance,
-    Filling,
     FlushTranscript,
     HoldSpeech,
-    Overlap,
     ReplyEnded,
-    Replying,
     ReplyStarted,
     ResumeSpeech,
-    Settling,
     SpeechStarted,
     SpeechStopped,
-    State,
     TakeTurn,
     TimerFired,
     TranscriptArrived,
     TranscriptFailed,
     TurnEvent,
-    UserSpeaking,
 )
 
 
@@ -97,8 +92,11 @@ def _wait_for_answer(state: State, phase: Overlap, text: str, policy: TurnPolicy
     """What the user said is part of the conversation; the agent goes on with what it is saying."""
     if not words_of(text):
         return drop_sound(state, phase)
+    assert phase.stopped_ms is not None
     reply = replace(phase.reply, owed=policy.auto_reply)
-    return replace(state, phase=reply), (TakeTurn(phase.utterance, text), EndUtterance(phase.utterance, used=True))
+    understood = Understood(phase.utterance, text, phase.stopped_ms, None)
+    taken = (TakeTurn(phase.utterance, text), EndUtterance(phase.utterance, used=True))
+    return replace(state, phase=reply, understood=understood), taken
 
 
 def started(reply: Replying | Filling) -> Replying:

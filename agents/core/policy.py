@@ -29,7 +29,8 @@ class TurnPolicy:
     nothing, unless they are among the language's ``interrupters``. Where the agent is not ``interruptible``, what is
     said meanwhile is dropped, unless ``keep_overlap``: then it is the next turn.
 
-    ``transcript_limit_ms`` bounds the wait for a final transcript, ``filler_after_ms`` (``None`` for never) the
+    ``transcript_limit_ms`` bounds the wait for a final transcript; one that comes later still corrects what was said,
+    up to ``correction_ms`` after the last speech. ``filler_after_ms`` (``None`` for never) the
     agent's silence while it thinks. ``speculate`` lets a draft be made before the turn is certain. ``auto_reply``
     false means the agent answers only when the client asks for it. After ``idle_ms`` (``None`` for never) in which
     nobody says anything, the agent speaks up.
@@ -48,6 +49,7 @@ class TurnPolicy:
     verdict_ms: int = 700
     sure_confidence: float = 0.45
     transcript_limit_ms: int = 2_000
+    correction_ms: int = 6_000
     filler_after_ms: int | None = None
     auto_reply: bool = True
     idle_ms: int | None = None

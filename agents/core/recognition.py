@@ -6,15 +6,18 @@ Owns which stream hears. A session without one goes on in writing, and says so. 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 import anyio
 
 from agents.core.hearing import Hearing
-from agents.core.options import SessionOptions
+from agents.core.options import Engines, SessionOptions
 from agents.events import Degraded
 from audio.errors import EngineError
-from audio.stt.port import SpeechToText, SttOptions, SttStream
+from audio.fallback import Maker
+from audio.stt.fallback import FallbackStream
+from audio.stt.port import SttOptions, SttStream
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +25,12 @@ log = logging.getLogger(__name__)
 class Recognition:
     """The stream that hears one session."""
 
-    def __init__(self, stt: SpeechToText | None, hearing: Hearing, options: Callable[[], SessionOptions]) -> None:
-        self._stt = stt
+    def __init__(self, engines: Engines, hearing: Hearing, options: Callable[[], SessionOptions]) -> None:
+        self._engines = engines
         self._hearing = hearing
         self._options = options
         self._stream: SttStream | None = None
+        self._heard: Counter[Maker] = Counter()
 
     @property
     def is_open(self) -> bool:
@@ -40,8 +44,16 @@ class Recognition:
         if stream is not None or before is None:
             self._hearing.attach(stream)
         if stream is not None and before is not None:
+            self._heard.update(_heard_by(before))
             await before.aclose()
         return lost
+
+    def take_heard(self) -> Mapping[Maker, int]:
+        """Samples by the engine that recognised them, since this was last asked, where several may have."""
+        taken, self._heard = self._heard, Counter()
+        if self._stream is not None:
+            taken.update(_heard_by(self._stream))
+        return taken
 
     async def aclose(self) -> None:
         """Release the stream."""
@@ -52,16 +64,22 @@ class Recognition:
         options = self._options()
         if not options.listen:
             return None, None
-        if self._stt is None:
-            return None, Degraded("speech", "text", "Speech cannot be recognised here; please type.")
+        stt = self._engines.stt
+        if stt is None:
+            why = self._engines.missing.get("stt", "Speech cannot be recognised here; please type.")
+            return None, Degraded("speech", "text", why)
         hearing = self._hearing
         try:
             with anyio.fail_after(options.limits.stt_open_s):
                 wanted = recognition_options(options)
-                return await self._stt.open(wanted, hearing.on_transcript, hearing.on_stt_failure), None
+                return await stt.open(wanted, hearing.on_transcript, hearing.on_stt_failure), None
         except (EngineError, TimeoutError) as error:
             log.warning("speech recognition could not be opened", extra={"reason": str(error)})
             return None, Degraded("speech", "text", f"Speech cannot be recognised now ({error}); please type.")
+
+
+def _heard_by(stream: SttStream) -> Mapping[Maker, int]:
+    return stream.take_heard() if isinstance(stream, FallbackStream) else {}
 
 
 def recognition_options(options: SessionOptions) -> SttOptions:

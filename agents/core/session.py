@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import anyio
@@ -28,6 +29,7 @@ from agents.core.machine import step
 from agents.core.moves import live_turn
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
+from agents.core.phases import Listening, State
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
 from agents.core.spoken_items import SpokenItems, Truncated
@@ -46,16 +48,13 @@ from agents.core.turn_types import (
     FlushTranscript,
     HintArrived,
     InputCleared,
-    Listening,
     PromptReceived,
     ReplyEnded,
     ReplyRequested,
-    ReplyStarted,
     ReportUnheard,
     SetTimer,
     SpeechStarted,
     SpeechStopped,
-    State,
     TakeTurn,
     TimerFired,
     TurnEvent,
@@ -102,6 +101,7 @@ class Session:
         self._quality = QualityWatch()
         self._transcripts = TranscriptDesk(self.outbox, loop.time)
         self._hearing = self._make_hearing()
+        self._recognition = Recognition(engines, self._hearing, lambda: self._options)
         self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
         self._history = History(self._history_limits())
         self._desk = self._make_desk(loop.time)
@@ -109,7 +109,6 @@ class Session:
         self._said_meanwhile: list[tuple[str, str]] = []
         self._recordings = ItemSpeech(engines.stt, self._on_recording)
         self._awaited = AwaitedReply(self._desk, self.outbox)
-        self._recognition = Recognition(engines.stt, self._hearing, lambda: self._options)
 
     # --- life ---
 
@@ -353,7 +352,7 @@ class Session:
 
     def _make_hearing(self) -> Hearing:
         make, vad = self._engines.make_detector if self._options.listen else None, self._options.vad
-        ports = HearingPorts(self._post, self._transcripts.update, self._on_vad_failure)
+        ports = HearingPorts(self._post, self._transcripts.update, self._transcripts.learn, self._on_vad_failure)
         return Hearing(None if make is None else make(vad), ports, vad, hands_free=self._options.hands_free)
 
     def _make_input(self) -> InputDesk:
@@ -374,10 +373,12 @@ class Session:
             recorder=self._recorder,
             monotonic_s=monotonic_s,
             epoch_ms=self._epoch_ms,
-            on_started=lambda turn: self._post(ReplyStarted(turn)),
+            on_event=self._post,
             on_over=self._on_over,
         )
-        ports = DeskPorts(lambda: self._hearing.now_ms, self._hearing.take_recognised_ms, self._answer_awaited)
+        hearing, heard_by = self._hearing, self._recognition.take_heard
+        item_id = partial(spoken_item_id, self._options.identity.session_id)
+        ports = DeskPorts(lambda: hearing.now_ms, hearing.take_recognised_ms, heard_by, self._answer_awaited, item_id)
         return TurnDesk(turns, ports, self._transcripts)
 
     def _history_limits(self) -> HistoryLimits:

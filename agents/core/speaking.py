@@ -1,14 +1,17 @@
 """From phrases to the writer: one turn's speech synthesis, with limits.
 
+A reply that is spoken while it is written goes through here too, piece by piece (``agents.core.streamed_reply``).
+
 Owns the turn's resampler and its degradation: a speech engine that fails or stalls leaves the turn silent, not broken,
 and the text goes on. Driven by ``agents.core.turn_run``; knows nothing of models or turn-taking.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import cast
 
 import anyio
 
@@ -17,8 +20,9 @@ from agents.core.writer import Writer
 from agents.loop.speakable import speakable
 from audio.codecs.resample import StreamResampler
 from audio.errors import EngineTimeout
+from audio.formats import samples_to_ms
 from audio.stt.port import WordTiming
-from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech
+from audio.tts.port import SpeechAudio, SpeechRequest, TextStream, TextStreamingSpeech, TextToSpeech, Viseme
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,13 @@ class SpokenPhrase:
 
 @dataclass(frozen=True, slots=True)
 class SpeakingPorts:
-    """Where speech goes, and who is told: of its first audio, and of the characters of every request."""
+    """Where speech goes, and who is told: of its first audio, of the characters of every request, of every piece."""
 
     tts: TextToSpeech
     writer: Writer
     on_first_audio: Callable[[], None]
     on_request: Callable[[int], None]
+    on_piece: Callable[[SpeechAudio], None]
 
 
 class Speaking:
@@ -46,7 +51,7 @@ class Speaking:
     def __init__(self, ports: SpeakingPorts, turn: int, options: SessionOptions) -> None:
         self._ports = ports
         self._turn = turn
-        self._options = options
+        self.options = options
         self._resample = StreamResampler(ports.tts.profile.sample_rate_hz, options.output_rate_hz)
         self._said_anything = False
 
@@ -55,24 +60,63 @@ class Speaking:
 
         A phrase that is not ``remembered`` (a filler) never counts among the words the user heard.
         """
-        spoken = speakable(text, self._options.locale)
+        spoken = speakable(text, self.options.locale)
         if not spoken.strip():
             return None
-        start_ms = self._ports.writer.begin_phrase(self._turn, text if remembered else "")
+        start_ms = self.begin(text if remembered else "")
         if start_ms is None:
             return None
         end_ms = start_ms
         self._ports.on_request(len(spoken))
-        options = self._options
-        request = SpeechRequest(spoken, options.locale, options.voice, options.rate, urgent=not self._said_anything)
-        async with aclosing(self._ports.tts.speak(request)) as audio:
+        async with aclosing(self._ports.tts.speak(self._request(spoken))) as audio:
             async for piece in self._within_limits(audio):
-                if not self._said_anything:
-                    self._said_anything = True
-                    self._ports.on_first_audio()
-                words = [self._at_output_rate(word) for word in piece.words]
-                end_ms = await self._ports.writer.write(self._turn, self._resample.process(piece.samples), words)
+                end_ms = await self.put(piece, [self.at_output_rate(word) for word in piece.words])
         return SpokenPhrase(text, start_ms, end_ms)
+
+    def begin(self, text: str) -> int | None:
+        """The audio that follows says ``text``. Returns its start in ms; ``None`` where the turn has no voice left."""
+        return self._ports.writer.begin_phrase(self._turn, text)
+
+    async def put(self, piece: SpeechAudio, words: Sequence[WordTiming] = ()) -> int:
+        """Audio of what was begun, with its words at the output's rate. Returns the length of the turn's audio in ms;
+        waits while too much of it is unsent."""
+        self._ports.on_piece(piece)
+        if not self._said_anything and len(piece.samples):
+            self._said_anything = True
+            self._ports.on_first_audio()
+        made_hz, sent_hz = self._ports.tts.profile.sample_rate_hz, self.options.output_rate_hz
+        visemes = [Viseme(viseme.shape, viseme.start_sample * sent_hz // made_hz) for viseme in piece.visemes]
+        return await self._ports.writer.write(self._turn, self._resample.process(piece.samples), words, visemes)
+
+    @property
+    def provider(self) -> str:
+        """Whose voice it is."""
+        return self._ports.tts.profile.provider
+
+    async def open_text(self) -> TextStream:
+        """A stream, where the voice ``can_stream``. Raises EngineError."""
+        limit_s = self.options.limits.tts_first_audio_s
+        try:
+            with anyio.fail_after(limit_s):
+                return await cast("TextStreamingSpeech", self._ports.tts).open_text(self._request(""))
+        except TimeoutError as error:
+            message = f"no text stream within {limit_s:g} s"
+            raise EngineTimeout(message, stage="tts", provider=self.provider) from error
+
+    def says(self, text: str, characters: int) -> None:
+        """What was begun says ``text`` too, for which ``characters`` are written to the voice."""
+        self._ports.writer.extend_text(self._turn, text)
+        if characters:
+            self._ports.on_request(characters)
+
+    def word_ends(self, sample: int, characters: int) -> None:
+        """A word of what was begun, which ends after ``characters`` of its text, ends at ``sample`` of its audio."""
+        self._ports.writer.word_ends(self._turn, sample, characters)
+
+    def cut(self) -> None:
+        """What of the phrases so far has not been sent stays unsaid."""
+        self._ports.writer.cut(self._turn)
+        self._resample = StreamResampler(self._ports.tts.profile.sample_rate_hz, self.options.output_rate_hz)
 
     async def finish(self) -> None:
         """No more phrases: let the last samples out."""
@@ -81,20 +125,29 @@ class Speaking:
         self._ports.writer.finish(self._turn)
 
     async def _within_limits(self, audio: AsyncGenerator[SpeechAudio]) -> AsyncGenerator[SpeechAudio]:
-        limit_s = self._options.limits.tts_first_audio_s
+        limit_s = self.options.limits.tts_first_audio_s
         while True:
             try:
                 with anyio.fail_after(limit_s):
                     piece = await anext(audio, None)
             except TimeoutError as error:
-                provider = self._ports.tts.profile.provider
-                raise EngineTimeout(f"no audio within {limit_s:g} s", stage="tts", provider=provider) from error
+                message = f"no audio within {limit_s:g} s"
+                raise EngineTimeout(message, stage="tts", provider=self.provider) from error
             if piece is None:
                 return
             yield piece
-            limit_s = self._options.limits.tts_gap_s
+            limit_s = self.options.limits.tts_gap_s
 
-    def _at_output_rate(self, word: WordTiming) -> WordTiming:
-        made_hz, sent_hz = self._ports.tts.profile.sample_rate_hz, self._options.output_rate_hz
+    def _request(self, spoken: str) -> SpeechRequest:
+        options = self.options
+        return SpeechRequest(spoken, options.locale, options.voice, options.rate, urgent=not self._said_anything)
+
+    def in_ms(self, samples: int) -> int:
+        """A length at the output's rate."""
+        return samples_to_ms(samples, self.options.output_rate_hz)
+
+    def at_output_rate(self, word: WordTiming) -> WordTiming:
+        """A word of the voice as the client gets it."""
+        made_hz, sent_hz = self._ports.tts.profile.sample_rate_hz, self.options.output_rate_hz
         start, end = word.start_sample * sent_hz // made_hz, word.end_sample * sent_hz // made_hz
         return WordTiming(word.text, start, end)

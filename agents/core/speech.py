@@ -6,6 +6,7 @@ been heard, so that a held reply can go on from the very sample the user heard l
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +16,7 @@ import numpy as np
 from audio.formats import Samples, ms_to_samples, samples_to_ms
 from audio.playout import PlayoutLedger
 from audio.stt.port import WordTiming
+from audio.tts.port import Viseme
 
 KEPT_AFTER_HEARD_MS: Final = 1_500
 """Longer than any word: a resumed reply begins with the word that was cut."""
@@ -34,9 +36,12 @@ class Speech:
         self.ended = False
         self.ledger = PlayoutLedger(rate_hz)
         self._chunks: deque[Samples] = deque()
+        self._visemes: list[Viseme] = []
+        self._visemes_told = 0
         self._kept_from = 0
         self._position = 0
         self._end = 0
+        self._cut = 0
 
     @property
     def unsent(self) -> int:
@@ -53,8 +58,15 @@ class Speech:
         """All audio so far."""
         return samples_to_ms(self._end, self.rate_hz)
 
-    def append(self, samples: Samples, words: Sequence[WordTiming] = ()) -> None:
-        """More audio of the phrase last added to the ledger."""
+    @property
+    def made_ms(self) -> int:
+        """All audio that was made for the turn, what was cut included."""
+        return samples_to_ms(self._end + self._cut, self.rate_hz)
+
+    def append(self, samples: Samples, words: Sequence[WordTiming] = (), visemes: Sequence[Viseme] = ()) -> None:
+        """More audio of the phrase last added to the ledger; ``visemes`` count from the start of the turn's audio."""
+        for viseme in visemes:
+            insort(self._visemes, viseme, key=_start)
         self._chunks.append(samples)
         self._end += len(samples)
         self.ledger.extend(len(samples), words)
@@ -67,16 +79,34 @@ class Speech:
         self.ledger.sent(count, now_ms)
         return taken
 
+    def take_visemes(self) -> list[Viseme]:
+        """The mouth shapes of what was taken and not told yet."""
+        end = bisect_left(self._visemes, self._position, key=_start)
+        told, self._visemes_told = self._visemes_told, max(end, self._visemes_told)
+        return self._visemes[told:end]
+
     def take_back(self, count: int) -> None:
         """The last ``count`` samples taken were not sent after all."""
-        self._position -= count
+        self._go_back_to(self._position - count)
         self.ledger.unsend(count)
+
+    def cut(self) -> None:
+        """What was not sent never will be; more may follow where sending has come to."""
+        kept = self._read(self._kept_from, self._position)
+        self._chunks = deque([kept] if len(kept) else ())
+        self._cut += self.unsent
+        self._end = self._position
+        del self._visemes[bisect_left(self._visemes, self._position, key=_start) :]
+        self.ledger.cut()
 
     def forget_heard(self, now_ms: int) -> None:
         """Release audio that was heard too long ago to be said again."""
         heard = self.ledger.heard_samples(now_ms) - ms_to_samples(KEPT_AFTER_HEARD_MS, self.rate_hz)
         while self._chunks and self._kept_from + len(self._chunks[0]) <= heard:
             self._kept_from += len(self._chunks.popleft())
+        forgotten = min(bisect_left(self._visemes, self._kept_from, key=_start), self._visemes_told)
+        del self._visemes[:forgotten]
+        self._visemes_told -= forgotten
 
     def hold(self, now_ms: int) -> int:
         """Nothing is sent from now on, and a client that can drops its buffer. Returns the samples heard."""
@@ -91,8 +121,12 @@ class Speech:
         if not self._client_clears:
             return self._position
         heard = self.ledger.heard_samples(0)
-        self._position = self.ledger.resume(self.ledger.word_start(heard), not_before=self._kept_from)
+        self._go_back_to(self.ledger.resume(self.ledger.word_start(heard), not_before=self._kept_from))
         return self._position
+
+    def _go_back_to(self, position: int) -> None:
+        self._position = position
+        self._visemes_told = min(self._visemes_told, bisect_left(self._visemes, position, key=_start))
 
     def all_heard(self, now_ms: int) -> bool:
         """Whether the turn's audio is complete and the user has heard it."""
@@ -108,3 +142,7 @@ class Speech:
                 parts.append(chunk[max(0, start - at) : end - at])
             at += len(chunk)
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, np.int16)
+
+
+def _start(viseme: Viseme) -> int:
+    return viseme.start_sample

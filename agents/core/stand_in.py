@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from agents.events import Degraded
-from audio.errors import Stage
-from audio.fallback import Degradation
+from audio.fallback import Degradation, GuardedStage
 
-_WHAT: Final[Mapping[Stage, str]] = {"stt": "Speech is recognised", "tts": "Answers are spoken"}
+_WHAT: Final[Mapping[GuardedStage, str]] = {
+    "stt": "Speech is recognised",
+    "llm": "Answers are made",
+    "tts": "Answers are spoken",
+}
 
 
 def stand_in(change: Degradation) -> Degraded:
@@ -20,5 +23,5 @@ def stand_in(change: Degradation) -> Degraded:
     return Degraded(
         f"{change.stage} {change.provider}",
         change.instead,
-        f"{what} by {change.instead} for now ({change.error}).",
+        f"{what} by {change.instead} for now ({str(change.error).rstrip('.')}).",
     )

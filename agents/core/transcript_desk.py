@@ -1,17 +1,22 @@
-"""The transcript of the utterance under way: shown as it grows, final once it became a turn.
+"""The transcript of the utterance under way: shown as it grows, final once it became a turn, corrected later if wrong.
 
 Also remembers when it was asked for and when it came, for the turn's latency. Owned by the session.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from agents.core.hearing import SAMPLES_PER_MS
 from agents.core.outbox import Outbox
 from agents.events import Caption, TranscriptUpdated
 from audio.stt.port import Transcript, TranscriptKind
+
+KEPT: Final = 4
+"""Utterances that are over and may still be corrected."""
 
 
 class TranscriptDesk:
@@ -21,6 +26,8 @@ class TranscriptDesk:
         self._outbox = outbox
         self._monotonic_s = monotonic_s
         self._latest: Transcript | None = None
+        self._told: OrderedDict[int, tuple[Transcript, str | None]] = OrderedDict()
+        self._better: Transcript | None = None
         self.flushed_at_s = 0.0
         self.transcribed_at_s = 0.0
 
@@ -37,6 +44,10 @@ class TranscriptDesk:
         if transcript.text and not same:
             self._outbox.emit(_shown(transcript, None))
             self._caption(transcript, None)
+
+    def learn(self, transcript: Transcript) -> None:
+        """A better transcript of an utterance that is over, should ``correct`` want it."""
+        self._better = transcript
 
     def forget(self, utterance: int) -> None:
         if self._latest is not None and self._latest.utterance_id == utterance:
@@ -55,8 +66,26 @@ class TranscriptDesk:
             latest = Transcript(utterance, TranscriptKind.FLUSHED, text, 0, 0)
         self._finish(replace(latest, text=text), None)
 
-    def _finish(self, transcript: Transcript, turn_id: str | None) -> None:
-        self._outbox.emit(_shown(transcript, turn_id, final=True))
+    def correct(self, utterance: int, text: str, turn_id: str | None = None) -> None:
+        """An utterance that was told as final said this; ``turn_id`` where another turn answers it now."""
+        told = self._told.get(utterance)
+        if told is None:
+            return
+        before, answered_by = told
+        better = self._better
+        if better is None or (better.utterance_id, better.text) != (utterance, text):
+            better = replace(before, text=text, confidence=None)
+        self._finish(
+            replace(better, start_sample=before.start_sample, through_sample=before.through_sample),
+            turn_id or answered_by,
+            corrected=True,
+        )
+
+    def _finish(self, transcript: Transcript, turn_id: str | None, *, corrected: bool = False) -> None:
+        self._told[transcript.utterance_id] = (transcript, turn_id)
+        while len(self._told) > KEPT:
+            self._told.popitem(last=False)
+        self._outbox.emit(replace(_shown(transcript, turn_id, final=True), corrected=corrected))
         if transcript.text:
             self._caption(transcript, turn_id, final=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -20,11 +20,21 @@ from agents.core.options import ReplyRequest
 from agents.core.spoken_items import Truncated
 from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_run import TurnPorts, TurnRun
-from agents.core.turn_types import AbandonTurn, BeginTurn, CommitTurn, HoldSpeech, ResumeSpeech, SpeakFiller
+from agents.core.turn_types import (
+    AbandonTurn,
+    BeginTurn,
+    CommitTurn,
+    CorrectText,
+    HoldSpeech,
+    ResumeSpeech,
+    RewordTurn,
+    SpeakFiller,
+)
 from agents.events import Interrupted, LongSilence, Resumed
+from audio.fallback import Maker
 from metering.usage import StageProvider
 
-TurnEffect = BeginTurn | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
+TurnEffect = BeginTurn | RewordTurn | CorrectText | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
 
 KNOWN_IDS: Final = 256
 """How many ids of typed turns are remembered, so that one sent again is not answered again."""
@@ -32,14 +42,17 @@ KNOWN_IDS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class DeskPorts:
-    """What the desk asks of its session: audio heard so far (ms), and audio newly handed to recognition (ms).
+    """What the desk asks of its session: audio heard so far (ms), audio newly handed to recognition (ms), and who
+    recognised it (samples).
 
-    ``on_closed`` is called when a turn is over and accounted for.
+    ``on_closed`` is called when a turn is over and accounted for. ``spoken_item_id`` names an utterance's entry.
     """
 
     now_ms: Callable[[], int]
     take_recognised_ms: Callable[[], int]
+    take_recognisers: Callable[[], Mapping[Maker, int]]
     on_closed: Callable[[], None]
+    spoken_item_id: Callable[[int], str]
 
 
 class TurnDesk:
@@ -118,10 +131,16 @@ class TurnDesk:
         if isinstance(effect, BeginTurn):
             self._begin(effect, tasks)
             return
+        if isinstance(effect, CorrectText):
+            self._turns.history.say(self._ports.spoken_item_id(effect.utterance), effect.text)
+            self._transcripts.correct(effect.utterance, effect.text)
+            return
         run = self._runs.get(effect.turn)
         if run is None:
             return
         match effect:
+            case RewordTurn():
+                run.text = effect.text
             case CommitTurn():
                 self._commit(run)
             case AbandonTurn():
@@ -159,9 +178,18 @@ class TurnDesk:
             marks.mark("speech_end", now_s)
         else:
             marks.mark("speech_end", now_s - (self._ports.now_ms() - begin.stopped_ms) / 1_000)
+        if begin.instead_of is not None:
+            marks.mark("transcribed", now_s)
+        elif begin.stopped_ms is not None:
             marks.mark("flushed", self._transcripts.flushed_at_s)
             marks.mark("transcribed", self._transcripts.transcribed_at_s)
-        self._start(TurnRun(self._turns, begin, turn_id, marks, request), tasks, certain=not begin.speculative)
+        run = TurnRun(self._turns, begin, turn_id, marks, request)
+        before = None if begin.instead_of is None else self._runs.get(begin.instead_of)
+        if before is None:
+            self._start(run, tasks, certain=not begin.speculative)
+        else:
+            self._runs[run.turn] = run
+            tasks.create_task(self._run(run, before), name=run.turn_id)
 
     def _next_id(self, begin: BeginTurn) -> tuple[str, ReplyRequest | None]:
         match begin.source:
@@ -184,11 +212,16 @@ class TurnDesk:
             self._commit(run)
         tasks.create_task(self._run(run), name=run.turn_id)
 
-    async def _run(self, run: TurnRun) -> None:
+    async def _run(self, run: TurnRun, before: TurnRun | None = None) -> None:
         try:
+            if before is not None:  # clients see one reply end before the next begins; accounts close within a limit
+                await before.closed.wait()
+                if not run.stopped:
+                    self._commit(run)
             await run.run()
         finally:
             del self._runs[run.turn]
+            run.closed.set()
             if not run.committed:  # a draft that came to nothing: its cost goes to the next account that is closed
                 self._discarded.append(run.account)
             if not self._runs:
@@ -197,11 +230,15 @@ class TurnDesk:
 
     def _commit(self, run: TurnRun) -> None:
         self._claim(run.account)
-        self._transcripts.settle(run.turn_id)
+        if run.answers_utterance is None:
+            self._transcripts.settle(run.turn_id)
+        else:
+            self._transcripts.correct(run.answers_utterance, run.text, run.turn_id)
         run.commit()
 
     def _claim(self, account: TurnAccount) -> None:
         account.audio_ms_in = self._ports.take_recognised_ms()
+        account.work.heard(self._ports.take_recognisers())
         stt = self._turns.engines.stt
         if account.audio_ms_in and stt is not None:
             account.providers["stt"] = StageProvider(stt.profile.provider, stt.profile.model)

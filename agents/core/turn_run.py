@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from agents.core.accounts import TurnAccount
 from agents.core.answering import Answering, AnsweringPorts, PendingPhrase, Phrases, Question
@@ -24,20 +23,17 @@ from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
 from agents.core.spoken_items import SpokenItems, Truncated
-from agents.core.turn_types import AbandonReason, BeginTurn, Source
+from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
+from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, piece_cutter, unspoken
 from agents.core.writer import Heard, Voice, Writer
-from agents.events import Caption, Degraded, Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
+from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
 from agents.loop.history import History
-from agents.loop.markup import strip_markup
-from agents.models.port import Message
-from audio.errors import EngineError
+from agents.models.port import Message, ModelProfile
 from metering.errors import RecorderClosed, RecorderOverloaded
 from metering.recorder import Recorder
 from metering.usage import StageProvider
 
 log = logging.getLogger(__name__)
-
-PHRASES_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ class TurnPorts:
     monotonic_s: Callable[[], float]
     epoch_ms: Callable[[], int]
     spoken: SpokenItems
-    on_started: Callable[[int], None]
+    on_event: Callable[[TurnEvent], None]
     on_over: Callable[[int], None]
 
 
@@ -72,26 +68,38 @@ class TurnRun:
         self.turn = begin.turn
         self.turn_id = turn_id
         self.text = begin.text
+        self.closed = anyio.Event()
+        """Set by the desk, once the turn is over and accounted for."""
         self._ports = ports
         self._marks = marks
         self._source: Source = begin.source
         self._utterance = begin.utterance
+        self._asked_anew = begin.instead_of is not None
         self._options = ports.options() if request is None else request.options
         self._gate = EventGate(ports.outbox)
         answering = AnsweringPorts(
-            ports.engines.agent, ports.history, self._gate, self._on_text, lambda: self._mark("phrase")
+            ports.engines.agent,
+            ports.history,
+            self._gate,
+            self._on_text,
+            lambda: self._mark("phrase"),
+            self._on_model,
+            lambda: ports.on_event(ReplyBound(self.turn)),
         )
         self._question = _question(begin, request, self._options)
-        self._answering = Answering(answering, turn_id, self._options, self._question)
+        # What is recited is there as a whole.
+        speaks = self._options.speak and begin.source != "announcement"
+        cutter = piece_cutter(ports.engines.tts, self._options.locale) if speaks else None
+        self._streams = cutter is not None
+        self._answering = Answering(answering, turn_id, self._options, self._question, splitter=cutter)
         self._scope: anyio.CancelScope | None = None
         self._stopped = False
         self._abandoned: AbandonReason | None = None
         self._truncated_ms: int | None = None
         self._started = False
-        self._voice_lost = False
         self._all_heard = anyio.Event()
         self._phrases: Phrases | None = None
-        self._speaking: Speaking | None = None
+        self._voice: TurnVoice | None = None
         self._heard: Heard | None = None
         self.account = TurnAccount(turn_id, ports.engines.agent.spec.agent_id, ports.epoch_ms())
         self._name_providers()
@@ -100,6 +108,16 @@ class TurnRun:
     def committed(self) -> bool:
         """Whether the turn is certain."""
         return self._gate.is_open
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was ended, perhaps before it began."""
+        return self._stopped
+
+    @property
+    def answers_utterance(self) -> int | None:
+        """The utterance it answers, where it is one that turned out to say something else."""
+        return self._utterance if self._asked_anew else None
 
     @property
     def awaits_client(self) -> bool:
@@ -138,7 +156,10 @@ class TurnRun:
         ports = self._ports
         self._mark("committed")
         if self._source in {"speech", "text"}:
-            ports.history.user(self.text, self._user_item_id)
+            if self._asked_anew:
+                ports.history.ask_anew(self._user_item_id, self.text)
+            else:
+                ports.history.user(self.text, self._user_item_id)
             self._answering.remember_tools()
         self._gate.open(TurnStarted(self.turn_id, self.text, self._source))
         try:
@@ -158,7 +179,8 @@ class TurnRun:
         self._heard = ports.writer.drop(self.turn)
         self.account.interrupted = True
         if self.committed:
-            self._remember(self._said, interrupted=True)
+            refused = self._answering.is_refused
+            self._remember(self._answering.reply if refused else self._said, interrupted=not refused)
             if reason != "closed":
                 heard_ms = 0 if self._heard is None else self._heard.ms
                 ports.outbox.emit(Interrupted(self.turn_id, heard_ms, self._said, resumable=False))
@@ -182,10 +204,12 @@ class TurnRun:
 
     async def _perform(self) -> None:
         has_voice = self._open_voice()
-        send, receive = anyio.create_memory_object_stream[PendingPhrase](PHRASES_AHEAD)
+        send, receive = anyio.create_memory_object_stream[PendingPhrase](
+            PIECES_AHEAD if self._streams else PHRASES_AHEAD
+        )
         self._phrases = send
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._speak, receive)
+            tasks.start_soon(unspoken if self._voice is None else self._voice.run, receive)
             async with send:
                 await self._answer(send)
             self._phrases = None
@@ -200,7 +224,7 @@ class TurnRun:
         if tts is None or not self._options.speak:
             return False
         options = self._options
-        voice = Voice(
+        channel = Voice(
             self.turn,
             self.turn_id,
             options.output_rate_hz,
@@ -208,9 +232,19 @@ class TurnRun:
             self._all_heard.set,
             options.client_clears,
         )
-        self._ports.writer.open(voice, audible=self.committed)
-        ports = SpeakingPorts(tts, self._ports.writer, lambda: self._mark("audio"), self._on_tts_request)
-        self._speaking = Speaking(ports, self.turn, self._options)
+        self._ports.writer.open(channel, audible=self.committed)
+        account = self.account
+        ports = SpeakingPorts(
+            tts,
+            self._ports.writer,
+            lambda: self._mark("audio"),
+            account.asked_voice,
+            lambda piece: account.spoke(piece, tts.profile),
+        )
+        told = TurnVoicePorts(
+            self._gate, self.turn_id, lambda: self._mark("phrase"), self._on_text, lambda: self._answering.is_refused
+        )
+        self._voice = TurnVoice(Speaking(ports, self.turn, self._options), told)
         return True
 
     async def _answer(self, phrases: Phrases) -> None:
@@ -218,36 +252,6 @@ class TurnRun:
             await self._answering.recite(self.text, phrases)
             return
         await self._answering.answer(phrases)
-
-    async def _speak(self, phrases: MemoryObjectReceiveStream[PendingPhrase]) -> None:
-        speaking = self._speaking
-        async with phrases:
-            async for phrase in phrases:
-                if self._speaking is None:
-                    continue
-                self._mark("phrase")
-                try:
-                    await self._say(self._speaking, phrase)
-                except EngineError as error:
-                    self._lose_voice(error)
-        if speaking is not None:
-            await speaking.finish()
-
-    async def _say(self, speaking: Speaking, phrase: PendingPhrase) -> None:
-        spoken = await speaking.say(phrase.text, remembered=phrase.remembered)
-        if spoken is not None:
-            words = strip_markup(spoken.text)
-            self._gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, self.turn_id))
-
-    def _on_tts_request(self, characters: int) -> None:
-        self.account.tts_characters += characters
-
-    def _lose_voice(self, error: EngineError) -> None:
-        log.warning("speech synthesis failed", extra={"turn_id": self.turn_id, "provider": error.provider})
-        self._speaking = None
-        self._voice_lost = True
-        self._gate.emit(Degraded("speech", "text", f"The voice failed ({error}); the answer goes on as text."))
-        self._on_text()
 
     # --- what happens on the way ---
 
@@ -258,12 +262,16 @@ class TurnRun:
         if engines.tts is not None and self._options.speak:
             providers["tts"] = StageProvider(engines.tts.profile.provider, engines.tts.profile.model)
 
+    def _on_model(self, profile: ModelProfile) -> None:
+        """Of several models this one answers, and is paid."""
+        self.account.providers["agent"] = StageProvider(profile.provider, profile.model)
+
     def _mark(self, name: Mark) -> None:
         self._marks.mark(name, self._ports.monotonic_s())
 
     def _on_text(self) -> None:
         """Where nothing is spoken, text is the first the user gets."""
-        if self._speaking is None and self.committed:
+        if (self._voice is None or self._voice.lost) and self.committed:
             self._on_started()
 
     def _on_started(self) -> None:
@@ -271,10 +279,10 @@ class TurnRun:
             return
         self._started = True
         self._mark("sent")
-        stages = self._marks.stages({stage: who.provider for stage, who in self.account.providers.items()})
+        stages = self._marks.stages({stage: who.provider for stage, who in self.account.workers().items()})
         if stages:
             self._ports.outbox.emit(TurnLatency(self.turn_id, stages))
-        self._ports.on_started(self.turn)
+        self._ports.on_event(ReplyStarted(self.turn))
 
     def _fail(self, code: str, message: str) -> None:
         self.account.error_code = code
@@ -290,7 +298,8 @@ class TurnRun:
     @property
     def _said(self) -> str:
         """What the user got of the reply: heard where it was spoken, else read."""
-        return self._answering.reply if self._heard is None or self._voice_lost else self._heard.text
+        was_spoken = self._heard is not None and self._voice is not None and not self._voice.lost
+        return self._heard.text if was_spoken and self._heard is not None else self._answering.reply
 
     @property
     def _user_item_id(self) -> str:
@@ -303,7 +312,11 @@ class TurnRun:
         if not self._question.remembered:
             return
         item_id, history, heard = reply_item_id(self.turn_id), self._ports.history, self._heard
-        history.assistant_heard(text, interrupted=interrupted, item_id=item_id)
+        verdict = self._answering.verdict
+        if verdict is not None and verdict.stage == "prompt":
+            history.withhold_user()  # sent again with every later question, it would be refused with every one
+        # A refusal is nobody's to shorten: what came before it would be put in its place.
+        history.assistant_heard(text, interrupted=interrupted, item_id="" if verdict else item_id)
         if heard is not None:
             self._ports.spoken.keep(item_id, heard.ledger, self._options.output_rate_hz)
         for number, request in enumerate(self._answering.handed_over):

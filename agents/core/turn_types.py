@@ -1,4 +1,4 @@
-"""The vocabulary of the turn machine: phases, events and effects, as closed unions of frozen values.
+"""The vocabulary of the turn machine: events and effects, as closed unions of frozen values.
 
 Owned by ``agents.core.machine``, which decides; the session supplies events and carries out effects. Times are whole
 milliseconds of the session's audio; ``turn`` and ``utterance`` are ordinals that never repeat within a session.
@@ -12,119 +12,7 @@ from typing import Literal
 Source = Literal["speech", "text", "announcement", "request", "idle"]
 """What a turn answers: speech, text, nothing (it is only said), the conversation as it stands, or a long silence."""
 Purpose = Literal["endpoint", "transcript", "interrupt", "confirm", "verdict", "filler", "idle"]
-AbandonReason = Literal["went_on", "changed", "interrupted", "cancelled", "superseded", "closed"]
-
-
-# --- phases ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """Nobody speaks. ``idle_timer`` ends a silence that is too long for a conversation."""
-
-    idle_timer: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UserSpeaking:
-    """The user speaks. ``text`` is the best transcript so far."""
-
-    utterance: int
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Settling:
-    """The user paused at ``stopped_ms``; the turn is not certain. ``text`` is ``None`` until this pause's transcript.
-
-    ``timer`` is the endpoint timer that counts; ``hint`` the end-of-turn model's probability, once known.
-    """
-
-    utterance: int
-    stopped_ms: int
-    timer: int
-    partial: str = ""
-    text: str | None = None
-    hint: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Speculating:
-    """As ``Settling``, with the transcript known and a draft reply in the making, unheard until the turn is certain."""
-
-    utterance: int
-    stopped_ms: int
-    timer: int
-    text: str
-    turn: int
-    hint: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Transcribing:
-    """The turn is certain, its transcript is not there yet. ``partial`` serves if it never comes."""
-
-    utterance: int
-    stopped_ms: int
-    timer: int
-    partial: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Replying:
-    """The agent answers: thinking (``started`` is false), or speaking. ``owed``: something was said meanwhile that is
-    to be answered next."""
-
-    turn: int
-    source: Source = "speech"
-    started: bool = False
-    filler_timer: int | None = None
-    owed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Filling:
-    """The answer is late and the agent says so, once, until it starts."""
-
-    turn: int
-    source: Source = "speech"
-    owed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """The user makes a sound while the agent speaks.
-
-    ``held`` means speech is held, waiting to learn whether it was an interruption; ``stopped_ms`` is set while the
-    user is silent again and the verdict depends on the transcript. ``timer`` is the one that counts now. Where the
-    agent may not be interrupted it is that of the end of the user's turn, which is answered once the agent has
-    finished; ``text`` is its transcript, once known.
-    """
-
-    reply: Replying | Filling
-    utterance: int
-    since_ms: int
-    timer: int
-    held: bool = False
-    stopped_ms: int | None = None
-    text: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The session is over; nothing has any effect."""
-
-
-Phase = Listening | UserSpeaking | Settling | Speculating | Transcribing | Replying | Filling | Overlap | Closed
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The machine's whole state: the phase, and the next unused ordinals."""
-
-    phase: Phase = Listening()
-    next_turn: int = 1
-    next_timer: int = 1
+AbandonReason = Literal["went_on", "changed", "interrupted", "cancelled", "superseded", "closed", "corrected"]
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -156,6 +44,15 @@ class TranscriptArrived:
     through_ms: int
     now_ms: int
     confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptCorrected:
+    """Recognition has a better text for an utterance that is over."""
+
+    utterance: int
+    text: str
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +125,13 @@ class ReplyStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyBound:
+    """The reply begins what cannot be taken back: a tool with effects, or one of the client's."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyEnded:
     """The reply is over: all of it was heard, or it failed."""
 
@@ -244,6 +148,7 @@ TurnEvent = (
     SpeechStarted
     | SpeechStopped
     | TranscriptArrived
+    | TranscriptCorrected
     | TranscriptFailed
     | HintArrived
     | TimerFired
@@ -253,6 +158,7 @@ TurnEvent = (
     | PromptReceived
     | ReplyRequested
     | ReplyStarted
+    | ReplyBound
     | ReplyEnded
     | CloseRequested
 )
@@ -296,7 +202,10 @@ class TakeTurn:
 
 @dataclass(frozen=True, slots=True)
 class BeginTurn:
-    """Start answering ``text``. A ``speculative`` turn is not heard, seen or kept until ``CommitTurn``."""
+    """Start answering ``text``. A ``speculative`` turn is not heard, seen or kept until ``CommitTurn``.
+
+    ``instead_of`` is the turn whose question turned out to be another: nothing of it was heard.
+    """
 
     turn: int
     text: str
@@ -304,6 +213,23 @@ class BeginTurn:
     speculative: bool
     utterance: int | None = None
     stopped_ms: int | None = None
+    instead_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RewordTurn:
+    """The draft answers these words: the same, written better."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectText:
+    """What the user said is shown and remembered as ``text`` from now on; the reply goes on."""
+
+    utterance: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +282,8 @@ Effect = (
     | EndUtterance
     | TakeTurn
     | BeginTurn
+    | RewordTurn
+    | CorrectText
     | CommitTurn
     | AbandonTurn
     | HoldSpeech

@@ -15,10 +15,11 @@ from typing import Final
 from agents.core.outbox import Outbox
 from agents.core.speech import Speech
 from agents.core.spoken_items import Truncated, truncated
-from agents.events import AudioOut, AudioOutEnded
+from agents.events import AudioOut, AudioOutEnded, MouthShape, VisemesOut
 from audio.formats import Samples, ms_to_samples, samples_to_ms
 from audio.playout import PlayoutLedger
 from audio.stt.port import WordTiming
+from audio.tts.port import Viseme
 
 FIRST_CHUNK_MS: Final = 20
 CHUNK_MS: Final = 60
@@ -102,18 +103,43 @@ class Writer:
         speech.ledger.add_segment(text)
         return speech.length_ms
 
-    async def write(self, turn: int, samples: Samples, words: Sequence[WordTiming] = ()) -> int:
+    def extend_text(self, turn: int, text: str) -> None:
+        """The phrase begun last goes on: ``text`` is spoken too."""
+        speech = self._of(turn)
+        if speech is not None:
+            speech.ledger.extend_text(text)
+
+    def word_ends(self, turn: int, sample: int, characters: int) -> None:
+        """A word of the phrase begun last, which ends after ``characters`` of it, ends at ``sample`` of its audio."""
+        speech = self._of(turn)
+        if speech is not None:
+            speech.ledger.word_ends(sample, characters)
+
+    async def write(
+        self, turn: int, samples: Samples, words: Sequence[WordTiming] = (), visemes: Sequence[Viseme] = ()
+    ) -> int:
         """More of the phrase's audio, in the rate the turn was opened with; waits while too much is unsent.
 
-        ``words`` are timed from the start of the phrase in that rate. Returns the length of the turn's audio in ms.
+        ``words`` and ``visemes`` are timed from the start of the phrase in that rate. Returns the length of the
+        turn's audio in ms.
         """
         while (speech := self._of(turn)) is not None:
             if speech.unsent < ms_to_samples(MAX_UNSENT_MS, speech.rate_hz):
-                speech.append(samples, words)
+                start = speech.ledger.segment_start
+                placed = [replace(viseme, start_sample=start + viseme.start_sample) for viseme in visemes]
+                speech.append(samples, words, placed)
                 self._wake.set()
                 return speech.length_ms
             await self._drained.wait()
         return 0
+
+    def cut(self, turn: int) -> None:
+        """What the turn has not sent is not to be heard; other words may follow."""
+        speech = self._of(turn)
+        if speech is not None:
+            speech.cut()
+            self._drained.set()
+            self._drained = asyncio.Event()
 
     def finish(self, turn: int) -> None:
         """The turn's audio is complete."""
@@ -201,6 +227,10 @@ class Writer:
         chunk_ms = FIRST_CHUNK_MS if start == 0 else CHUNK_MS
         samples = speech.take(ms_to_samples(chunk_ms, speech.rate_hz), now_ms)
         start_ms = samples_to_ms(start, speech.rate_hz)
+        visemes = speech.take_visemes()
+        if visemes:
+            shapes = (MouthShape(each.shape, samples_to_ms(each.start_sample, speech.rate_hz)) for each in visemes)
+            self._outbox.emit(VisemesOut(speech.turn_id, tuple(shapes)))
         self._outbox.emit(AudioOut(speech.turn_id, samples, speech.rate_hz, start_ms))
         speech.forget_heard(now_ms)
         self._drained.set()
@@ -226,4 +256,4 @@ class Writer:
     def _heard(self, speech: Speech) -> Heard:
         heard = speech.ledger.heard_samples(self._clock_ms())
         heard_ms = samples_to_ms(heard, speech.rate_hz)
-        return Heard(heard_ms, speech.ledger.heard_text(heard), speech.length_ms, speech.ledger)
+        return Heard(heard_ms, speech.ledger.heard_text(heard), speech.made_ms, speech.ledger)

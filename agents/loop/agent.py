@@ -17,21 +17,28 @@ import anyio
 
 from agents.errors import ModelTimeout
 from agents.loop.brief import NO_BRIEF, Brief
-from agents.loop.offline_tools import arguments_request, as_text, meant_tool, needs_arguments, request_for
+from agents.loop.offline_tools import arguments_request, meant_tool, needs_arguments, request_for
 from agents.loop.router import OfflineRouter
+from agents.models.fallback import FallbackModel
+from agents.models.fitting import as_text
 from agents.models.port import (
+    AnsweredBy,
+    ContentFilter,
     Finished,
     LanguageModel,
     Message,
     ModelEvent,
     ModelProfile,
     ModelRequest,
+    Preparing,
+    QuotaSpent,
     TextDelta,
     TokenUsage,
     ToolRequest,
 )
 from agents.tools.runner import ToolOutcome, ToolRunner
 from agents.tools.tool import Tool
+from audio.fallback import OnDegraded
 
 MAX_PARALLEL_TOOLS: Final = 8
 """Tool requests of one round that are run; a model that asks for more is told so."""
@@ -113,14 +120,15 @@ class ToolHandedOver:
 @dataclass(frozen=True, slots=True)
 class ReplyFinished:
     """The reply is whole. ``reason`` is the last round's; ``tools`` where the rounds ran out, or the client's tools
-    have the next word."""
+    have the next word; ``filtered`` where a content filter refused, with its ``verdict``."""
 
     usage: TokenUsage
     tool_calls: int
     reason: Literal["stop", "length", "tools", "filtered"]
+    verdict: ContentFilter | None = None
 
 
-ReplyPart = ReplyDelta | ToolStarted | ToolEnded | ToolHandedOver | ReplyFinished
+ReplyPart = ReplyDelta | ToolStarted | ToolEnded | ToolHandedOver | AnsweredBy | ReplyFinished
 """Any number of the others, then exactly one ``ReplyFinished``."""
 
 
@@ -160,6 +168,16 @@ class Agent:
         """The model that answers."""
         return self._model.profile
 
+    def for_session(self, on_degraded: OnDegraded) -> Agent:
+        """The same agent, telling this session when another model has to step in."""
+        if not isinstance(self._model, FallbackModel):
+            return self
+        return Agent(self._spec, self._model.for_session(on_degraded), self._router)
+
+    def has_effects(self, tool: str) -> bool:
+        """Whether a tool of the agent's own changes anything anywhere."""
+        return self._runner.has_effects(tool)
+
     async def warm_up(self) -> None:
         """Make the first reply fast. Raises ModelError."""
         await self._model.warm_up((self._system,))
@@ -194,7 +212,7 @@ class Agent:
             assert this.finished is not None
             usage += this.finished.usage
             if not this.requests or not request.tools:
-                yield ReplyFinished(usage, calls, this.finished.reason)
+                yield ReplyFinished(usage, calls, this.finished.reason, this.finished.verdict)
                 return
             calls += len(this.requests)
             async for part in self._use_tools(this, committed, brief):
@@ -231,7 +249,9 @@ class Agent:
             temperature=self._spec.temperature if brief.temperature is None else brief.temperature,
         )
 
-    async def _round(self, request: ModelRequest, this: _Round, limits: ReplyLimits) -> AsyncGenerator[ReplyDelta]:
+    async def _round(
+        self, request: ModelRequest, this: _Round, limits: ReplyLimits
+    ) -> AsyncGenerator[ReplyDelta | AnsweredBy]:
         limit_s = limits.first_event_s
         async with aclosing(self._model.stream(request)) as events:
             while (event := await self._next(events, limit_s)) is not None:
@@ -242,8 +262,12 @@ class Agent:
                         yield ReplyDelta(text)
                     case ToolRequest():
                         this.requests = (*this.requests, event)
+                    case AnsweredBy():
+                        yield event
                     case Finished():
                         this.finished = event
+                    case Preparing() | QuotaSpent():
+                        pass
 
     async def _next(self, events: AsyncGenerator[ModelEvent], limit_s: float) -> ModelEvent | None:
         try:
@@ -280,8 +304,9 @@ class Agent:
         if needs_arguments(tool):
             request = arguments_request(question.text, tool, messages[0])
             async with aclosing(self._round(request, written, limits)) as deltas:
-                async for _ in deltas:
-                    pass
+                async for delta in deltas:
+                    if isinstance(delta, AnsweredBy):
+                        yield delta
             usage = usage if written.finished is None else written.finished.usage
         yield ToolHandedOver(request_for(tool, written.text or "{}", f"call_{uuid.uuid4().hex[:24]}"))
         yield ReplyFinished(usage, 1, "tools")

@@ -17,7 +17,7 @@ from agents.models.port import Message, ToolRequest
 from agents.models.tokens import estimate_message_tokens, estimate_tokens
 
 CUT_MARK: Final = "…"
-"""Ends what the user heard of an interrupted reply; models read it as a sentence broken off."""
+"""Ends what the user heard of an interrupted reply, and stands for what is withheld; models read it as left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,14 @@ class History:
         else:
             self._entries.append(entry)
 
+    def withhold_user(self) -> None:
+        """What the user said last is not to be told to a model again; that they said something stays."""
+        for place in range(len(self._entries) - 1, -1, -1):
+            entry = self._entries[place]
+            if entry.message.role == "user":
+                self._entries[place] = replace(entry, message=replace(entry.message, text=CUT_MARK))
+                return
+
     def remove(self, item_id: str) -> None:
         """Forget an entry; nothing happens where it is forgotten already."""
         self._entries = [entry for entry in self._entries if entry.item_id != item_id]
@@ -106,6 +114,19 @@ class History:
             return
         message = replace(self._entries[place].message, text=text.strip())
         self._entries[place] = Entry(self._fitted(message), item_id)
+
+    def ask_anew(self, item_id: str, text: str) -> None:
+        """What the user said was something else and is answered anew: what tools answered meanwhile is forgotten."""
+        place = self._find(item_id)
+        if place is None:
+            self.user(text, item_id)
+            return
+        self._entries = [
+            entry
+            for at, entry in enumerate(self._entries)
+            if at <= place or entry.item_id or not (entry.message.role == "tool" or entry.message.tool_requests)
+        ]
+        self.say(item_id, text)
 
     def messages(self, system_prompt: str | None = None) -> tuple[Message, ...]:
         """Everything remembered, for a model."""

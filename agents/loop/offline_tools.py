@@ -1,14 +1,14 @@
 """Tools of the client's for models that cannot call tools themselves: which one is meant, and with what arguments.
 
 Which tool is meant is a rule over words; the model only fills in the arguments, held to the tool's own schema while it
-writes. Results go back to the model as text. Pure; driven by ``agents.loop.agent`` where the profile has no tools.
+writes. Results go back to the model as text (``agents.models.fitting``). Pure; driven by ``agents.loop.agent`` where
+the profile has no tools.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any, Final
 
 from agents.loop.brief import Brief
@@ -62,19 +62,6 @@ def request_for(tool: ToolSpec, arguments: str, call_id: str) -> ToolRequest:
     except ValueError:
         value = {}
     return ToolRequest(call_id, tool.name, json.dumps(value if isinstance(value, dict) else {}, ensure_ascii=False))
-
-
-def as_text(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The conversation without tools: what they answered is told in words, once, where the answer was used."""
-    names = {request.call_id: request.name for message in messages for request in message.tool_requests}
-    told: list[Message] = []
-    for message in messages:
-        if message.role == "tool":
-            name = names.get(message.tool_call_id or "", "tool")
-            told.append(Message("system", f"Result of {name}: {message.text}"))
-        elif message.text or not message.tool_requests:
-            told.append(message)
-    return tuple(told)
 
 
 def _score(tool: ToolSpec, said: frozenset[str]) -> int:

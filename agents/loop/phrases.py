@@ -74,6 +74,16 @@ class PhraseSplitter:
                 self._position += 1
         return phrases
 
+    @property
+    def pending(self) -> str:
+        """The phrase in the making; no border is in it."""
+        return self._text
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether its last whole word leaves a quotation, bracket, emphasis or code open."""
+        return self._nest.open
+
     def flush(self) -> list[Phrase]:
         """The reply is over: what remains of it."""
         rest, self._text = self._text, ""

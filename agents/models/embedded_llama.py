@@ -18,7 +18,8 @@ import anyio
 
 from agents.errors import ModelError, ModelRateLimited, ModelTimeout, ModelUnavailable
 from agents.models.llama_process import Endpoint, LlamaOptions, LlamaProcess
-from agents.models.openai_compatible import OpenAICompatibleConfig, OpenAICompatibleModel
+from agents.models.openai_client import OpenAICompatibleConfig
+from agents.models.openai_compatible import OpenAICompatibleModel
 from agents.models.port import Message, ModelEvent, ModelProfile, ModelRequest
 
 PROVIDER: Final = "embedded"

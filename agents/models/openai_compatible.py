@@ -1,28 +1,39 @@
 """A language model behind the Chat Completions API: OpenAI, Azure OpenAI, vLLM, Ollama, llama.cpp and the like.
 
-Owns one HTTP connection pool through the official ``openai`` SDK, and every limit of a request. Never retries: the
-conversation decides whether to wait, hedge or fall back. Knows nothing of turns or tools. One instance per provider
-deployment, built at the edge and shared by all sessions; the SDK is imported when it is built, not before (it is slow
-to import).
+Owns the requests to one deployment and every limit of theirs. Never retries: ``agents.models.fallback`` decides who is
+asked instead. What a content filter refuses is an answer, not a failure. Knows nothing of turns or tools. One instance
+per deployment, built at the edge and shared by all sessions; the SDK is imported when it is built, not before (it is
+slow to import).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import anyio
 
-from agents.errors import ModelRejected, ModelUnavailable
-from agents.models.openai_errors import hung_up, refused_parameter, to_model_error
+from agents.errors import ModelUnavailable
+from agents.models.openai_client import OpenAICompatibleConfig, is_openai, make_client
+from agents.models.openai_errors import filter_verdict, hung_up, refused_parameter, to_model_error
 from agents.models.openai_wire import CompletionReader, Dialect, request_body
-from agents.models.port import Message, ModelEvent, ModelProfile, ModelRequest, TextDelta
+from agents.models.port import (
+    ContentFilter,
+    Message,
+    ModelEvent,
+    ModelProfile,
+    ModelRequest,
+    Preparing,
+    QuotaSpent,
+    TextDelta,
+)
+from agents.models.rate_limits import spent_for_s
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, AsyncStream
+    from openai import AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
 USAGE_WAIT_S: Final = 1.0
@@ -30,48 +41,14 @@ USAGE_WAIT_S: Final = 1.0
 CLOSE_LIMIT_S: Final = 2.0
 WARM_UP_LIMIT_S: Final = 60.0
 """A local server may load its model on the first request."""
-MAX_CONNECTIONS: Final = 256
-KEEPALIVE_S: Final = 120.0
-"""A turn rarely comes within the SDK's default of five seconds, and a new TLS connection costs it two round trips."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAICompatibleConfig:
-    """Where the model is and how long it may take.
+class _Filtered(Exception):
+    """The content filter refused; carries its verdict out of the request."""
 
-    ``base_url`` is the API's root (``http://localhost:11434/v1``; ``None`` for OpenAI's own), for Azure the resource's
-    endpoint, where ``model`` is the deployment. ``first_event_s`` counts from the request to the first piece of the
-    answer, ``gap_s`` from one piece to the next; there is no limit on the whole.
-    """
-
-    model: str
-    base_url: str | None = None
-    api_key: str = field(default="none", repr=False)
-    kind: Literal["openai", "azure"] = "openai"
-    api_version: str = "2024-10-21"
-    provider: str = ""
-    tools: bool = True
-    context_tokens: int = 8_192
-    connect_s: float = 5.0
-    first_event_s: float = 20.0
-    gap_s: float = 15.0
-
-    @property
-    def provider_name(self) -> str:
-        """``provider``, or what the address says."""
-        if self.provider:
-            return self.provider
-        if self.kind == "azure":
-            return "azure_openai"
-        return "openai" if _is_openai(self.base_url) else "openai_compatible"
-
-
-def _is_openai(base_url: str | None) -> bool:
-    try:
-        host = "api.openai.com" if base_url is None else urlsplit(base_url).hostname or ""
-    except ValueError:
-        return False
-    return host.endswith(".openai.com")
+    def __init__(self, verdict: ContentFilter) -> None:
+        super().__init__(verdict.stage)
+        self.verdict = verdict
 
 
 class OpenAICompatibleModel:
@@ -85,11 +62,11 @@ class OpenAICompatibleModel:
         """
         self._config = config
         self._profile = ModelProfile(config.provider_name, config.model, config.tools, config.context_tokens)
-        modern = config.kind == "azure" or _is_openai(config.base_url)
+        modern = config.kind == "azure" or is_openai(config.base_url)
         self._dialect = Dialect(limit_name="max_completion_tokens" if modern else "max_tokens")
         try:
             urlsplit(config.base_url or "")
-            self._client = _make_client(config)
+            self._client = make_client(config)
         except ValueError as error:
             raise ModelUnavailable("The language model's address is not valid.", provider=self.provider) from error
 
@@ -117,7 +94,7 @@ class OpenAICompatibleModel:
         Raises (while iterated):
             ModelTimeout: no connection, first piece or next piece within its limit.
             ModelRateLimited: 429, with the provider's ``Retry-After``.
-            ModelRejected: any other 4xx.
+            ModelRejected: any other 4xx (RequestRejected where another request may pass).
             ModelUnavailable: not reachable, 5xx, or the answer broke off.
         """
         return self._stream(request, self._config)
@@ -129,19 +106,34 @@ class OpenAICompatibleModel:
 
     async def _stream(self, request: ModelRequest, limits: OpenAICompatibleConfig) -> AsyncGenerator[ModelEvent]:
         reader = CompletionReader(request)
-        limit_s = limits.first_event_s
-        started = anyio.current_time()
-        async with self._opened(request, limit_s) as chunks:
-            limit_s = max(0.0, limit_s - (anyio.current_time() - started))
-            while (text := await self._next(chunks, reader, limit_s)) is not None:
-                if text:
-                    yield TextDelta(text)
-                limit_s = min(limits.gap_s, USAGE_WAIT_S) if reader.complete else limits.gap_s
+        try:
+            async with aclosing(self._answer(request, limits, reader)) as events:
+                async for event in events:
+                    yield event
+        except _Filtered as filtered:
+            reader.refuse(filtered.verdict)
         if not reader.complete:
             raise ModelUnavailable("The language model's answer broke off.", provider=self.provider)
         for call in reader.tool_requests():
             yield call
         yield reader.finished()
+
+    async def _answer(
+        self, request: ModelRequest, limits: OpenAICompatibleConfig, reader: CompletionReader
+    ) -> AsyncGenerator[ModelEvent]:
+        limit_s = limits.first_event_s
+        started = anyio.current_time()
+        async with self._opened(request, limit_s) as chunks:
+            rest_s = spent_for_s(chunks.response.headers)
+            if rest_s is not None:
+                yield QuotaSpent(rest_s)
+            limit_s = max(0.0, limit_s - (anyio.current_time() - started))
+            while (text := await self._next(chunks, reader, limit_s)) is not None:
+                if text:
+                    yield TextDelta(text)
+                elif reader.prepares:
+                    yield Preparing()
+                limit_s = min(limits.gap_s, USAGE_WAIT_S) if reader.complete else limits.gap_s
 
     @asynccontextmanager
     async def _opened(self, request: ModelRequest, limit_s: float) -> AsyncGenerator[AsyncStream[ChatCompletionChunk]]:
@@ -161,6 +153,9 @@ class OpenAICompatibleModel:
                 with anyio.fail_after(limit_s):
                     return await self._create(request_body(request, self._config.model, dialect))
             except openai.BadRequestError as error:
+                verdict = filter_verdict(error)
+                if verdict is not None:
+                    raise _Filtered(verdict) from None
                 # Servers differ in which optional parameters they take. Each refusal is learned once: this ends.
                 parameter = refused_parameter(error)
                 learned = dialect.without(parameter) if parameter else None
@@ -188,6 +183,8 @@ class OpenAICompatibleModel:
         self, chunks: AsyncStream[ChatCompletionChunk], reader: CompletionReader, limit_s: float
     ) -> str | None:
         """The next chunk's text, or ``None`` at the end. What goes wrong after the last word changes nothing."""
+        import openai  # noqa: PLC0415 - see the module's docstring
+
         try:
             with anyio.fail_after(limit_s):
                 chunk = await anext(chunks)
@@ -198,31 +195,7 @@ class OpenAICompatibleModel:
         except Exception as error:
             if reader.complete:
                 return None
+            verdict = filter_verdict(error) if isinstance(error, openai.APIError) else None
+            if verdict is not None:
+                raise _Filtered(verdict) from None
             raise to_model_error(error, self.provider) from error
-
-
-def _make_client(config: OpenAICompatibleConfig) -> AsyncOpenAI:
-    import openai  # noqa: PLC0415
-
-    # Only the connection has a transport limit: every other wait is limited where it happens.
-    timeout = openai.Timeout(None, connect=config.connect_s, pool=config.connect_s)
-    # The SDK brings an HTTP client of its own choice: its classes are taken from it, not imported beside it.
-    limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
-        max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_S
-    )
-    http = openai.DefaultAsyncHttpxClient(timeout=timeout, limits=limits)
-    if config.kind == "openai":
-        return openai.AsyncOpenAI(
-            api_key=config.api_key, base_url=config.base_url, timeout=timeout, max_retries=0, http_client=http
-        )
-    if not config.base_url:
-        raise ModelRejected("Azure OpenAI needs the resource's endpoint.", provider=config.provider_name)
-    return openai.AsyncAzureOpenAI(
-        api_key=config.api_key,
-        azure_endpoint=config.base_url,
-        azure_deployment=config.model,
-        api_version=config.api_version,
-        timeout=timeout,
-        max_retries=0,
-        http_client=http,
-    )

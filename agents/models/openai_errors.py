@@ -7,19 +7,26 @@ never put into the message, which reaches clients. Driven by ``agents.models.ope
 from __future__ import annotations
 
 import logging
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from agents.errors import ModelError, ModelRateLimited, ModelRejected, ModelTimeout, ModelUnavailable
+from agents.errors import (
+    ModelError,
+    ModelRateLimited,
+    ModelRejected,
+    ModelTimeout,
+    ModelUnavailable,
+    RequestRejected,
+)
+from agents.models.content_filter import categories_of
+from agents.models.port import ContentFilter
+from agents.models.rate_limits import refused_for_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openai import APIConnectionError, APIStatusError
+    from openai import APIConnectionError, APIError, APIStatusError
 
 log = logging.getLogger(__name__)
-
-MAX_RETRY_AFTER_S: Final = 3_600.0
 
 _REJECTIONS: Final[Mapping[int, str]] = {
     400: "The language model's provider refused the request as invalid.",
@@ -30,6 +37,8 @@ _REJECTIONS: Final[Mapping[int, str]] = {
     413: "The conversation is too large for the language model.",
     422: "The language model's provider refused the request as invalid.",
 }
+_OF_THE_REQUEST: Final = frozenset({400, 409, 413, 415, 422})
+"""Refusals that concern one request and no other."""
 
 
 def to_model_error(error: Exception, provider: str) -> ModelError:
@@ -50,6 +59,26 @@ def to_model_error(error: Exception, provider: str) -> ModelError:
         case _:
             log.warning("unexpected answer from the language model", extra={"provider": provider}, exc_info=error)
             return ModelUnavailable("The language model sent something unreadable.", provider=provider)
+
+
+def filter_verdict(error: APIError) -> ContentFilter | None:
+    """What the provider's content filter says, if that is what is wrong: of the prompt where the request was refused,
+    of the completion where a running stream was broken off (Azure OpenAI, "Content filtering")."""
+    import openai  # noqa: PLC0415 - see above
+
+    inner = _mapping(error.body, "innererror")
+    if "content_filter" not in (_field(error.body, "code"), _field(inner, "code")) and (
+        _field(inner, "code") != "ResponsibleAIPolicyViolation"
+    ):
+        return None
+    of_prompt = isinstance(error, openai.APIStatusError)
+    found = {
+        category.name: category
+        for place in (error.body, _mapping(error.body, "error"), inner)
+        for name in ("content_filter_result", "content_filter_results")
+        for category in categories_of(_mapping(place, name))
+    }
+    return ContentFilter("prompt" if of_prompt else "completion", tuple(found.values()))
 
 
 def refused_parameter(error: APIStatusError) -> str | None:
@@ -75,40 +104,18 @@ def _from_status(error: APIStatusError, provider: str) -> ModelError:
         extra={"provider": provider, "status": status, "provider_code": code, "provider_request_id": error.request_id},
     )
     if status == 429 and code != "insufficient_quota":
-        wait_s = _retry_after_s(error.response.headers)
+        wait_s = refused_for_s(error.response.headers)
         message = "The language model's provider refuses more requests for now."
         return ModelRateLimited(message, provider=provider, retry_after_s=wait_s)
     if status == 429:
         return ModelRejected(_REJECTIONS[402], provider=provider)
     if status in {408, 504}:
         return ModelTimeout("The language model did not answer in time.", provider=provider)
-    if code == "content_filter":
-        return ModelRejected("The provider's content filter refused the request.", provider=provider)
     if 400 <= status < 500:
-        return ModelRejected(_REJECTIONS.get(status, _REJECTIONS[400]), provider=provider)
-    return ModelUnavailable("The language model's provider failed.", provider=provider)
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """``Retry-After`` in seconds or as a date relative to the answer's own ``Date`` (RFC 9110 section 10.2.3)."""
-    seconds = _number(headers.get("retry-after-ms"), 0.001)
-    if seconds is None:
-        seconds = _number(headers.get("retry-after"), 1.0)
-    if seconds is None:
-        try:
-            until = parsedate_to_datetime(headers["retry-after"])
-            seconds = (until - parsedate_to_datetime(headers["date"])).total_seconds()
-        except (KeyError, ValueError, TypeError):
-            return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
-
-
-def _number(text: str | None, scale: float) -> float | None:
-    try:
-        value = float(text or "") * scale
-    except ValueError:
-        return None
-    return value if value == value else None  # noqa: PLR0124 - not a number
+        kind = RequestRejected if status in _OF_THE_REQUEST else ModelRejected
+        return kind(_REJECTIONS.get(status, _REJECTIONS[400]), provider=provider)
+    wait_s = refused_for_s(error.response.headers)
+    return ModelUnavailable("The language model's provider failed.", provider=provider, retry_after_s=wait_s)
 
 
 def _field(body: object, name: str) -> str | None:
@@ -120,3 +127,14 @@ def _field(body: object, name: str) -> str | None:
     if value is None and isinstance(fields.get("error"), dict):
         value = fields["error"].get(name)
     return value if isinstance(value, str) else None
+
+
+def _mapping(body: object, name: str) -> object:
+    """A part of an error body, wherever it is nested; ``None`` where there is none."""
+    if not isinstance(body, dict):
+        return None
+    fields = cast("dict[str, Any]", body)
+    value = fields.get(name)
+    if value is None and isinstance(fields.get("error"), dict):
+        value = fields["error"].get(name)
+    return value

@@ -2,7 +2,8 @@
 
 Pure: no client, no clock. The format is OpenAI's "Create chat completion" with streaming; what Ollama, vLLM,
 llama.cpp and Azure do differently (no usage, empty or repeated tool-call ids, null deltas, chunks without choices,
-one index for several calls) is tolerated here. Driven by ``agents.models.openai_compatible``.
+one index for several calls, annotations of the content filter) is tolerated here. Driven by
+``agents.models.openai_compatible``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from agents.models.port import Finished, Message, ModelRequest, TokenUsage, ToolChoice, ToolNamed, ToolRequest
+from agents.models.content_filter import categories_of, prompt_categories
+from agents.models.port import (
+    ContentFilter,
+    FilteredCategory,
+    Finished,
+    Message,
+    ModelRequest,
+    TokenUsage,
+    ToolChoice,
+    ToolNamed,
+    ToolRequest,
+)
 from agents.models.tokens import estimate_usage
 
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletionChunk
-    from openai.types.chat.chat_completion_chunk import ChoiceDelta, ChoiceDeltaToolCall
+    from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta, ChoiceDeltaToolCall
 
 FinishReason = Literal["stop", "length", "tools", "filtered"]
 
@@ -113,6 +125,11 @@ class CompletionReader:
         self._text: list[str] = []
         self._reason: FinishReason | None = None
         self._usage: TokenUsage | None = None
+        self._prompt_filtered: tuple[FilteredCategory, ...] = ()
+        self._filtered: dict[str, FilteredCategory] = {}
+        self._verdict: ContentFilter | None = None
+        self.prepares = False
+        """Whether the last chunk was a piece of a tool request."""
 
     @property
     def complete(self) -> bool:
@@ -121,18 +138,24 @@ class CompletionReader:
 
     def feed(self, chunk: ChatCompletionChunk) -> str:
         """Take one chunk; the text it adds, often empty. Raises any error where the chunk is malformed."""
+        self.prepares = False
         if chunk.usage is not None:
             self._usage = _usage(chunk.usage)
+        self._prompt_filtered += prompt_categories(_extra(chunk, "prompt_filter_results"))
         if not chunk.choices:  # the usage report, Azure's prompt filter; null on some servers
             return ""
         choice = chunk.choices[0]
         if choice.finish_reason:
             self._reason = _REASONS.get(choice.finish_reason, "stop")
+        self._judge(_extra(choice, "content_filter_results"))
+        if self._reason == "filtered":  # what comes with the verdict, or after it, is not for anybody's ears
+            return ""
         # The SDK types this as never null; servers disagree.
         delta = cast("ChoiceDelta | None", choice.delta)
         if delta is None:
             return ""
         for call in delta.tool_calls or ():
+            self.prepares = True
             self._add_call(call)
         text = cast("object", delta.content or delta.refusal or "")
         if not isinstance(text, str):
@@ -140,9 +163,13 @@ class CompletionReader:
         self._text.append(text)
         return text
 
+    def refuse(self, verdict: ContentFilter) -> None:
+        """The provider's content filter ended it from outside the stream."""
+        self._reason, self._verdict = "filtered", verdict
+
     def tool_requests(self) -> tuple[ToolRequest, ...]:
         """The tools asked for, in order, with an id each. A call without a name is not one."""
-        named = [call for call in self._calls if call.name]
+        named = [call for call in self._calls if call.name and self._reason != "filtered"]
         return tuple(
             ToolRequest(call.call_id or f"call_{number}", call.name, call.arguments or "{}")
             for number, call in enumerate(named)
@@ -156,7 +183,21 @@ class CompletionReader:
             usage = estimate_usage(self._request.messages, written)
         reason = self._reason or "stop"
         # Some servers close a round of tool calls with "stop".
-        return Finished("tools" if reason == "stop" and self.tool_requests() else reason, usage)
+        reason = "tools" if reason == "stop" and self.tool_requests() else reason
+        return Finished(reason, usage, self._ruling() if reason == "filtered" else None)
+
+    def _judge(self, results: object) -> None:
+        """An annotation may come with the text or, where Azure filters asynchronously, long after it."""
+        self._filtered |= {category.name: category for category in categories_of(results)}
+        if self._filtered:
+            self._reason = "filtered"
+
+    def _ruling(self) -> ContentFilter:
+        if self._verdict is not None:
+            return self._verdict
+        if self._prompt_filtered and not self._filtered:
+            return ContentFilter("prompt", self._prompt_filtered)
+        return ContentFilter("completion", tuple(self._filtered.values()))
 
     def _add_call(self, delta: ChoiceDeltaToolCall) -> None:
         name = (delta.function.name if delta.function else None) or ""
@@ -179,6 +220,11 @@ class CompletionReader:
             named_again = bool(name and call.name and not call_id)
             return None if other_id or named_again else call
         return None
+
+
+def _extra(part: ChatCompletionChunk | Choice, name: str) -> object:
+    """A field the SDK has no name for."""
+    return (part.model_extra or {}).get(name)
 
 
 def _usage(usage: CompletionUsage) -> TokenUsage:

@@ -97,15 +97,51 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class FilteredCategory:
+    """What a provider's content filter objected to: its name (``violence``) and, where it has one, how severe."""
+
+    name: str
+    severity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContentFilter:
+    """A content filter refused what was asked (``prompt``) or answered (``completion``). Never holds the text."""
+
+    stage: Literal["prompt", "completion"]
+    categories: tuple[FilteredCategory, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The completion is over. ``reason`` is ``stop``, ``length``, ``tools`` or ``filtered``."""
+    """The completion is over. Where ``reason`` is ``filtered`` there is a ``verdict``."""
 
     reason: Literal["stop", "length", "tools", "filtered"]
     usage: TokenUsage
+    verdict: ContentFilter | None = None
 
 
-ModelEvent = TextDelta | ToolRequest | Finished
-"""Text and tool requests in any order, then exactly one ``Finished``."""
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """The model is at work on something that comes whole: a tool request. It is not silent, but nothing can be said."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaSpent:
+    """The provider answers this request and has nothing left for others in the next ``rest_s`` seconds."""
+
+    rest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredBy:
+    """Of several models this one answers; comes before what it says."""
+
+    profile: ModelProfile
+
+
+ModelEvent = TextDelta | ToolRequest | Preparing | QuotaSpent | AnsweredBy | Finished
+"""Any of the others in any order, then exactly one ``Finished``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import anyio.lowlevel
 
 from agents.errors import ModelUnavailable
 from agents.models.port import (
+    ContentFilter,
     Finished,
     Message,
     ModelEvent,
@@ -30,11 +31,15 @@ _WORDS = re.compile(r"\s*\S+|\s+$")
 
 @dataclass(frozen=True, slots=True)
 class ScriptedReply:
-    """One completion: text, streamed word by word, then tool requests, then the end (or the failure)."""
+    """One completion: text, streamed word by word, then tool requests, then the end (or the failure).
+
+    With a ``verdict`` a content filter ends it.
+    """
 
     text: str = ""
     tools: tuple[ToolRequest, ...] = ()
     failure: Exception | None = None
+    verdict: ContentFilter | None = None
 
 
 class ScriptedModel:
@@ -97,4 +102,6 @@ class ScriptedModel:
         prompt = sum(estimate_message_tokens(message) for message in request.messages)
         usage = TokenUsage(input_tokens=prompt, output_tokens=len(words) + len(reply.tools))
         end = Finished("tools" if reply.tools else "stop", usage)
+        if reply.verdict is not None:
+            end = Finished("filtered", usage, reply.verdict)
         return [*(TextDelta(word) for word in words), *reply.tools, end]

@@ -57,6 +57,11 @@ class ToolRunner:
         """Whether there is such a tool."""
         return name in self._tools
 
+    def has_effects(self, name: str) -> bool:
+        """Whether calling it changes anything anywhere; not where there is no such tool."""
+        tool = self._tools.get(name)
+        return tool is not None and tool.effects
+
     async def run(self, request: ToolRequest, committed: anyio.Event) -> ToolOutcome:
         """Run one tool. Never raises, except when cancelled.
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from audio.azure.errors import overloaded, said_by_sdk, timed_out, unavailable
+from audio.azure.room import ConnectionRoom
 from audio.azure.settings import PoolOptions
 from audio.errors import EngineError, Stage
 from audio.inference import InferencePool, PoolBusy, PoolClosed, Priority
@@ -91,13 +92,15 @@ class WarmPool(Generic[T]):
         options: PoolOptions,
         stage: Stage,
         now_s: Callable[[], float] = time.monotonic,
+        room: ConnectionRoom | None = None,
     ) -> None:
-        """``make`` blocks and may raise EngineError; it runs on a worker."""
+        """``make`` blocks and may raise EngineError; it runs on a worker. ``room`` is shared with other pools."""
         self._make = make
         self._workers = workers
         self._options = options
         self._stage: Stage = stage
         self._now_s = now_s
+        self._room = room or ConnectionRoom(2 * options.most)  # alone, its own bound is what counts
         self._living: set[T] = set()
         weakref.finalize(self, _dispose_all, self._living)
         self._spares: deque[tuple[T, float]] = deque()
@@ -127,7 +130,7 @@ class WarmPool(Generic[T]):
         if self._check is None and not self._closed:
             self._check = asyncio.get_running_loop().call_later(self._options.check_s, self._check_again)
         while not self._closed and self._retry is None and len(self._spares) + self._making < self._options.spares:
-            if self._alive >= self._options.most:
+            if self._alive >= self._options.most or not self._room.enter(spare=True):
                 return
             self._start_making(self._keep, self._failed_in_background)
 
@@ -140,13 +143,9 @@ class WarmPool(Generic[T]):
 
     def order(self, on_made: Callable[[T], None], on_failed: Callable[[EngineError], None]) -> Callable[[], None]:
         """Make one now. Answered on the loop, later; the function returned cancels the order."""
-        if self._closed or self._alive >= self._options.most:
-            error = (
-                unavailable("the engine is closed", self._stage)
-                if self._closed
-                else overloaded(f"all {self._options.most} connections are in use", self._stage)
-            )
-            return asyncio.get_running_loop().call_soon(on_failed, error).cancel
+        refusal = self._refusal()
+        if refusal is not None:
+            return asyncio.get_running_loop().call_soon(on_failed, refusal).cancel
         return self._start_making(on_made, on_failed)
 
     async def acquire(self) -> T:
@@ -167,7 +166,8 @@ class WarmPool(Generic[T]):
 
     def give_back(self, item: T) -> None:
         """It is as good as new."""
-        if self._closed or not item.is_healthy or len(self._spares) >= self._options.keep:
+        keep = self._options.spares if self._room.is_tight else self._options.keep
+        if self._closed or not item.is_healthy or len(self._spares) >= keep:
             self.discard(item)
         else:
             self._spares.append((item, self._now_s()))
@@ -181,7 +181,7 @@ class WarmPool(Generic[T]):
             asyncio.get_running_loop().call_later(_RETRY_DISPOSAL_S, self.discard, item)
             return
         except PoolClosed:
-            self._alive -= 1
+            self._leave()
             threading.Thread(target=_dispose, args=(item, self._living), name="azure-dispose", daemon=True).start()
             return
         self._disposals.add(done)
@@ -199,9 +199,23 @@ class WarmPool(Generic[T]):
         if self._disposals:
             await asyncio.wait(tuple(self._disposals), timeout=5.0)
 
+    def _refusal(self) -> EngineError | None:
+        """Why none may be made now; where one may, its place is taken."""
+        if self._closed:
+            return unavailable("the engine is closed", self._stage)
+        if self._alive >= self._options.most:
+            return overloaded(f"all {self._options.most} connections are in use", self._stage)
+        if not self._room.enter(spare=False):
+            return overloaded(f"all {self._room.most} connections of this server are in use", self._stage)
+        return None
+
+    def _leave(self) -> None:
+        self._alive -= 1
+        self._room.leave()
+
     def _disposed(self, done: asyncio.Future[None]) -> None:
         self._disposals.discard(done)
-        self._alive -= 1
+        self._leave()
         if not done.cancelled():
             done.exception()  # a release that failed has nothing left to release
         if not self._closed:
@@ -210,6 +224,7 @@ class WarmPool(Generic[T]):
     def _start_making(
         self, on_made: Callable[[T], None], on_failed: Callable[[EngineError], None]
     ) -> Callable[[], None]:
+        """Its place in the room is taken already."""
         birth = _Birth(self._make, self._living)
         self._alive += 1
         self._making += 1
@@ -217,7 +232,7 @@ class WarmPool(Generic[T]):
             answer = self._workers.submit(birth.run, priority=Priority.URGENT, limit_s=self._options.make_limit_s)
         except (PoolBusy, PoolClosed) as error:
             self._making -= 1
-            self._alive -= 1
+            self._leave()
             made = overloaded(f"no thread to connect with ({error})", self._stage)
             return asyncio.get_running_loop().call_soon(on_failed, made).cancel
         answer.add_done_callback(lambda done: self._born(birth, done, on_made, on_failed))
@@ -240,7 +255,7 @@ class WarmPool(Generic[T]):
             if orphan is not None:
                 self.discard(orphan)
             else:
-                self._alive -= 1
+                self._leave()
             if not done.cancelled():
                 on_failed(self._as_engine_error(done.exception()))
             return

@@ -73,7 +73,8 @@ class AzureSttLimits:
     says anything about it. ``silence_s``: speech going on until the next word of the service. ``final_s``: a flush
     until its answer. ``settle_s``: how long a flush waits for better than finals that do not reach the end;
     ``interim_s``: the same for a hypothesis.
-    ``stop_s``: closing until given up. ``session_s``: how long the service lets one recognition run.
+    ``stop_s``: closing until given up. ``session_s``: how long the service lets one connection last; another takes over
+    at the first turn within ``session_margin_s`` of it.
     """
 
     connect_s: float = 1.5
@@ -125,11 +126,16 @@ class AzureTtsLimits:
 
 @dataclass(frozen=True, slots=True)
 class AzureVoice:
-    """How to speak where the request does not say: the voice, and what SSML adds to it."""
+    """How to speak where the request does not say: the voice, and what SSML adds to it.
+
+    ``style_degree`` is 0.01 to 2; ``role`` is one of the voice's roles; ``pitch`` and ``volume`` are SSML's
+    (``"+5%"``, ``"loud"``).
+    """
 
     name: str = "en-US-AvaMultilingualNeural"
     style: str | None = None
     style_degree: float | None = None
+    role: str | None = None
     pitch: str | None = None
     volume: str | None = None
     lexicon_uri: str | None = None
@@ -137,14 +143,29 @@ class AzureVoice:
     trailing_silence_ms: int | None = None
     sentence_pause_ms: int | None = None
 
+    @property
+    def needs_ssml(self) -> bool:
+        """Whether it asks for what a text stream cannot carry: degree, role, pauses."""
+        asked = (self.style_degree, self.role, self.trailing_silence_ms, self.sentence_pause_ms)
+        return bool(self.leading_silence_ms) or any(one is not None for one in asked)
+
 
 @dataclass(frozen=True, slots=True)
 class AzureTtsSettings:
-    """Speaking. ``visemes`` asks for mouth shapes, which cost the service a message each."""
+    """Speaking. ``visemes`` asks for mouth shapes, which cost the service a message each.
+
+    ``text_streaming``: replies are spoken while they are written, unless the voice ``needs_ssml``.
+    """
 
     place: AzurePlace
     voice: AzureVoice = field(default_factory=AzureVoice)
     locales: frozenset[str] = frozenset({"en"})
     visemes: bool = False
+    text_streaming: bool = True
     limits: AzureTtsLimits = field(default_factory=AzureTtsLimits)
     pool: PoolOptions = field(default_factory=PoolOptions)
+
+    @property
+    def streams_text(self) -> bool:
+        """Whether replies are spoken while they are written."""
+        return self.text_streaming and not self.voice.needs_ssml

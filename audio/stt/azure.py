@@ -20,12 +20,15 @@ from typing import Final
 
 from audio.azure.credentials import PROVIDER, Credential
 from audio.azure.errors import from_cancellation, overloaded, timed_out, unavailable
+from audio.azure.languages import LANGUAGES
 from audio.azure.pool import WarmPool
+from audio.azure.room import ConnectionRoom
 from audio.azure.sdk import load_sdk
 from audio.azure.settings import AzureSttSettings
 from audio.errors import EngineError, EngineUnavailable
 from audio.formats import HEARING_RATE_HZ, PcmChunk
 from audio.inference import InferencePool, PoolBusy, PoolClosed, Priority
+from audio.locales import language_of
 from audio.stt.azure_ear import Ear, EarPorts
 from audio.stt.azure_events import Canceled, Connected, Recognized, RecognizerEvent
 from audio.stt.azure_recognizer import AzureRecognizer
@@ -292,13 +295,15 @@ class AzureSpeechToText:
         credential: Credential,
         workers: InferencePool,
         now_s: Callable[[], float] = time.monotonic,
+        room: ConnectionRoom | None = None,
     ) -> None:
         """``workers`` run what blocks in the SDK; theirs are two to four threads, owned by the caller, who closes them
-        after the engine."""
+        after the engine. ``room`` bounds the connections of several engines together."""
         self._settings = settings
         self._credential = credential
         self._workers = workers
         self._now_s = now_s
+        self._room = room
         self._pools: dict[str, WarmPool[AzureRecognizer]] = {}
         self._closed = False
 
@@ -306,11 +311,10 @@ class AzureSpeechToText:
     def profile(self) -> SttProfile:
         """Locales are languages without a region; which regions the service knows, it says itself."""
         settings = self._settings
-        locales = (settings.locale, *settings.languages)
         return SttProfile(
             provider=PROVIDER,
             model=settings.custom_endpoint_id or "conversation",
-            locales=frozenset(locale.partition("-")[0].lower() for locale in locales),
+            locales=frozenset(map(language_of, settings.languages)) or LANGUAGES,
             streaming=True,
             word_timings=True,
         )
@@ -373,8 +377,8 @@ class AzureSpeechToText:
             if len(self._pools) >= _MOST_POOLS:
                 raise overloaded(f"{_MOST_POOLS} locales are in use", "stt")
             settings = replace(self._settings, locale=locale)
-            make = partial(AzureRecognizer, settings, self._credential, asyncio.get_running_loop())
-            pool = self._pools[locale] = WarmPool(make, self._workers, settings.pool, "stt", self._now_s)
+            make = partial(AzureRecognizer, settings, self._credential, asyncio.get_running_loop(), self._now_s)
+            pool = self._pools[locale] = WarmPool(make, self._workers, settings.pool, "stt", self._now_s, self._room)
         return pool
 
 

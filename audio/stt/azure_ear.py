@@ -161,7 +161,7 @@ class Ear:
             self._ports.pool.discard(recognizer)
             return
         self._recognizer = recognizer
-        self.since_s = self._ports.now_s()
+        self.since_s = recognizer.since_s
         recognizer.connect(self._hear)
         phrases = self._ports.phrases
         self._submit(lambda: recognizer.start(phrases), _START_LIMIT_S, self._not_started)

@@ -33,7 +33,13 @@ _OVERFLOW = Canceled("RuntimeError", "events arrive faster than they are taken")
 class AzureRecognizer:
     """See the module. The constructor blocks and may raise EngineError; connecting goes on in the background."""
 
-    def __init__(self, settings: AzureSttSettings, credential: Credential, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        settings: AzureSttSettings,
+        credential: Credential,
+        loop: asyncio.AbstractEventLoop,
+        now_s: Callable[[], float],
+    ) -> None:
         sdk = load_sdk("stt")
         self._sdk = sdk
         self._settings = settings
@@ -53,6 +59,8 @@ class AzureRecognizer:
         self._connection: Any = sdk.Connection.from_recognizer(self._recognizer)
         self._signals: list[Any] = []
         self._listen()
+        self.since_s = now_s()
+        """When its connection was asked for: the service counts its limit from there."""
         self._connection.open(True)
 
     @property

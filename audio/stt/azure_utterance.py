@@ -14,6 +14,9 @@ finals that do not                  after ``settle_s``: what follows them seems 
 a hypothesis that does not          after ``interim_s``, unless its recognizer was lost meanwhile
 an empty final                      the service heard nothing in it
 ==================================  =====================================================================
+
+What was answered with interim words is corrected once finals reach as far as those words did, in however many phrases
+the service puts them.
 """
 
 from __future__ import annotations
@@ -68,6 +71,8 @@ class AzureUtterance:
         self._hypothesis: Piece | None = None
         self._flush_through: int | None = None
         self._answered: Transcript | None = None
+        self._owed_until = 0
+        """How far the speech reached that was answered with words which are not final yet."""
         self._shown = ""
         self.unconfirmed_samples = 0
         """Of audio no final covers yet."""
@@ -97,8 +102,12 @@ class AzureUtterance:
 
     @property
     def may_be_corrected(self) -> bool:
-        """Whether it was answered, and not by finals alone."""
-        return self._answered is not None and self._hypothesis is not None
+        """Whether it was answered with words that are not final yet."""
+        return self._answered is not None and self._final_until < self._owed_until
+
+    @property
+    def _final_until(self) -> int:
+        return self._finals[-1].end + _SLACK if self._finals else 0
 
     # --- flushing ---
 
@@ -135,6 +144,7 @@ class AzureUtterance:
         through, self._flush_through = self._flush_through, None
         if through is None:
             return False
+        self._owed_until = 0 if self._hypothesis is None else self._speech_until(self._hypothesis.end)
         self._answered = self._transcript(TranscriptKind.FLUSHED, through)
         self._say(self._answered)
         return True
@@ -152,6 +162,7 @@ class AzureUtterance:
         self._hypothesis = piece
         if self._answered is not None:
             if self._covers(min(self._answered.through_sample, self.end_sample)):
+                self._owed_until = self._speech_until(piece.end)
                 self._correct()
         elif not self.answer_if_covered():
             self._show_partial()
@@ -163,7 +174,8 @@ class AzureUtterance:
         if piece.text:
             self._finals.append(piece)
         if self._answered is not None:
-            self._correct()
+            if self._final_until >= self._owed_until:  # else more of what was answered is still to come
+                self._correct()
         elif not piece.text and self._flush_through is not None and not self._finals:
             self.answer()
         elif not self.answer_if_covered() and piece.text:
@@ -177,6 +189,13 @@ class AzureUtterance:
         end = pieces[-1].end + _SLACK
         quiet = self._loudest * _QUIET_SHARE
         return all(heard.level <= quiet for heard in reversed(self._audio) if end <= heard.start < through)
+
+    def _speech_until(self, end: int) -> int:
+        """The end of what is loud before ``end``: a hypothesis may reach into the silence, and its final does not."""
+        quiet = self._loudest * _QUIET_SHARE
+        loud = (heard for heard in reversed(self._audio) if heard.start < end and heard.level > quiet)
+        last = next(loud, None)
+        return end if last is None else min(end, last.start + len(last.samples))
 
     def _confirm(self, through: int) -> None:
         while self._audio and self._audio[0].start + len(self._audio[0].samples) <= through:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from audio.errors import EngineError, EngineTimeout
-from audio.fallback import DegradationTeller, Guarded, OnDegraded, nobody_told, warm_all
+from audio.errors import EngineError, EngineTimeout, EngineUnavailable
+from audio.fallback import DegradationTeller, Guarded, Maker, OnDegraded, nobody_told, warm_all
 from audio.formats import HEARING_RATE_HZ, PcmChunk
+from audio.locales import covers
 from audio.stt.port import (
     OnSttFailure,
     OnTranscript,
@@ -41,6 +43,11 @@ class _Place:
     @property
     def provider(self) -> str:
         return self.guarded.engine.profile.provider
+
+    @property
+    def maker(self) -> Maker:
+        profile = self.guarded.engine.profile
+        return Maker(profile.provider, profile.model)
 
 
 class FallbackStream:
@@ -67,6 +74,11 @@ class FallbackStream:
         self._utterance: tuple[int, int] | None = None
         self._kept: list[PcmChunk] = []
         self._kept_samples = 0
+        self._hearer: Maker | None = None
+        """Who was given the utterance last."""
+        self._unclaimed = 0
+        """The utterance's samples that nobody has asked about yet."""
+        self._heard: Counter[Maker] = Counter()
         self._flush_through: int | None = None
         self._limit: asyncio.TimerHandle | None = None
         self._error: EngineError | None = None
@@ -76,11 +88,16 @@ class FallbackStream:
         """Open every engine's stream that opens. Raises the preferred engine's error if none does."""
         failures: list[EngineError] = []
         for number, guarded in enumerate(engines):
-            heard, failed = partial(self._heard, number), partial(self._failed, number)
+            heard, failed = partial(self._on_heard, number), partial(self._failed, number)
+            profile = guarded.engine.profile
             try:
+                if not covers(profile.locales, options.locale):
+                    message = f"{profile.provider} does not know {options.locale}"
+                    raise EngineUnavailable(message, stage="stt", provider=profile.provider)
                 self._places.append(_Place(guarded, await guarded.engine.open(options, heard, failed)))
             except EngineError as error:
-                guarded.breaker.failed(error, self._now_s())
+                if covers(profile.locales, options.locale):  # else it is no fault that concerns other sessions
+                    guarded.breaker.failed(error, self._now_s())
                 failures.append(error)
                 self._error = self._error or error
                 self._places.append(_Place(guarded, _Deaf()))
@@ -99,11 +116,13 @@ class FallbackStream:
         self._advance()
 
     def push(self, chunk: PcmChunk) -> None:
-        """See the port. Kept for a replay, up to two minutes."""
+        """See the port. Kept for a replay while there is an engine to replay it to, up to two minutes."""
         if self._utterance is None:
             return
-        self._kept.append(chunk)
-        self._kept_samples += len(chunk.samples)
+        self._unclaimed += len(chunk.samples)
+        if self._untried:
+            self._kept.append(chunk)
+            self._kept_samples += len(chunk.samples)
         while self._kept_samples > _MOST_KEPT:
             self._kept_samples -= len(self._kept.pop(0).samples)
         if self._active is not None:
@@ -127,6 +146,15 @@ class FallbackStream:
         if self._utterance is not None and self._utterance[0] == utterance_id:
             self._end_current()
 
+    def take_heard(self) -> dict[Maker, int]:
+        """Samples by the engine that recognised them, since this was last asked.
+
+        Each counts once: an utterance that was taken over, for the engine that heard all of it again.
+        """
+        self._settle()
+        taken, self._heard = dict(self._heard), Counter()
+        return taken
+
     async def aclose(self) -> None:
         """See the port."""
         self._end_current()
@@ -136,7 +164,7 @@ class FallbackStream:
 
     # --- from the engines ---
 
-    def _heard(self, number: int, transcript: Transcript) -> None:
+    def _on_heard(self, number: int, transcript: Transcript) -> None:
         place = self._places[number]
         if transcript.kind is TranscriptKind.CORRECTED:
             if place is self._active or self._utterance is None or transcript.utterance_id != self._utterance[0]:
@@ -179,6 +207,7 @@ class FallbackStream:
         self._active = place
         if place is None:
             return
+        self._hearer = place.maker
         utterance_id, start_sample = self._utterance
         self._owing = place
         why = self._error or self._places[0].guarded.breaker.last_error
@@ -208,7 +237,13 @@ class FallbackStream:
             message = f"no answer within {self._answer_s:g} s"
             self._give_up(place, EngineTimeout(message, stage="stt", provider=place.provider))
 
+    def _settle(self) -> None:
+        if self._hearer is not None and self._unclaimed:
+            self._heard[self._hearer] += self._unclaimed
+        self._unclaimed = 0
+
     def _end_current(self) -> None:
+        self._settle()
         self._stop_limit()
         utterance, self._utterance = self._utterance, None
         active, self._active = self._active, None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from audio.errors import EngineError
@@ -15,6 +16,15 @@ from audio.formats import HEARING_RATE_HZ, PcmChunk, ms_to_samples
 from audio.stt.port import OnSttFailure, OnTranscript, SttOptions, SttProfile, Transcript, TranscriptKind
 
 SCRIPTED: Final = SttProfile(provider="scripted", model="script", locales=frozenset({"en"}), streaming=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Misheard:
+    """A script's utterance that is flushed as ``text`` and corrected to ``better`` ``after_s`` later."""
+
+    text: str
+    better: str
+    after_s: float
 
 
 class ProtocolMisuse(AssertionError):
@@ -26,14 +36,14 @@ class ScriptedSpeechToText:
 
     Args:
         texts: one per utterance, told at its first flush and again at every later one; an ``EngineError`` is
-            reported as a failure.
+            reported as a failure, and one that is ``Misheard`` is corrected, even after its end.
         profile: what the engine pretends to be.
         partial_every_ms: speech between partial transcripts, each one word longer; ``None`` for no partials.
     """
 
     def __init__(
         self,
-        texts: Sequence[str | EngineError],
+        texts: Sequence[str | EngineError | Misheard],
         profile: SttProfile = SCRIPTED,
         *,
         partial_every_ms: int | None = None,
@@ -72,7 +82,7 @@ class ScriptedStream:
 
     def __init__(
         self,
-        texts: tuple[str | EngineError, ...],
+        texts: tuple[str | EngineError | Misheard, ...],
         partial_every: int | None,
         on_transcript: OnTranscript,
         on_failure: OnSttFailure,
@@ -87,6 +97,7 @@ class ScriptedStream:
         self._end_sample = 0
         self._partials = 0
         self._pending: asyncio.Handle | None = None
+        self._correction: asyncio.TimerHandle | None = None
         self._closed = False
 
     def begin(self, utterance_id: int, start_sample: int) -> None:
@@ -123,6 +134,7 @@ class ScriptedStream:
     async def aclose(self) -> None:
         """See ``SttStream.aclose``."""
         self._drop_pending()
+        self._drop_correction()
         self._utterance = None
         self._closed = True
 
@@ -132,31 +144,44 @@ class ScriptedStream:
         text = self._text()
         if isinstance(text, EngineError):
             self._on_failure(self._utterance, text)
+        elif isinstance(text, Misheard):
+            self._drop_correction()
+            better = self._transcript(TranscriptKind.CORRECTED, text.better, through_sample)
+            self._correction = asyncio.get_running_loop().call_later(text.after_s, self._on_transcript, better)
+            self._say(TranscriptKind.FLUSHED, text.text, through_sample)
         else:
             self._say(TranscriptKind.FLUSHED, text, through_sample)
 
     def _say_partials(self, every: int) -> None:
         text = self._text()
-        words = [] if isinstance(text, EngineError) else text.split()
+        said = text.text if isinstance(text, Misheard) else text
+        words = [] if isinstance(said, EngineError) else said.split()
         due = min(len(words), (self._end_sample - self._start_sample) // every)
         if due > self._partials:
             self._partials = due
             self._say(TranscriptKind.PARTIAL, " ".join(words[:due]), self._end_sample)
 
     def _say(self, kind: TranscriptKind, text: str, through_sample: int) -> None:
+        self._on_transcript(self._transcript(kind, text, through_sample))
+
+    def _transcript(self, kind: TranscriptKind, text: str, through_sample: int) -> Transcript:
         assert self._utterance is not None
-        transcript = Transcript(
+        return Transcript(
             self._utterance, kind, text, self._start_sample, through_sample, language="en", confidence=1.0
         )
-        self._on_transcript(transcript)
 
-    def _text(self) -> str | EngineError:
+    def _text(self) -> str | EngineError | Misheard:
         return self._texts[(self._begun - 1) % len(self._texts)]
 
     def _drop_pending(self) -> None:
         if self._pending is not None:
             self._pending.cancel()
             self._pending = None
+
+    def _drop_correction(self) -> None:
+        if self._correction is not None:
+            self._correction.cancel()
+            self._correction = None
 
     @staticmethod
     def _require(condition: bool, rule: str) -> None:

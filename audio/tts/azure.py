@@ -17,6 +17,7 @@ from typing import Final
 from audio.azure.credentials import PROVIDER, Credential
 from audio.azure.errors import overloaded, said_by_sdk, timed_out, unavailable
 from audio.azure.pool import WarmPool
+from audio.azure.room import ConnectionRoom
 from audio.azure.sdk import load_sdk
 from audio.azure.settings import AzurePlace, AzureTtsSettings
 from audio.errors import EngineError, EngineUnavailable
@@ -42,12 +43,15 @@ class AzureTextToSpeech:
         credential: Credential,
         workers: InferencePool,
         now_s: Callable[[], float] = time.monotonic,
+        room: ConnectionRoom | None = None,
     ) -> None:
-        """``workers`` run what blocks in the SDK; owned by the caller, who closes them after the engine."""
+        """``workers`` run what blocks in the SDK; owned by the caller, who closes them after the engine. ``room``
+        bounds the connections of several engines together."""
         self._settings = settings
         self._credential = credential
         self._workers = workers
         self._now_s = now_s
+        self._room = room
         self._pool: WarmPool[AzureSynthesizer] | None = None
         self._stream_pools: dict[str, WarmPool[AzureSynthesizer]] = {}
         self._running: set[Speech] = set()
@@ -65,7 +69,9 @@ class AzureTextToSpeech:
             locales=self._settings.locales,
             streaming=True,
             word_timings=True,
-            text_streaming=True,
+            visemes=self._settings.visemes,
+            text_streaming=self._settings.streams_text,
+            text_held=True,
         )
 
     @property
@@ -83,6 +89,8 @@ class AzureTextToSpeech:
             async with aclosing(self.speak(SpeechRequest("Ready.", self._locale))) as audio:
                 async for _ in audio:
                     pass
+            if self._settings.streams_text:
+                self._stream_pool(self._settings.voice.name).fill()
         except EngineUnavailable:
             raise
         except EngineError as error:
@@ -113,7 +121,7 @@ class AzureTextToSpeech:
 
     async def open_text(self, request: SpeechRequest) -> AzureTextStream:
         """See the port: text piece by piece, spoken before the sentence is complete. No SSML, so no style by degree,
-        no lexicon and no pauses."""
+        no role and no pauses."""
         self._check_open()
         voice, limits = self._settings.voice, self._settings.limits
         name = voice_name(request.voice, voice.name)
@@ -128,7 +136,7 @@ class AzureTextToSpeech:
 
         ports = StreamPorts(synthesizer, speech, self._call, settled)
         stream = self._streams[speech] = AzureTextStream(ports, limits)
-        how = StreamedVoice(request.locale, request.rate, voice.pitch, voice.volume, voice.style)
+        how = StreamedVoice(request.locale, request.rate, voice.pitch, voice.volume, voice.style, voice.lexicon_uri)
         try:
             await self._call(partial(synthesizer.begin_stream, how))
             if request.text:
@@ -235,4 +243,4 @@ class AzureTextToSpeech:
     def _new_pool(self, place: AzurePlace, voice: str) -> WarmPool[AzureSynthesizer]:
         loop = asyncio.get_running_loop()
         make = partial(AzureSynthesizer, self._settings, place, self._credential, voice, loop)
-        return WarmPool(make, self._workers, self._settings.pool, "tts", self._now_s)
+        return WarmPool(make, self._workers, self._settings.pool, "tts", self._now_s, self._room)

@@ -43,9 +43,9 @@ def ssml(text: str, locale: str, name: str, rate: float, voice: AzureVoice) -> s
         "volume": voice.volume,
     }
     body = _element("prosody", prosody, body) if any(prosody.values()) else body
-    if voice.style is not None:
-        degree = None if voice.style_degree is None else f"{voice.style_degree:g}"
-        body = _element("mstts:express-as", {"style": voice.style, "styledegree": degree}, body)
+    degree = None if voice.style is None or voice.style_degree is None else f"{voice.style_degree:g}"
+    manner = {"style": voice.style, "styledegree": degree, "role": voice.role}
+    body = _element("mstts:express-as", manner, body) if any(manner.values()) else body
     pauses = (
         ("Leading-exact", voice.leading_silence_ms),
         ("Tailing-exact", voice.trailing_silence_ms),

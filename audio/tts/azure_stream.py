@@ -20,9 +20,10 @@ from audio.azure.settings import AzureTtsLimits
 from audio.tts.azure_speech import Speech
 from audio.tts.azure_synthesizer import AzureSynthesizer
 from audio.tts.port import SpeechAudio
+from audio.tts.text_progress import TextProgress
 
 _UNSPEAKABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
-_MOST_CHARACTERS: Final = 16_000
+MOST_CHARACTERS: Final = 16_000
 """Of one stream; the service takes 64 kB."""
 
 
@@ -51,8 +52,7 @@ class AzureTextStream:
         self._ports = ports
         self._limits = limits
         self._writing = anyio.Lock()
-        self._characters = 0
-        self._finished = False
+        self._progress = TextProgress()
         self._settled = False
 
     async def write(self, text: str) -> None:
@@ -60,27 +60,30 @@ class AzureTextStream:
         spoken = _UNSPEAKABLE.sub(" ", text)
         if not spoken:
             return
-        self._characters += len(spoken)
-        if self._characters > _MOST_CHARACTERS:
-            raise overloaded(f"a text stream carries at most {_MOST_CHARACTERS} characters", "tts")
+        if len(self._progress.text) + len(spoken) > MOST_CHARACTERS:
+            raise overloaded(f"a text stream carries at most {MOST_CHARACTERS} characters", "tts")
         async with self._writing:
-            if self._settled or self._finished:
+            if self._settled or self._progress.finished:
                 raise unavailable("the text stream has ended", "tts")
+            self._progress.wrote(spoken)
             await self._ports.call(partial(self._ports.synthesizer.write, spoken))
 
     async def finish(self) -> None:
         """See the port."""
         async with self._writing:
-            if self._settled or self._finished:
+            if self._settled or self._progress.finished:
                 return
-            self._finished = True
+            self._progress.finished = True
             await self._ports.call(self._ports.synthesizer.end_stream)
 
     async def audio(self) -> AsyncGenerator[SpeechAudio]:
-        """See the port. While text is still being written the wait for audio has no limit but the service's own."""
+        """See the port. While the service may wait for text, the wait for its audio has no limit but its own."""
         try:
-            async with aclosing(self._ports.speech.chunks(is_waiting=lambda: not self._finished)) as chunks:
+            is_waiting = self._waits_for_text
+            async with aclosing(self._ports.speech.chunks(is_waiting)) as chunks:
                 async for chunk in chunks:
+                    for word in chunk.words:
+                        self._progress.said(word.text)
                     yield chunk
         finally:
             self._settle(spoken=self._ports.speech.completed)
@@ -88,6 +91,9 @@ class AzureTextStream:
     async def aclose(self) -> None:
         """See the port."""
         self._settle(spoken=False)
+
+    def _waits_for_text(self) -> bool:
+        return not self._progress.owes_audio
 
     def _settle(self, *, spoken: bool) -> None:
         if not self._settled:

@@ -70,6 +70,7 @@ class StreamedVoice:
     pitch: str | None
     volume: str | None
     style: str | None
+    lexicon_uri: str | None = None
 
 
 class AzureSynthesizer:
@@ -120,13 +121,15 @@ class AzureSynthesizer:
         """Begin to speak text that is still to come, in ``write``. Blocks for a moment."""
         request = self._sdk.SpeechSynthesisRequest(self._sdk.SpeechSynthesisRequestInputType.TextStream)
         if abs(voice.rate - 1.0) >= 0.005:
-            request.rate(rate_percent(voice.rate))
+            request.rate = rate_percent(voice.rate)
         if voice.pitch is not None:
-            request.pitch(voice.pitch)
+            request.pitch = voice.pitch
         if voice.volume is not None:
-            request.volume(voice.volume)
+            request.volume = voice.volume
         if voice.style is not None:
-            request.style(voice.style)
+            request.style = voice.style
+        if voice.lexicon_uri is not None:
+            request.custom_lexicon_url = voice.lexicon_uri
         self._request = request
         self._speaking = True
         self._future = self._synthesizer.speak_async(request)

@@ -1,7 +1,11 @@
 """Text-to-speech that goes on with another engine: before a phrase sounds, or within it from the next word on.
 
+A phrase that broke off in its first half second, before any word was timed, is said again from its beginning: a
+syllable twice is better than an answer that falls silent.
+
 Owns the order of engines and the limit for a phrase's first audio. Audio of any engine comes at the preferred engine's
-rate. Breakers belong to the engines, not to sessions. Driven like any other ``TextToSpeech``.
+rate. Breakers belong to the engines, not to sessions. Driven like any other ``TextToSpeech``, and like a
+``TextStreamingSpeech`` where the preferred engine is one (``audio.tts.fallback_stream``).
 """
 
 from __future__ import annotations
@@ -9,37 +13,19 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Final
 
 import anyio
 
-from audio.codecs.resample import StreamResampler
 from audio.errors import EngineError, EngineTimeout
 from audio.fallback import DegradationTeller, Guarded, OnDegraded, nobody_told, warm_all
-from audio.stt.port import WordTiming
+from audio.tts.fallback_stream import FallbackTextStream, FallbackTextStreamPorts
+from audio.tts.placing import Placing
 from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech, TtsProfile
+from audio.tts.text_progress import TextProgress
 
-
-@dataclass(slots=True)
-class _Spoken:
-    """What of a phrase has sounded, in samples of the preferred engine's rate."""
-
-    samples: int = 0
-    words: list[WordTiming] = field(default_factory=list[WordTiming])
-
-    def rest_of(self, text: str) -> str | None:
-        """What is still to be said; ``None`` where nobody knows, because the engine timed no words."""
-        if not self.samples:
-            return text
-        if not self.words:
-            return None
-        at = 0
-        for word in self.words:
-            if word.end_sample > self.samples:
-                break
-            found = text.find(word.text, at)
-            at = found + len(word.text) if found >= 0 else at
-        return text[at:].lstrip()
+_BARELY_BEGUN_S: Final = 0.5
 
 
 class FallbackTextToSpeech:
@@ -76,23 +62,27 @@ class FallbackTextToSpeech:
         await warm_all(self._engines, self._now_s)
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpeechAudio]:
-        """See the port. Raises the last engine's error, or the error in the middle of a phrase whose words are not
-        timed: it is not said twice."""
+        """See the port. Raises the last engine's error, or the error well into a phrase whose words are not timed:
+        it is not said twice."""
         error: EngineError | None = None
-        spoken = _Spoken()
+        progress = TextProgress(request.text)
+        spoken = 0
         for number, guarded in enumerate(self._engines):
             is_last = number == len(self._engines) - 1
             if not guarded.breaker.admits(self._now_s()) and not is_last:
                 continue
-            rest = spoken.rest_of(request.text)
-            if rest is None and error is not None:
+            if error is not None and not progress.at and spoken > _BARELY_BEGUN_S * self.profile.sample_rate_hz:
                 raise error
             why = error or self._engines[0].breaker.last_error
+            placing = Placing(guarded.engine.profile, self.profile.sample_rate_hz, spoken)
             heard_how = False
             try:
-                wanted = replace(request, text=rest or "", voice=request.voice if number == 0 else None)
-                async with aclosing(self._spoken_by(guarded.engine, wanted, spoken, is_last=is_last)) as audio:
+                wanted = replace(request, text=progress.rest.lstrip(), voice=request.voice if number == 0 else None)
+                async with aclosing(self._spoken_by(guarded.engine, wanted, placing, is_last=is_last)) as audio:
                     async for piece in audio:
+                        spoken = placing.end
+                        for word in piece.words:
+                            progress.said(word.text)
                         self._teller.uses(number, guarded.engine.profile.provider, why)
                         yield piece
                 guarded.breaker.succeeded()
@@ -109,17 +99,22 @@ class FallbackTextToSpeech:
             if is_last:
                 raise error
 
+    async def open_text(self, request: SpeechRequest) -> FallbackTextStream:
+        """See the port. An engine that breaks off is taken over, phrase by phrase where the next one cannot stream."""
+        ports = FallbackTextStreamPorts(self._engines, self._teller, self._first_audio_s, self._now_s)
+        stream = FallbackTextStream(ports, replace(request, text=""))
+        if request.text:
+            await stream.write(request.text)
+        return stream
+
     async def aclose(self) -> None:
         """Release the engines."""
         for guarded in self._engines:
             await guarded.engine.aclose()
 
     async def _spoken_by(
-        self, engine: TextToSpeech, request: SpeechRequest, spoken: _Spoken, *, is_last: bool
+        self, engine: TextToSpeech, request: SpeechRequest, placing: Placing, *, is_last: bool
     ) -> AsyncGenerator[SpeechAudio]:
-        made_hz, wanted_hz = engine.profile.sample_rate_hz, self.profile.sample_rate_hz
-        resample = None if made_hz == wanted_hz else StreamResampler(made_hz, wanted_hz)
-        offset = spoken.samples
         async with aclosing(engine.speak(request)) as audio:
             first = True
             while True:
@@ -127,22 +122,12 @@ class FallbackTextToSpeech:
                 if piece is None:
                     break
                 first = False
-                samples = piece.samples if resample is None else resample.process(piece.samples)
-                words = tuple(
-                    WordTiming(
-                        word.text,
-                        offset + word.start_sample * wanted_hz // made_hz,
-                        offset + word.end_sample * wanted_hz // made_hz,
-                    )
-                    for word in piece.words
-                )
-                spoken.samples += len(samples)
-                spoken.words.extend(words)
-                yield SpeechAudio(samples, wanted_hz, words, piece.visemes if resample is None else ())
-        tail = None if resample is None else resample.flush()
-        if tail is not None and len(tail):
-            spoken.samples += len(tail)
-            yield SpeechAudio(tail, wanted_hz)
+                placed = placing.place(piece)
+                if placed is not None:
+                    yield placed
+        tail = placing.finish()
+        if len(tail.samples) or tail.words:
+            yield tail
 
     async def _next(
         self, engine: TextToSpeech, audio: AsyncGenerator[SpeechAudio], *, limited: bool

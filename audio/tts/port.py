@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from audio.fallback import Maker
 from audio.formats import Samples
 from audio.stt.port import WordTiming
 
@@ -42,12 +43,14 @@ class SpeechAudio:
     """A stretch of a phrase's audio, in order.
 
     ``words`` and ``visemes`` are timed from the start of the phrase, each given once and in order, where known.
+    ``maker`` is who made it, where that may be another engine than the one that was asked.
     """
 
     samples: Samples
     sample_rate_hz: int
     words: tuple[WordTiming, ...] = ()
     visemes: tuple[Viseme, ...] = ()
+    maker: Maker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,12 @@ class TtsProfile:
     locales: frozenset[str] = field(default_factory=frozenset[str])
     streaming: bool = False
     word_timings: bool = False
+    visemes: bool = False
+    """Whether it tells mouth shapes."""
     text_streaming: bool = False
     """Whether the engine is a ``TextStreamingSpeech`` too."""
+    text_held: bool = False
+    """Whether its streams may keep words back until they have a sentence; a phrase is spoken at once."""
 
 
 class TextToSpeech(Protocol):

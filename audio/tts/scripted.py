@@ -43,7 +43,7 @@ class ScriptedTextToSpeech:
     def __init__(self, voice: ScriptedVoice | None = None, before_chunk: BeforeChunk | None = None) -> None:
         self._voice = voice or ScriptedVoice()
         self._before_chunk = before_chunk
-        self._tone = _tone(self._voice.sample_rate_hz)
+        self._tone = tone(self._voice.sample_rate_hz)
         self._closed = False
 
     @property
@@ -86,7 +86,7 @@ class ScriptedTextToSpeech:
         self._closed = True
 
 
-def _tone(rate_hz: int) -> Samples:
+def tone(rate_hz: int) -> Samples:
     """Two seconds of sine, read-only; any second of it joins to any other that starts a whole second later."""
     phase = 2.0 * np.pi * _TONE_HZ / rate_hz * np.arange(2 * rate_hz)
     tone = np.rint(_AMPLITUDE * np.sin(phase)).astype(np.int16)

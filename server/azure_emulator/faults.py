@@ -16,6 +16,7 @@ stall           from here on nothing is sent any more               ``at``
 drop            the message that was due is not sent                ``at``
 delay           the message that was due, and all behind it, wait   ``at``, ``ms``
 garbage         something unreadable is sent first                  ``at``
+words           a hypothesis has these words, whatever was said     ``at``, ``text``
 phrase_status   a phrase says this instead of what it was to say    ``text``
 pace            audio comes at this many times its own duration     ``factor``
 ==============  ==================================================  ==================================================
@@ -33,7 +34,18 @@ from typing import Any, Final, Literal, get_args
 
 Service = Literal["stt", "tts"]
 Kind = Literal[
-    "refuse", "redirect", "hang", "close", "abort", "stall", "drop", "delay", "garbage", "phrase_status", "pace"
+    "refuse",
+    "redirect",
+    "hang",
+    "close",
+    "abort",
+    "stall",
+    "drop",
+    "delay",
+    "garbage",
+    "words",
+    "phrase_status",
+    "pace",
 ]
 Point = Literal[
     "upgrade",
@@ -59,6 +71,7 @@ _DEFAULT_POINT: Final[dict[Kind, Point]] = {
     "hang": "upgrade",
     "stall": "open",
     "drop": "turn_end",
+    "words": "hypothesis",
     "phrase_status": "phrase",
     "pace": "audio",
 }
@@ -68,6 +81,7 @@ _READS: Final[dict[Kind, tuple[str, ...]]] = {
     "delay": ("ms",),
     "pace": ("factor",),
     "phrase_status": ("text",),
+    "words": ("text",),
 }
 _NUMBERS: Final = {"status", "code", "after", "times", "retry_after_s", "ms"}
 
@@ -212,6 +226,8 @@ def _checked(values: dict[str, Any]) -> Fault:
     if not isinstance(values.get("factor", 1.0), int | float):
         raise FaultError("factor is a number.")
     fault = Fault(**values)
+    if fault.kind == "words" and fault.at not in (None, "hypothesis"):
+        raise FaultError("words are put into hypotheses only.")
     if fault.kind in _AT_UPGRADE and fault.at not in (None, "upgrade"):
         raise FaultError(f"{fault.kind} happens at the upgrade only.")
     if fault.times == 0:

@@ -105,6 +105,8 @@ class Link:
                 await anyio.sleep(fault.ms / 1_000)
             case "garbage":
                 await self._babble()
+            case "words":
+                return None if frame is None else _with_words(frame, fault.text)
             case "phrase_status":
                 return None if frame is None else _with_status(frame, fault.text)
             case "pace":
@@ -134,6 +136,14 @@ class Link:
                 await self._socket.send_bytes(frame)
         except (RuntimeError, WebSocketDisconnect, OSError) as error:
             raise LinkClosed from error
+
+
+def _with_words(frame: str | bytes, words: str) -> str | bytes:
+    """A ``speech.hypothesis`` that says something else."""
+    if isinstance(frame, bytes):
+        return frame
+    head, _, text = frame.partition("\r\n\r\n")
+    return f"{head}\r\n\r\n{json.dumps({**json.loads(text), 'Text': words})}"
 
 
 def _with_status(frame: str | bytes, status: str) -> str | bytes:

@@ -68,10 +68,12 @@ class Emulator:
         self._engines = engines
         self._memory = TurnMemory()
         self._tokens: dict[str, float] = {}
+        self._open: set[anyio.CancelScope] = set()
         http = [
             ("/emulator/health", self._health, ["GET"]),
             ("/emulator/state", self._state, ["GET", "DELETE"]),
             ("/emulator/faults", self._faults, ["GET", "POST", "DELETE"]),
+            ("/emulator/connections", self._hang_up, ["DELETE"]),
             ("/sts/v1.0/issueToken", self._issue_token, ["POST"]),
             ("/sts/v1.0/issuetoken", self._issue_token, ["POST"]),
             ("/cognitiveservices/voices/list", self._voices, ["GET"]),
@@ -102,7 +104,11 @@ class Emulator:
         try:
             await link.at("open")
             with anyio.move_on_after(self.options.connection_limit_s) as limit:
-                await self._connection(service, link, socket).run()
+                self._open.add(limit)
+                try:
+                    await self._connection(service, link, socket).run()
+                finally:
+                    self._open.discard(limit)
             if limit.cancelled_caught:
                 await link.close(self.options.connection_limit_code, "maximum connection duration")
         except LinkClosed:
@@ -178,6 +184,13 @@ class Emulator:
             for fault in faults:
                 self.faults.add(fault)
         return JSONResponse({"faults": faults_as_json(self.faults)})
+
+    async def _hang_up(self, _: Request) -> Response:
+        """Every connection that is open ends, as it does at its limit."""
+        scopes = tuple(self._open)
+        for scope in scopes:
+            scope.cancel()
+        return JSONResponse({"closed": len(scopes)})
 
     async def _issue_token(self, request: Request) -> Response:
         if self.options.key is not None and request.headers.get(KEY_HEADER) != self.options.key:

@@ -78,7 +78,7 @@ def command(*, list_faults: bool, **given: Any) -> int:
 
 async def _serve(options: EmulatorOptions, given: dict[str, Any]) -> None:
     from server.azure_emulator.engines import DEFAULT_SCRIPT, embedded_engines, scripted_engines  # noqa: PLC0415
-    from server.azure_emulator.serving import listen  # noqa: PLC0415
+    from server.listening import listen  # noqa: PLC0415
 
     listener = listen(given["host"], given["port"])
     if given["scripted"] or given["script"]:

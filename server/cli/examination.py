@@ -1,4 +1,5 @@
-"""What ``doctor`` looks at: Python, settings, data directory, ledger and prices, port, engines, page, microphone.
+"""What ``doctor`` looks at: Python, settings, data directory, ledger and prices, port, page, microphone, accounts,
+engines.
 
 Each check is a function from the settings to findings; none changes anything but a probe file it removes. Engines
 are really loaded, because nothing less tells whether they work.
@@ -12,13 +13,14 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from metering.errors import LedgerError, PriceSheetError
 from metering.ledger import UsageQuery
+from server.cli.account_checks import examine_accounts
+from server.cli.findings import Finding
 from server.engines import EngineSet, StageReport
 from server.ledgers import open_ledger, price_book
 from server.routes.page import page_directory
@@ -26,16 +28,6 @@ from server.settings import DEFAULT_CONFIG_FILE, Settings, SettingsError, load_s
 
 SUPPORTED: Final = ((3, 11), (3, 13))
 MIN_FREE_BYTES: Final = 100 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. ``wrong`` stands in the way of a conversation; ``note`` is worth knowing."""
-
-    what: str
-    verdict: Literal["ok", "note", "wrong"]
-    found: str
-    mend: str = ""
 
 
 async def examine(config: Path | None) -> list[Finding]:
@@ -48,6 +40,7 @@ async def examine(config: Path | None) -> list[Finding]:
     findings.append(Finding("settings", "ok", "valid"))
     checks: tuple[Callable[[Settings], Finding], ...] = (_keys, _data_directory, _ledger, _port, _page, _microphone)
     findings.extend(check(settings) for check in checks)
+    findings += await examine_accounts(settings)
     return [*findings, *await _engines(settings)]
 
 
@@ -60,15 +53,17 @@ def _python() -> Finding:
 
 def _keys(settings: Settings) -> Finding:
     files = [path for path in (DEFAULT_CONFIG_FILE,) if path.is_file()]
-    holds_secrets = bool(settings.api_keys or settings.model.api_key)
+    model_keys = [place.api_key for place in (settings.model, *settings.model.fallback) if place.api_key]
+    holds_secrets = bool(settings.keys or model_keys or settings.azure.key)
     for path in files:
         if holds_secrets and stat.S_IMODE(path.stat().st_mode) & 0o077:
             return Finding("keys", "note", f"{path} can be read by other users", f"chmod 600 {path}")
-    if settings.model.kind == "openai" and settings.model.api_key is None:
+    keyless = settings.model.api_key is None and not settings.model.managed_identity
+    if settings.model.kind == "openai" and keyless:
         return Finding(
             "keys", "note", "no key for the model's endpoint", "Set model.api_key if the endpoint wants one."
         )
-    return Finding("keys", "ok", "API keys are required" if settings.api_keys else "none needed: this machine only")
+    return Finding("keys", "ok", "API keys are required" if settings.keys else "none needed: this machine only")
 
 
 def _data_directory(settings: Settings) -> Finding:

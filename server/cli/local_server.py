@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from server.app import Application
+from server.listening import listen
 from server.observability.logs import configure_logging
-from server.serving import listen, running
+from server.serving import running
 from server.settings import load_settings
 
 

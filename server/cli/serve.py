@@ -42,8 +42,9 @@ def command(config: Path | None, log_level: str | None, **given: Any) -> int:
 async def _serve(settings: Settings) -> None:
     from server.app import Application  # noqa: PLC0415
     from server.cli.console import console  # noqa: PLC0415
+    from server.listening import listen  # noqa: PLC0415
     from server.observability.logs import configure_logging  # noqa: PLC0415
-    from server.serving import listen, running, serve_until_signalled  # noqa: PLC0415
+    from server.serving import running, serve_until_signalled  # noqa: PLC0415
 
     configure_logging(settings.log)
     out = console()

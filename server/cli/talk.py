@@ -74,8 +74,8 @@ def _run(options: TalkOptions) -> int:
 
     prepare_process_environment()
     settings = load_settings()
-    if options.api_key is None and settings.api_keys:
-        options = replace(options, api_key=settings.api_keys[0].get_secret_value())
+    if options.api_key is None and settings.keys:
+        options = replace(options, api_key=settings.keys[0][1].get_secret_value())
     return asyncio.run(_talk(options))
 
 

@@ -15,6 +15,7 @@ from server.contracts.base import AgentId, ClientId, Contract, ServerId
 from server.contracts.server_messages import (
     ChatCompleteMessage,
     ChatTokenMessage,
+    ContentFilteredMessage,
     DegradedMessage,
     ErrorMessage,
     ServerMessage,
@@ -56,6 +57,8 @@ class ChatResponse(Contract):
     agent_id: str
     text: str
     usage: UsageSummary
+    filtered: bool = False
+    """A content filter of the model's provider refused to answer; `text` says so."""
 
 
 class AgentInfo(Contract):
@@ -82,6 +85,7 @@ STREAM_MESSAGES: Final[tuple[type[ServerMessage], ...]] = (
     ToolResultMessage,
     TurnLatencyMessage,
     DegradedMessage,
+    ContentFilteredMessage,
     ChatCompleteMessage,
     ErrorMessage,
 )

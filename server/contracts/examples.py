@@ -90,6 +90,7 @@ SERVER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = _by_type(
     _server("turn.started", 6, {"text": "Go forward ten meters.", "source": "speech"}),
     _server("chat.token", 7, {"text": "Going forward "}),
     _server("voice.audio", 9, {"audio_ms": 1, "start_ms": 0, "bytes_base64": _ONE_MS}),
+    _server("voice.visemes", 9, {"visemes": [{"viseme_id": 19, "at_ms": 0}, {"viseme_id": 6, "at_ms": 85}]}),
     _server("voice.audio.done", 30, {"audio_ms": 1_840}),
     _server("caption", 10, {"speaker": "agent", "text": "Going forward", "start_ms": 0, "end_ms": 720, "final": False}),
     _server("voice.interrupted", 20, {"heard_ms": 760, "heard_text": "Going forward", "resumable": True}),
@@ -112,6 +113,11 @@ SERVER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = _by_type(
         14,
         {"from": "silero", "to": "push_to_talk", "reason": "Voice detection failed: press and hold to speak."},
         _START,
+    ),
+    _server(
+        "content.filtered",
+        18,
+        {"stage": "completion", "categories": [{"name": "violence", "severity": "medium"}]},
     ),
     _server(
         "budget.warning",

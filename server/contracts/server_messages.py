@@ -105,9 +105,13 @@ class TranscriptPartialMessage(_Transcript):
 
 
 class TranscriptFinalMessage(_Transcript):
-    """What the user said."""
+    """What the user said. A `corrected` one takes the place of the one before with the same `utterance_id`."""
 
     type: Literal["transcript.final"] = "transcript.final"
+    corrected: bool = False
+    """Recognition learnt better, up to some seconds later. Where the words mean something else and nothing of the reply
+    was heard, the reply in the making was ended (`voice.interrupted`, `chat.complete`) and `request_id` is the turn
+    that answers them instead; else `request_id` is the turn it was before, and that reply goes on."""
 
 
 class TurnStartedMessage(ServerMessage):
@@ -139,6 +143,22 @@ class VoiceAudioMessage(ServerMessage):
     """Length of this audio; 0 where there is none in this message."""
     start_ms: Milliseconds
     """Its position in the turn's audio."""
+
+
+class VisemeItem(Contract):
+    """A mouth shape, from `at_ms` of the turn's audio on."""
+
+    viseme_id: Count
+    """The voice's own number: of Azure's voices 0 (silence) to 21."""
+    at_ms: Milliseconds
+
+
+class VoiceVisemesMessage(ServerMessage):
+    """The mouth shapes of the audio that follows. After `voice.resumed` they come again, with their audio."""
+
+    type: Literal["voice.visemes"] = "voice.visemes"
+    visemes: tuple[VisemeItem, ...]
+    """Each `{viseme_id, at_ms}`, in order."""
 
 
 class VoiceAudioDoneMessage(ServerMessage):
@@ -228,6 +248,25 @@ class DegradedMessage(ServerMessage):
     reason: str
 
 
+class FilteredCategoryItem(Contract):
+    """What a content filter objected to."""
+
+    name: str
+    """The provider's word for it, such as `violence`, `self_harm` or `jailbreak`."""
+    severity: str | None = None
+    """How severe, where the category has degrees: `low`, `medium`, `high`."""
+
+
+class ContentFilteredMessage(ServerMessage):
+    """The model's provider refused to answer. Take back what you show of this turn: a refusal follows as its text."""
+
+    type: Literal["content.filtered"] = "content.filtered"
+    stage: Literal["prompt", "completion"]
+    """Whether what was asked is refused, or what was being answered."""
+    categories: tuple[FilteredCategoryItem, ...]
+    """Each `{name, severity?}`; never the text. Empty where the provider does not say."""
+
+
 class BudgetWarningMessage(ServerMessage):
     """A budget is nearly used up."""
 
@@ -296,6 +335,7 @@ AnyServerMessage = Annotated[
     | TurnStartedMessage
     | ChatTokenMessage
     | VoiceAudioMessage
+    | VoiceVisemesMessage
     | VoiceAudioDoneMessage
     | CaptionMessage
     | VoiceInterruptedMessage
@@ -304,6 +344,7 @@ AnyServerMessage = Annotated[
     | ToolResultMessage
     | TurnLatencyMessage
     | DegradedMessage
+    | ContentFilteredMessage
     | BudgetWarningMessage
     | ChatCompleteMessage
     | AudioQualityMessage

@@ -76,6 +76,8 @@ class OutputFields(Contract):
     """Speaking rate; 1.0 is the voice's own pace."""
     captions: bool = True
     """Whether `caption` messages are sent."""
+    visemes: bool = False
+    """Whether `voice.visemes` messages are sent, where the voice tells its mouth shapes."""
 
 
 class Output(OutputFields):

@@ -7,6 +7,7 @@ nothing is billed from here.
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Literal
 
 from metering.usage import Mode, UsageEvent
 from server.contracts.base import Contract, Count, Milliseconds
@@ -17,6 +18,17 @@ class StageProviderRecord(Contract):
 
     provider: str
     model: str
+
+
+class ProviderShareRecord(Contract):
+    """What one provider did of a stage. Over the shares of a stage each quantity adds up to the event's, exactly."""
+
+    stage: Literal["stt", "tts"]
+    provider: str
+    model: str
+    audio_ms_in: Count
+    audio_ms_synthesized: Count
+    tts_characters: Count
 
 
 class UsageEventRecord(Contract):
@@ -34,7 +46,7 @@ class UsageEventRecord(Contract):
     """Epoch milliseconds, for people to read."""
     ended_at: Milliseconds
     providers: dict[str, StageProviderRecord]
-    """By stage."""
+    """By stage: who did most of it."""
     audio_ms_in: Count
     """Audio handed to speech-to-text."""
     audio_ms_out: Count
@@ -56,6 +68,8 @@ class UsageEventRecord(Contract):
     """A provider did not report tokens."""
     corrects: str | None
     """The `event_id` this event corrects."""
+    shares: tuple[ProviderShareRecord, ...] = ()
+    """By provider, where engines may stand in for each other; empty in events of older versions."""
 
 
 def usage_record(event: UsageEvent) -> UsageEventRecord:

@@ -11,7 +11,17 @@ from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from agents.events import AudioQuality, Degraded, Failed, Interrupted, Resumed, ServerEvent, TurnCompleted, TurnLatency
+from agents.events import (
+    AudioQuality,
+    ContentFiltered,
+    Degraded,
+    Failed,
+    Interrupted,
+    Resumed,
+    ServerEvent,
+    TurnCompleted,
+    TurnLatency,
+)
 
 STAGE_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
 HTTP_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.8, 1.5, 3.0, 10.0, 60.0)
@@ -41,6 +51,9 @@ class Metrics:
         self.errors = Counter("convergio_errors", "Errors told to clients.", ["code"], registry=registry)
         self.degradations = Counter(
             "convergio_degradations", "Times something gave way to something lesser.", registry=registry
+        )
+        self.filtered = Counter(
+            "convergio_content_filtered", "Answers a provider's content filter refused.", ["stage"], registry=registry
         )
         self.microphone = Counter(
             "convergio_microphone_issues", "Microphone problems announced.", ["issue"], registry=registry
@@ -92,6 +105,8 @@ class Metrics:
                 self.errors.labels(event.code).inc()
             case Degraded():
                 self.degradations.inc()
+            case ContentFiltered():
+                self.filtered.labels(event.stage).inc()
             case AudioQuality():
                 self.microphone.labels(event.issue).inc()
             case _:

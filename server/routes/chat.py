@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from agents.events import AudioOut, DirectedEvent, Failed, ServerEvent, TurnCompleted
+from agents.events import AudioOut, ContentFiltered, DirectedEvent, Failed, ServerEvent, TurnCompleted
 from agents.loop.history import History
 from server.chat_turn import ChatTurn, Question
 from server.contracts.chat import ChatRequest, ChatResponse
@@ -32,15 +32,23 @@ def chat_routes(host: Host) -> list[Route]:
 
     async def chat(request: Request) -> Response:
         turn, asked, turn_id = await _turn(host, request)
+        filtered = False
         async with aclosing(turn.events()) as events:
             async for event in events:
                 match event:
-                    case Failed():
-                        raise Refused(ErrorCode(event.code), event.message)
+                    case Failed(details=details):
+                        wait_s = None if details is None else details.get("retry_after_s")
+                        raise Refused(ErrorCode(event.code), event.message, retry_after_s=wait_s)
+                    case ContentFiltered():
+                        filtered = True
+                        host.metrics.observe(event)
                     case TurnCompleted():
                         host.metrics.observe(event)
                         usage = UsageSummary.model_validate(usage_summary(event.usage))
-                        return answer(ChatResponse(request_id=turn_id, agent_id=asked, text=event.text, usage=usage))
+                        whole = ChatResponse(
+                            request_id=turn_id, agent_id=asked, text=event.text, usage=usage, filtered=filtered
+                        )
+                        return answer(whole)
                     case _:
                         pass
         raise Refused(ErrorCode.INTERNAL)

@@ -40,9 +40,8 @@ def secret_routes(host: Host) -> list[BaseRoute]:
         try:
             opening = ga_opening({}, Grant(caller(request), session, 0.0))
             expires_at = host.epoch_ms() // 1_000 + life_s
-            config = opening.config(
-                new_id("sess"), host.epoch_ms() // 1_000 + host.settings.limits.session_minutes * 60
-            )
+            ends_at = host.epoch_ms() // 1_000 + host.settings.limits.session_minutes * 60
+            config = opening.config(new_id("sess"), ends_at, host.engines.for_sessions())
         except RealtimeFault as fault:
             return JSONResponse(fault_body(fault), 400)
         value = host.secrets.mint(caller(request), session, life_s)
@@ -64,7 +63,7 @@ def call_routes(host: Host, calls: Calls) -> list[BaseRoute]:
         preset = session if grant is None else dict(grant.session)
         try:
             opening = ga_opening(query_of(request.scope), Grant(owner, preset, 0.0) if preset else None)
-            opening.config(new_id("sess"), 0)
+            opening.config(new_id("sess"), 0, host.engines.for_sessions())
         except RealtimeFault as fault:
             return JSONResponse(fault_body(fault), 400)
         host.registry.require_room()

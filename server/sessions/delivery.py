@@ -18,6 +18,7 @@ from agents.events import (
     Interrupted,
     ReplyText,
     ServerEvent,
+    VisemesOut,
 )
 from audio.formats import AudioFormat
 from server.sessions.media import VoiceBacklog, VoiceSink
@@ -112,10 +113,12 @@ class VoiceDelivery:
     def _wanted(self, event: JsonEvent) -> bool:
         settings = self.codec.settings
         if settings is None:
-            return not isinstance(event, Caption)
+            return not isinstance(event, Caption | VisemesOut)
         match event:
             case Caption():
                 return settings.sends_captions
+            case VisemesOut():
+                return settings.output.visemes
             case ReplyText():
                 return "text" in settings.output.modalities
             case _:

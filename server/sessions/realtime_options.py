@@ -34,7 +34,7 @@ class Surroundings:
 
 def realtime_options(settings: RealtimeSettings, around: Surroundings) -> SessionOptions:
     """The options of a realtime session."""
-    locale = _locale(settings.language)
+    locale = locale_of(settings)
     options = SessionOptions(
         identity=around.identity,
         locale=locale,
@@ -109,7 +109,9 @@ def _vad(detection: Detection | None) -> VadOptions:
     return options
 
 
-def _locale(language: str | None) -> str:
+def locale_of(settings: RealtimeSettings) -> str:
+    """The locale a client's settings mean."""
+    language = settings.language
     if language is None or language.lower() == "en":
         return DEFAULT_LOCALE
     return language

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -67,12 +68,12 @@ class SessionRegistry:
             return
         self.require_room()
 
-    def host(self, live: LiveSession) -> None:
-        """Run a session until it ends. Raises Refused where there is no room."""
+    def host(self, live: LiveSession, on_ended: Callable[[], None]) -> None:
+        """Run a session until it ends, and tell of that. Raises Refused where there is no room."""
         self.require_room()
         self._require_share(live.owner)
         self._live[live.session_id] = live
-        self._tasks.start_soon(self._run, live)
+        self._tasks.start_soon(self._run, live, on_ended)
 
     def _require_share(self, owner: Identity) -> None:
         most = self._limits.max_sessions_per_key
@@ -119,11 +120,12 @@ class SessionRegistry:
         with anyio.move_on_after(LAST_WORDS_S):
             await _all_ended(hosted)
 
-    async def _run(self, live: LiveSession) -> None:
+    async def _run(self, live: LiveSession, on_ended: Callable[[], None]) -> None:
         logger.info("session began", extra={"session_id": live.session_id, "user_id": live.owner.user_id})
         try:
             await live.run()
         finally:
+            on_ended()
             del self._live[live.session_id]
             self._ended[live.session_id] = live.owner
             if len(self._ended) > REMEMBERED_ENDS:

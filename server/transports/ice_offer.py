@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from server.settings import WebRtcSettings
 from server.transports.rtc.turn_credentials import IceServer, ice_servers, turn_credentials
+from server.webrtc_settings import WebRtcSettings
 
 
 class IceOffer:

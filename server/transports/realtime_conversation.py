@@ -13,16 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.core.options import Identity as SessionIdentity
+from agents.core.options import Engines
 from server.contracts.errors import ErrorCode
 from server.edge import new_id
+from server.engine_source import Lease
 from server.guard import Identity
 from server.host import Host
 from server.sessions.allowance import ResponseWindow
 from server.sessions.live import LiveSession
 from server.sessions.realtime_conduct import RealtimeConduct
 from server.sessions.realtime_delivery import RealtimeDelivery
-from server.sessions.realtime_options import Surroundings, realtime_options
+from server.sessions.realtime_options import Surroundings, locale_of, realtime_options
 from server.transports.channel_link import TOO_FAST
 from server.transports.connection import Disconnected, Duplex
 from server.transports.media_port import MediaPort
@@ -33,8 +34,8 @@ from server.wire.realtime.state import RealtimeState, error_json
 
 logger = logging.getLogger(__name__)
 
-OpenConfig = Callable[[str, int], SessionConfig]
-"""A session's first configuration, from its id and when it expires (Unix seconds). Raises RealtimeFault."""
+OpenConfig = Callable[[str, int, Engines], SessionConfig]
+"""A session's first configuration: from its id, when it expires (Unix seconds), its engines. Raises RealtimeFault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +79,30 @@ class RealtimeConversation:
         await host.agent(None)  # what the engines can do is part of the configuration: they have to be there
         session_id = new_id("sess")
         expires_at = host.epoch_ms() // 1_000 + host.settings.limits.session_minutes * 60
-        config, voiceless = opening.config(session_id, expires_at), host.engines.for_sessions().tts is None
+        locale = locale_of(opening.config(session_id, expires_at, host.engines.for_sessions()).settings)
+        lease = await host.lease_realtime(self._owner, opening.agent_id, locale)
+        try:
+            return self._opened(opening.config(session_id, expires_at, lease.engines), session_id, lease)
+        except BaseException:
+            lease.give_back()
+            raise
+
+    def _opened(self, config: SessionConfig, session_id: str, lease: Lease) -> LiveSession:
+        host, opening = self._host, self._opening
+        tts = lease.engines.tts
         state = RealtimeState(
-            session_id, config, opening.dialect, new_id, media=self._media is not None, voiceless=voiceless
+            session_id, config, opening.dialect, new_id, media=self._media is not None, voiceless=tts is None
         )
         limits = host.settings.limits
         window = ResponseWindow(limits.responses_per_minute, time.monotonic)
         codec = RealtimeCodec(state, window, extras=opening.extras, max_faults=limits.max_bad_messages)
         delivery = RealtimeDelivery(codec, self._media)
-        around = self._surroundings(host.identity(self._owner, session_id))
+        identity = host.identity(self._owner, session_id)
+        around = Surroundings(identity, () if tts is None else tts.profile.voices, media=self._media is not None)
         settings = state.config.settings.for_media() if self._media is not None else state.config.settings
         options = realtime_options(settings, around)
         delivery.open_audio(settings.output_format, options.output_rate_hz)
-        self._live = live = await host.open_realtime(opening.agent_id, options, delivery, self._owner)
+        self._live = live = host.open_realtime(options, lease, delivery, self._owner)
         self._delivery = delivery
         self._conduct = RealtimeConduct(live, delivery, around, window)
         if self._media is not None:
@@ -124,10 +136,6 @@ class RealtimeConversation:
         finally:
             if self._media is not None:
                 self._media.ear = None
-
-    def _surroundings(self, identity: SessionIdentity) -> Surroundings:
-        tts = self._host.engines.for_sessions().tts
-        return Surroundings(identity, () if tts is None else tts.profile.voices, media=self._media is not None)
 
 
 def fault_body(fault: RealtimeFault) -> dict[str, Any]:

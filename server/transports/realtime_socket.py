@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
+from agents.core.options import Engines
 from server.contracts.errors import ErrorCode
 from server.edge import deny_socket
 from server.errors import Refused, describe
@@ -43,7 +44,7 @@ def ga_opening(query: Query, grant: Grant | None = None) -> RealtimeOpening:
     preset: dict[str, Any] = {} if grant is None else dict(grant.session)
     transcription = preset.get("type") == "transcription" or query.get("intent") == "transcription"
 
-    def config(session_id: str, expires_at: int) -> GaConfig:
+    def config(session_id: str, expires_at: int, _: Engines) -> GaConfig:
         named = str(preset.get("model") or model)
         opened = GaConfig.opened(named, session_id, expires_at, transcription=transcription)
         return opened.updated(preset) if preset else opened

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from agents.core.options import Engines
 from agents.loop.agent import AgentSpec
-from server.host import Host
 from server.secrets import Grant
 from server.transports.realtime_conversation import RealtimeOpening, wanted_extras
 from server.transports.realtime_socket import DEFAULT_MODEL, MAX_MODEL_CHARS, OpeningOf, Query
@@ -21,35 +21,35 @@ _HOSTED: Final = ("agent-version", "foundry-resource-override")
 """Of Azure's own agents; the project, which clients have to name, goes unmentioned."""
 
 
-def voice_live_opening(host: Host) -> OpeningOf:
-    """How sessions of this server's begin. ``model`` is a name only; ``agent-name`` may name our agent."""
+def voice_live_opening() -> OpeningOf:
+    """How sessions begin. ``model`` is a name only; ``agent-name`` may name our agent."""
 
     def opening(query: Query, _: Grant | None = None) -> RealtimeOpening:
         model = (query.get("model") or DEFAULT_MODEL)[:MAX_MODEL_CHARS]
         named = next((query[name][:MAX_MODEL_CHARS] for name in _AGENT if query.get(name)), None)
 
-        def config(session_id: str, expires_at: int) -> VoiceLiveConfig:
-            ours = host.engines.for_sessions().agent.spec
+        def config(session_id: str, expires_at: int, engines: Engines) -> VoiceLiveConfig:
+            ours = engines.agent.spec
             agent = None
             if named is not None:
                 thread = f"conv_{session_id.rpartition('_')[2]}"
                 agent = {"type": "agent", "name": ours.name, "agent_id": ours.agent_id, "thread_id": thread}
             warned = _warned(query, named, ours)
-            return VoiceLiveConfig.opened(model, session_id, expires_at, abilities(host), agent=agent, warned=warned)
+            return VoiceLiveConfig.opened(model, session_id, expires_at, abilities(engines), agent=agent, warned=warned)
 
         return RealtimeOpening(VOICE_LIVE, config, named, wanted_extras(query.get("convergio_extras")))
 
     return opening
 
 
-def abilities(host: Host) -> Abilities:
-    """What the engines can do that answer now."""
-    engines = host.engines.for_sessions()
+def abilities(engines: Engines) -> Abilities:
+    """What a session's engines can do."""
     tts = None if engines.tts is None else engines.tts.profile
     languages = frozenset[str]() if engines.stt is None else engines.stt.profile.locales
     return Abilities(
         voices=() if tts is None else tts.voices,
         voice_locales=frozenset() if tts is None else tts.locales,
+        visemes=tts is not None and tts.visemes,
         languages=frozenset(language.partition("-")[0].lower() for language in languages),
     )
 

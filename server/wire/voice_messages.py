@@ -15,6 +15,7 @@ from agents.events import (
     AudioOutEnded,
     AudioQuality,
     Caption,
+    ContentFiltered,
     Degraded,
     Failed,
     Interrupted,
@@ -32,13 +33,14 @@ from agents.events import (
     TurnLatency,
     TurnStarted,
     TurnUsage,
+    VisemesOut,
 )
 from server.contracts.errors import ErrorCode
 
 SessionEvent = SessionStarted | SessionDraining | Degraded | AudioQuality | Failed
 HearingEvent = SpeechStartedHeard | SpeechStoppedHeard | TranscriptUpdated | Caption
-SpeakingEvent = ReplyText | AudioOutEnded | Interrupted | Resumed
-TurnEvent = TurnStarted | ToolCalled | ToolReturned | TurnLatency | TurnCompleted
+SpeakingEvent = ReplyText | VisemesOut | AudioOutEnded | Interrupted | Resumed
+TurnEvent = TurnStarted | ToolCalled | ToolReturned | TurnLatency | ContentFiltered | TurnCompleted
 JsonEvent = SessionEvent | HearingEvent | SpeakingEvent | TurnEvent
 """Every ``ServerEvent`` but ``AudioOut``."""
 
@@ -56,11 +58,11 @@ class Message(NamedTuple):
 def message_of(event: JsonEvent) -> Message:
     """The contract's message for an event."""
     match event:
-        case ReplyText() | AudioOutEnded() | Interrupted() | Resumed():
+        case ReplyText() | VisemesOut() | AudioOutEnded() | Interrupted() | Resumed():
             return _speaking(event)
         case SpeechStartedHeard() | SpeechStoppedHeard() | TranscriptUpdated() | Caption():
             return _hearing(event)
-        case TurnStarted() | ToolCalled() | ToolReturned() | TurnLatency() | TurnCompleted():
+        case TurnStarted() | ToolCalled() | ToolReturned() | TurnLatency() | ContentFiltered() | TurnCompleted():
             return _turn(event)
         case SessionStarted() | SessionDraining() | Degraded() | AudioQuality() | Failed():
             return _session(event)
@@ -72,6 +74,9 @@ def _speaking(event: SpeakingEvent) -> Message:
     match event:
         case ReplyText(turn_id, text):
             return Message("chat.token", turn_id, {"text": text})
+        case VisemesOut(turn_id, visemes):
+            shapes = [{"viseme_id": shape.viseme_id, "at_ms": shape.at_ms} for shape in visemes]
+            return Message("voice.visemes", turn_id, {"visemes": shapes})
         case AudioOutEnded(turn_id, audio_ms):
             return Message("voice.audio.done", turn_id, {"audio_ms": audio_ms})
         case Interrupted(turn_id, heard_ms, heard_text, resumable):
@@ -100,6 +105,7 @@ def _hearing(event: HearingEvent) -> Message:
                     end_ms=event.end_ms,
                     language=event.language,
                     confidence=None if event.confidence is None else round(event.confidence, 3),
+                    corrected=event.corrected or None,
                 ),
             )
         case Caption(speaker, text, start_ms, end_ms, final, turn_id):
@@ -120,6 +126,9 @@ def _turn(event: TurnEvent) -> Message:
             return Message("tool.result", turn_id, fields)
         case TurnLatency(turn_id, stages):
             return Message("turn.latency", turn_id, {"stages": [_stage(stage) for stage in stages]})
+        case ContentFiltered(turn_id, stage, categories):
+            named = [_present(name=category.name, severity=category.severity) for category in categories]
+            return Message("content.filtered", turn_id, {"stage": stage, "categories": named})
         case TurnCompleted():
             fields = _present(
                 text=event.text,

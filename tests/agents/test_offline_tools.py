@@ -10,8 +10,9 @@ import pytest
 
 from agents.loop.agent import Agent, AgentSpec, ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolHandedOver
 from agents.loop.brief import Brief
-from agents.loop.offline_tools import as_text, meant_tool
+from agents.loop.offline_tools import meant_tool
 from agents.models.embedded_llama import EmbeddedLlama, EmbeddedLlamaConfig, find_weights
+from agents.models.fitting import as_text
 from agents.models.port import LanguageModel, Message, ModelProfile, ToolChoice, ToolNamed, ToolRequest, ToolSpec
 from agents.models.scripted import ScriptedModel
 

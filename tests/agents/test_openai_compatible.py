@@ -13,13 +13,22 @@ import anyio
 import pytest
 from fake_chat_server import DONE, STOP, FakeChatServer, chunk, event, running_server, usage
 
-from agents.errors import ModelError, ModelRateLimited, ModelRejected, ModelTimeout, ModelUnavailable
-from agents.models.openai_compatible import OpenAICompatibleConfig, OpenAICompatibleModel
+from agents.errors import (
+    ModelError,
+    ModelRateLimited,
+    ModelRejected,
+    ModelTimeout,
+    ModelUnavailable,
+    RequestRejected,
+)
+from agents.models.openai_client import OpenAICompatibleConfig
+from agents.models.openai_compatible import OpenAICompatibleModel
 from agents.models.port import (
     Finished,
     Message,
     ModelEvent,
     ModelRequest,
+    Preparing,
     TextDelta,
     TokenUsage,
     ToolRequest,
@@ -51,6 +60,11 @@ async def ask(config: OpenAICompatibleConfig, request: ModelRequest = HELLO) -> 
 
 def text_of(events: list[ModelEvent]) -> str:
     return "".join(item.text for item in events if isinstance(item, TextDelta))
+
+
+def spoken(events: list[ModelEvent]) -> list[ModelEvent]:
+    """What came, without the signs of life in between."""
+    return [item for item in events if not isinstance(item, Preparing)]
 
 
 async def test_text_streams_and_usage_comes_from_the_server(server: FakeChatServer) -> None:
@@ -107,7 +121,7 @@ async def test_tool_calls_are_put_together_from_their_deltas(server: FakeChatSer
         DONE,
     )
     tools = (ToolSpec("clock", "Tells the time.", {"type": "object", "properties": {}}),)
-    events = await ask(config_for(server), replace(HELLO, tools=tools))
+    events = spoken(await ask(config_for(server), replace(HELLO, tools=tools)))
     assert events[:2] == [ToolRequest("a", "clock", '{"place":"Rome"}'), ToolRequest("b", "sum", '{"x":1}')]
     assert events[2] == Finished("tools", TokenUsage(11, 4, 3))
     assert server.requests[0].body["tools"][0]["function"]["name"] == "clock"
@@ -115,7 +129,7 @@ async def test_tool_calls_are_put_together_from_their_deltas(server: FakeChatSer
 
 async def test_calls_without_ids_that_share_an_index_are_told_apart(server: FakeChatServer) -> None:
     server.answer(call(0, "", "one", "{}"), call(0, "", "two", None), chunk(finish_reason="stop", delta={}), DONE)
-    events = await ask(config_for(server))
+    events = spoken(await ask(config_for(server)))
     assert events[:2] == [ToolRequest("call_0", "one", "{}"), ToolRequest("call_1", "two", "{}")]
     assert isinstance(events[2], Finished)
     assert events[2].reason == "tools"
@@ -134,7 +148,7 @@ async def test_tool_messages_travel_in_the_wire_format(server: FakeChatServer) -
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (400, ModelRejected),
+        (400, RequestRejected),
         (401, ModelRejected),
         (403, ModelRejected),
         (404, ModelRejected),

@@ -5,6 +5,17 @@ from __future__ import annotations
 import pytest
 
 from agents.core.machine import step
+from agents.core.phases import (
+    Filling,
+    Listening,
+    Overlap,
+    Replying,
+    Settling,
+    Speculating,
+    State,
+    Transcribing,
+    UserSpeaking,
+)
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, is_backchannel
 from agents.core.turn_types import (
     AbandonTurn,
@@ -14,29 +25,20 @@ from agents.core.turn_types import (
     CommitTurn,
     Effect,
     EndUtterance,
-    Filling,
     FlushTranscript,
     HoldSpeech,
-    Listening,
-    Overlap,
     PromptReceived,
     ReplyEnded,
-    Replying,
     ReplyStarted,
     ReportUnheard,
     ResumeSpeech,
     SetTimer,
-    Settling,
     SpeakFiller,
-    Speculating,
     SpeechStarted,
     SpeechStopped,
-    State,
     TimerFired,
-    Transcribing,
     TranscriptArrived,
     TurnEvent,
-    UserSpeaking,
 )
 
 POLICY = TurnPolicy(min_wait_ms=300, wait_ms=500, max_wait_ms=1_200, interrupt_after_ms=200, confirm_after_ms=800)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from agents.core.machine import step
 from agents.core.moves import live_turn, open_utterance
+from agents.core.phases import Closed, State
 from agents.core.policy import TurnPolicy
 from agents.core.turn_types import (
     AbandonTurn,
     BeginTurn,
     CancelRequested,
-    Closed,
     CloseRequested,
     CommitRequested,
     CommitTurn,
@@ -23,15 +23,16 @@ from agents.core.turn_types import (
     HintArrived,
     HoldSpeech,
     PromptReceived,
+    ReplyBound,
     ReplyEnded,
     ReplyStarted,
     ResumeSpeech,
     SetTimer,
     SpeechStarted,
     SpeechStopped,
-    State,
     TimerFired,
     TranscriptArrived,
+    TranscriptCorrected,
     TranscriptFailed,
     TurnEvent,
 )
@@ -44,6 +45,7 @@ events = st.one_of(
     st.builds(SpeechStarted, small, ms),
     st.builds(SpeechStopped, small, ms),
     st.builds(TranscriptArrived, small, texts, st.booleans(), ms, ms),
+    st.builds(TranscriptCorrected, small, texts, ms),
     st.builds(TranscriptFailed, small),
     st.builds(HintArrived, small, ms, st.floats(0, 1), ms),
     st.builds(TimerFired, st.integers(0, 30), ms),
@@ -51,12 +53,14 @@ events = st.one_of(
     st.just(CancelRequested()),
     st.builds(PromptReceived, texts, ms, st.sampled_from(["text", "announcement"])),
     st.builds(ReplyStarted, st.integers(1, 12)),
+    st.builds(ReplyBound, st.integers(1, 12)),
     st.builds(ReplyEnded, st.integers(1, 12)),
 )
 policies = st.builds(
     TurnPolicy,
     auto_end=st.booleans(),
     speculate=st.booleans(),
+    auto_reply=st.booleans(),
     interruptible=st.booleans(),
     filler_after_ms=st.one_of(st.none(), ms),
     eagerness=st.sampled_from(["low", "auto", "high"]),

@@ -75,6 +75,32 @@ def test_a_flush_is_answered_at_once_with_a_hypothesis_that_reaches_the_end_and_
     assert not said.utterance.may_be_corrected
 
 
+def test_an_answer_the_service_cuts_into_phrases_is_corrected_once_all_of_it_is_final() -> None:
+    said = Said(partials=False)
+    end = said.push(100)
+    said.utterance.hypothesis(Piece("turn on the light and go", 0, end))
+    said.utterance.flush(end)
+    assert said.utterance.answer_if_covered()
+    said.utterance.release()
+    said.utterance.final(Piece("Turn off the light.", 0, 16_000))
+    assert said.utterance.may_be_corrected, "the rest is still to come"
+    said.utterance.final(Piece("And go.", 17_000, end))
+    assert said.told[1:] == [(TranscriptKind.CORRECTED, "Turn off the light. And go.")]
+    assert not said.utterance.may_be_corrected
+
+
+def test_a_final_that_leaves_out_the_silence_at_the_end_of_a_hypothesis_corrects_it() -> None:
+    said = Said(partials=False)
+    speech = said.push(50)
+    end = said.push(0, quiet=20)
+    said.utterance.hypothesis(Piece("turn on the light", 0, end))
+    said.utterance.flush(end)
+    assert said.utterance.answer_if_covered()
+    said.utterance.release()
+    said.utterance.final(Piece("Turn off the light.", 0, speech))
+    assert said.told[1:] == [(TranscriptKind.CORRECTED, "Turn off the light.")]
+
+
 def test_a_hypothesis_that_leaves_loud_audio_unheard_does_not_answer() -> None:
     said = Said(partials=False)
     end = said.push(100)

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from audio.azure.bridge import EventBridge
-from audio.azure.credentials import KeyCredential
 from audio.azure.pool import WarmPool
+from audio.azure.room import ConnectionRoom
 from audio.azure.settings import PoolOptions
-from audio.azure.tenants import TenantEngines
 from audio.errors import EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
 from audio.inference import InferencePool
 
@@ -143,25 +142,26 @@ async def test_what_comes_too_late_or_is_not_wanted_any_more_is_released(workers
     await until(lambda: pool.alive == 0)
 
 
-async def test_tenants_share_no_engine_and_a_new_key_gets_a_new_one() -> None:
-    class Engine:
-        def __init__(self, key: str) -> None:
-            self.key, self.closed = key, False
-
-        async def aclose(self) -> None:
-            self.closed = True
-
-    engines = TenantEngines(lambda credential: Engine(credential.fingerprint), most=2)
-    first = await engines.engine("a", KeyCredential("1"))
-    assert await engines.engine("a", KeyCredential("1")) is first
-    other = await engines.engine("b", KeyCredential("1"))
-    assert other is not first, "not even with the same key"
-    renewed = await engines.engine("a", KeyCredential("2"))
-    assert (first.closed, renewed.closed) == (True, False)
-    await engines.engine("c", KeyCredential("3"))
-    assert (other.closed, len(engines)) == (True, 2), "the least recently used made room"
-    await engines.aclose()
-    assert renewed.closed
+async def test_pools_together_are_bounded_and_spares_leave_room_for_who_is_speaking(workers: InferencePool) -> None:
+    room = ConnectionRoom(4)
+    options = PoolOptions(spares=2, most=4)
+    first, second = (WarmPool(Factory(), workers, options, "stt", room=room) for _ in range(2))
+    first.fill()
+    await until(lambda: first.spares == 2)
+    second.fill()
+    await until(lambda: second.spares == 1)
+    assert room.is_tight, "a quarter is left for sessions"
+    held = [await second.acquire(), await second.acquire()]
+    with pytest.raises(EngineOverloaded, match="of this server"):
+        await second.acquire()
+    assert room.used == room.most
+    second.give_back(held[0])
+    await first.aclose()
+    assert await second.acquire() is held[0]
+    for item in held:
+        second.discard(item)
+    await second.aclose()
+    await until(lambda: room.used == 0)
 
 
 async def test_events_cross_to_the_loop_in_order_bounded_and_not_after_closing() -> None:

@@ -102,3 +102,42 @@ def test_time_always_brings_another_try(steps: list[str], failures: int) -> None
             case _:
                 breaker.admits(now_s)
     assert breaker.admits(now_s + options.longest_pause_s + options.probe_limit_s)
+
+
+def test_a_quota_that_is_spent_rests_it_until_the_reset_without_a_failure() -> None:
+    breaker = CircuitBreaker(BreakerOptions(failures=1, pause_s=5))
+    spent = EngineError("nothing left", stage="stt", provider="azure", retry_after_s=30)
+    breaker.spent(spent, 0)
+    breaker.succeeded()
+    assert breaker.state(29.9) is BreakerState.OPEN
+    assert not breaker.admits(29.9)
+    assert breaker.reason(29.9) is spent
+    assert breaker.opens_in_s(10) == 20
+    assert breaker.last_error is None
+    assert breaker.admits(30)
+    assert breaker.admits(30), "it is closed, not probed"
+    assert breaker.reason(30) is None
+
+
+def test_a_later_reset_is_not_forgotten_for_an_earlier_one() -> None:
+    breaker = CircuitBreaker()
+    for rest_s in (30, 2):
+        breaker.spent(EngineError("nothing left", stage="stt", provider="azure", retry_after_s=rest_s), 0)
+    assert not breaker.admits(29)
+
+
+def test_a_refusal_may_open_it_at_once_for_the_usual_pause() -> None:
+    breaker = CircuitBreaker(BreakerOptions(failures=3, pause_s=5))
+    breaker.failed(PASSING, 0, at_once=True)
+    assert not breaker.admits(4.9)
+    assert breaker.opens_in_s(4) == 1
+    assert breaker.admits(5)
+
+
+def test_asking_whether_it_would_admit_costs_no_probe() -> None:
+    breaker = CircuitBreaker(BreakerOptions(failures=1, pause_s=5))
+    breaker.failed(PASSING, 0)
+    assert not breaker.would_admit(4)
+    assert breaker.would_admit(5)
+    assert breaker.admits(5)
+    assert not breaker.would_admit(5)

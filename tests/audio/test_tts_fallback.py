@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
 import anyio
 import pytest
 
@@ -9,7 +13,7 @@ from audio.breaker import BreakerOptions, CircuitBreaker
 from audio.errors import EngineError, EngineTimeout
 from audio.fallback import Degradation, Guarded
 from audio.tts.fallback import FallbackTextToSpeech
-from audio.tts.port import SpeechRequest
+from audio.tts.port import SpeechAudio, SpeechRequest
 from audio.tts.scripted import BeforeChunk, ScriptedTextToSpeech, ScriptedVoice
 
 BROKEN = EngineError("the line is dead", stage="tts", provider="scripted")
@@ -49,6 +53,29 @@ async def test_a_phrase_that_breaks_off_goes_on_from_the_next_word() -> None:
     assert whole[-1] == "eight"
     assert set(whole) == set(TEXT.split())
     assert [word.start_sample for word in words] == sorted(word.start_sample for word in words)
+
+
+class Untimed(ScriptedTextToSpeech):
+    """Its words are timed too late to be of use."""
+
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[SpeechAudio]:
+        async with aclosing(super().speak(request)) as audio:
+            async for piece in audio:
+                yield replace(piece, words=())
+
+
+def untimed(breaks_at: int) -> FallbackTextToSpeech:
+    return FallbackTextToSpeech([Guarded(Untimed(before_chunk=fails_at(breaks_at))), Guarded(ScriptedTextToSpeech())])
+
+
+async def test_a_phrase_that_has_barely_begun_is_said_again_from_its_beginning() -> None:
+    audio = [piece async for piece in untimed(2).speak(SpeechRequest(TEXT))]
+    assert [word.text for piece in audio for word in piece.words] == TEXT.split()
+
+
+async def test_well_into_a_phrase_nobody_can_place_nothing_is_said_twice() -> None:
+    with pytest.raises(EngineError, match="dead"):
+        [piece async for piece in untimed(8).speak(SpeechRequest(TEXT))]
 
 
 async def test_an_engine_that_gives_no_sound_in_time_gives_way() -> None:

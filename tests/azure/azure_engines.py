@@ -88,11 +88,11 @@ async def speaking(url: str, settings: AzureTtsSettings | None = None) -> AsyncI
         await engine.aclose()
 
 
-async def say(stream: SttStream, samples: Samples, start: int, *, real_time: bool = True) -> int:
-    """Push in 20 ms chunks; returns the end."""
+async def say(stream: SttStream, samples: Samples, start: int, *, real_time: bool = True, pace: float = 1.0) -> int:
+    """Push in 20 ms chunks, at ``pace`` times the pace of speech; returns the end."""
     for offset in range(0, len(samples), 320):
         stream.push(PcmChunk(samples[offset : offset + 320], start + offset))
-        await asyncio.sleep(0.02 if real_time else 0)
+        await asyncio.sleep(0.02 / pace if real_time else 0)
     return start + len(samples)
 
 

@@ -56,6 +56,10 @@ class EmulatorProcess:
         """Nothing goes wrong any more."""
         self._call("DELETE", "/emulator/faults")
 
+    def hang_up(self) -> None:
+        """Close every connection that is open."""
+        self._call("DELETE", "/emulator/connections")
+
     def token(self, key: str = "any") -> str:
         """A bearer token."""
         url = f"{self.http_url}/sts/v1.0/issueToken"

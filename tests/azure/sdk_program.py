@@ -104,6 +104,8 @@ def recognize(given: dict[str, Any]) -> dict[str, Any]:
     recognizer.start_continuous_recognition_async().get()
     push(stream, given, enough)
     enough.wait(given.get("wait_s", 10.0))
+    if any(event["event"] == "canceled" for event in report.events):
+        stopped.wait(1.0)  # it stops by itself, and would block whoever stops it meanwhile
     began = time.monotonic()
     if not stopped.is_set():
         report.add("stopping")

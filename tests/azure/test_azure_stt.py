@@ -80,23 +80,25 @@ async def test_what_the_settings_say_is_asked_of_the_service(emulator: EmulatorP
 
 
 async def test_an_interim_answer_is_corrected_by_the_final_even_after_the_utterance(emulator: EmulatorProcess) -> None:
-    emulator.inject(kind="delay", at="phrase", ms=1_200, service="stt")
+    emulator.inject(kind="words", text="go back ten meters", service="stt")
+    emulator.inject(kind="delay", at="phrase", ms=1_000, service="stt")
     limits = AzureSttLimits(interim_s=0.1)
     async with recognizing(emulator.ws_url, replace(SETTINGS, limits=limits)) as engine:
         await engine.warm_up()
         ears = Ears()
         stream = await engine.open(SttOptions(), ears.on_transcript, ears.on_failure)
         stream.begin(1, 0)
-        end = await say(stream, clip()[:22_000], 0)
+        end = await say(stream, clip()[:36_000], 0)  # to its last word
         await ears.until(lambda: ears.of(TranscriptKind.PARTIAL))
         stream.flush(1, end)
-        await ears.until(lambda: ears.of(TranscriptKind.FLUSHED))
-        interim = ears.of(TranscriptKind.FLUSHED)[0]
+        await ears.until(lambda: ears.answers)
         stream.end(1)
-        if interim != TEXT:
-            await ears.until(lambda: ears.of(TranscriptKind.CORRECTED))
-            assert ears.of(TranscriptKind.CORRECTED)[-1] == TEXT
+        stream.begin(2, end)
+        await ears.until(lambda: ears.of(TranscriptKind.CORRECTED))
         await stream.aclose()
+    assert ears.answers == ["Go back ten meters"]
+    [corrected] = [each for each in ears.transcripts if each.kind is TranscriptKind.CORRECTED]
+    assert (corrected.utterance_id, corrected.text) == (1, TEXT)
 
 
 async def test_a_session_longer_than_the_provider_allows_rolls_over_between_utterances(
@@ -104,7 +106,7 @@ async def test_a_session_longer_than_the_provider_allows_rolls_over_between_utte
 ) -> None:
     now_s = 0.0
     limits = AzureSttLimits(session_s=60, session_margin_s=10, idle_s=1_000)
-    settings = replace(SETTINGS, limits=limits, pool=PoolOptions(max_idle_s=1_000))
+    settings = replace(SETTINGS, limits=limits, pool=PoolOptions(max_idle_s=15))
     before = natives()
     async with recognizing(emulator.ws_url, settings, lambda: now_s) as engine:
         ears = Ears()
@@ -121,21 +123,6 @@ async def test_a_session_longer_than_the_provider_allows_rolls_over_between_utte
     used = [record for record in state["connections"] if record["turns"]]
     assert len(used) == 4, "240 s in recognizers of at most 60 s"
     await flat(before)
-
-
-async def test_a_connection_cut_by_the_provider_in_mid_speech_loses_no_word(service: EmulatorProcess) -> None:
-    del service
-    with azure_emulator("--say", TEXT, "--connection-limit", "1.0") as short:
-        async with recognizing(short.ws_url) as engine:
-            ears = Ears()
-            stream = await engine.open(SttOptions(partials=False), ears.on_transcript, ears.on_failure)
-            for number in range(2):
-                stream.begin(number, number * 160_000)
-                stream.flush(number, await say(stream, clip(), number * 160_000))
-                await ears.until(lambda number=number: len(ears.answers) == number + 1)
-                stream.end(number)
-            assert [answer.startswith("Go forward ten") for answer in ears.answers] == [True, True]
-            await stream.aclose()
 
 
 async def test_noise_and_silence_are_answered(emulator: EmulatorProcess) -> None:
@@ -158,7 +145,7 @@ async def test_a_dead_service_is_covered_by_the_alternate_in_the_same_utterance(
         ears = Ears()
         stream = await engine.open(SttOptions(partials=False), ears.on_transcript, ears.on_failure)
         stream.begin(1, 0)
-        stream.flush(1, await say(stream, clip(), 0))
+        stream.flush(1, await say(stream, clip(), 0, pace=4.0))
         await ears.until(lambda: ears.answers)
         assert ears.answers == ["From the alternate."]
         assert [degradation.instead for degradation in told] == ["scripted"]
@@ -179,7 +166,8 @@ async def test_tenants_with_keys_of_their_own_share_no_connection(service: Emula
 
 async def test_many_streams_leave_nothing_behind(emulator: EmulatorProcess) -> None:
     before = natives()
-    settings = replace(SETTINGS, pool=PoolOptions(spares=4, most=12))
+    patient = AzureSttLimits(connect_s=10.0, interim_s=15.0, final_s=18.0)  # eight at once, on whatever machine
+    settings = replace(SETTINGS, limits=patient, pool=PoolOptions(spares=4, most=12))
     async with recognizing(emulator.ws_url, settings) as engine:
         await engine.warm_up()
 

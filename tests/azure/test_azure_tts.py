@@ -141,3 +141,14 @@ async def test_a_service_that_falls_silent_is_covered_by_the_alternate(emulator:
         engine = FallbackTextToSpeech([Guarded(azure), Guarded(ScriptedTextToSpeech())], first_audio_s=0.3)
         audio = [piece async for piece in engine.speak(SpeechRequest("Hello there."))]
         assert [word.text for piece in audio for word in piece.words] == ["Hello", "there."]
+
+
+async def test_warming_up_has_spares_for_streams_too_unless_they_are_off(emulator: EmulatorProcess) -> None:
+    for streams in (True, False):
+        async with speaking(emulator.ws_url, AzureTtsSettings(PLACE, text_streaming=streams)) as engine:
+            assert engine.profile.text_streaming is streams
+            await engine.warm_up()
+            assert len(engine.pools) == 1 + streams
+            async with asyncio.timeout(20):
+                while any(not pool.spares for pool in engine.pools):  # noqa: ASYNC110 - a pool tells nobody
+                    await asyncio.sleep(0.02)

@@ -239,16 +239,22 @@ def test_real_speech_goes_both_ways(sdk: SdkRunner, tmp_path: Path) -> None:
             assert texts(heard)[0].lower().startswith(("go forward 10 meters", "go forward ten meters"))
 
 
-@pytest.mark.parametrize("turns", [(), ("--turn-per-phrase",)])
+@pytest.fixture(scope="module", params=[(), ("--turn-per-phrase",)], ids=["one-turn", "turn-per-phrase"])
+def counting(request: pytest.FixtureRequest) -> Generator[EmulatorProcess]:
+    with azure_emulator(*request.param, "--say", "One.", "--say", "Two.", "--say", "Three.") as emulator:
+        yield emulator
+
+
 @pytest.mark.parametrize("fault", [{"at": "hypothesis", "after": 2}, {"at": "phrase", "after": 1}])
 def test_words_and_offsets_survive_a_lost_connection(
-    sdk: SdkRunner, turns: tuple[str, ...], fault: dict[str, Any]
+    sdk: SdkRunner, counting: EmulatorProcess, fault: dict[str, Any]
 ) -> None:
-    with azure_emulator(*turns, "--say", "One.", "--say", "Two.", "--say", "Three.") as emulator:
-        emulator.inject(kind="abort", service="stt", times=1, **fault)
-        audio: list[str | float] = [*[GO_FORWARD, 1.0] * 3, *[0.1] * 5]
-        report = sdk.run("stt", url=emulator.ws_url, detailed=True, audio=audio, between_s=0.05)
-        state = emulator.state()
+    counting.reset()
+    counting.inject(kind="abort", service="stt", times=1, **fault)
+    audio: list[str | float] = [*[GO_FORWARD, 1.0] * 3, *[0.1] * 5]
+    at_once = {"SPEECH-TransmitLengthBeforThrottleMs": 60_000}
+    report = sdk.run("stt", url=counting.ws_url, detailed=True, audio=audio, between_s=0.05, properties=at_once)
+    state = counting.state()
     assert texts(report) == ["One.", "Two.", "Three."]
     assert state["accepted"] == 2
     offsets = [each["offset"] for each in of(report, "recognized")]

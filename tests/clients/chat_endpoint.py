@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -47,22 +47,26 @@ def _text(message: dict[str, Any]) -> str:
     return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 
 
-def chunks(request: dict[str, Any], identity: str) -> Iterator[dict[str, Any]]:
-    """The streamed answer to a request."""
+def chunks(
+    request: dict[str, Any], identity: str, always: str | None = None, before_word: Callable[[int], None] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The streamed answer to a request. ``before_word(n)`` may wait."""
     head = {"id": identity, "object": "chat.completion.chunk", "created": 1, "model": request["model"]}
 
     def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         return head | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
     tools = [tool["function"]["name"] for tool in request.get("tools") or ()]
-    answer = answer_to(request["messages"], tools)
+    answer = answer_to(request["messages"], tools) if always is None else always
     yield chunk({"role": "assistant", "content": "" if answer is not None else None})
     if answer is None:
         function = {"name": FUNCTION_NAME, "arguments": ""}
         yield chunk({"tool_calls": [{"index": 0, "id": f"call_{identity}", "type": "function", "function": function}]})
         for piece in re.findall(r".{1,8}", json.dumps(FUNCTION_ARGUMENTS)):
             yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
-    for word in re.findall(r"\S+\s*", answer or ""):
+    for number, word in enumerate(re.findall(r"\S+\s*", answer or "")):
+        if before_word is not None:
+            before_word(number)
         yield chunk({"content": word})
     yield chunk({}, "stop" if answer is not None else "tool_calls")
     details = {"cached_tokens": 0}
@@ -71,16 +75,22 @@ def chunks(request: dict[str, Any], identity: str) -> Iterator[dict[str, Any]]:
 
 
 class ChatEndpoint:
-    """The running endpoint: ``base_url`` for the server's settings, ``requests`` as they came."""
+    """The running endpoint: ``base_url`` for the server's settings (``root_url`` where it stands for Azure's);
+    ``requests`` as they came, and how they were ``asked``: the path and the names of the headers."""
 
     def __init__(self, port: int) -> None:
         self.base_url = f"http://127.0.0.1:{port}/v1"
+        self.root_url = f"http://127.0.0.1:{port}"
         self.requests: list[dict[str, Any]] = []
+        self.asked: list[tuple[str, set[str]]] = []
 
 
 @contextmanager
-def chat_endpoint() -> Iterator[ChatEndpoint]:
-    """Serves until left."""
+def chat_endpoint(
+    always: str | None = None, before_word: Callable[[int], None] | None = None
+) -> Iterator[ChatEndpoint]:
+    """Serves until left. ``always`` is said to everything; ``before_word(n)`` is called, in a thread of the request's
+    own, before each of its words."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -88,13 +98,15 @@ def chat_endpoint() -> Iterator[ChatEndpoint]:
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             endpoint.requests.append(request)
+            endpoint.asked.append((self.path, {name.lower() for name in self.headers}))
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
             self.end_headers()
             try:
-                for chunk in chunks(request, f"chat-{len(endpoint.requests)}"):
+                for chunk in chunks(request, f"chat-{len(endpoint.requests)}", always, before_word):
                     self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+                    self.wfile.flush()
                 self.wfile.write(b"data: [DONE]\n\n")
             except (BrokenPipeError, ConnectionResetError):
                 pass  # whoever asked has changed their mind

@@ -50,6 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, chat: ChatEndpoint, page_or
         "model__base_url": chat.base_url,
         "model__api_key": "any",
         "model__model": "always-the-same",
+        "model__fallback": "none",
         "agent__max_output_tokens": 400,
         "api_keys": f'["{KEY}"]',
         "allowed_origins": f'["{page_origin}"]',

@@ -18,7 +18,7 @@ from metering.memory import MemoryLedger
 from metering.postgres.ledger import PostgresLedger
 from metering.rollup import DAY_MS, Rollup
 from metering.sqlite_ledger import SqliteLedger
-from metering.usage import StageProvider, UsageEvent
+from metering.usage import ProviderShare, StageProvider, UsageEvent
 
 EVERYTHING = UsageQuery()
 
@@ -216,6 +216,28 @@ def test_what_a_correction_replaces_is_taken_out_of_the_daily_sums(ledger: Ledge
     assert (day.totals.events, day.totals.audio_ms_in) == (1, 1500)
     heard = [row for row in ledger.amounts(DayQuery()) if row.meter == "audio_ms_in"]
     assert [(row.provider, row.amount, row.whole_seconds) for row in heard] == [("azure", 1500, 2), ("whisper", 2, 1)]
+
+
+def test_shares_are_kept_and_counted_by_who_did_the_work_also_where_a_correction_takes_them_back(
+    ledger: Ledger,
+) -> None:
+    whisper, azure = (
+        ProviderShare("stt", "whisper", "base.en", audio_ms_in=400),
+        ProviderShare("stt", "azure", "conversation", audio_ms_in=1_100),
+    )
+    shared = replace(turn(1), audio_ms_in=1_500, shares=(whisper, azure))
+    ledger.append([shared, turn(2)])
+    assert all_events(ledger) == [shared, turn(2)]
+
+    def heard() -> list[tuple[str, int, int]]:
+        rows = [row for row in ledger.amounts(DayQuery(agent_id="agent_1")) if row.meter == "audio_ms_in"]
+        return [(row.provider, row.amount, row.whole_seconds) for row in rows]
+
+    assert heard() == [("azure", 1_100, 2), ("whisper", 400, 1)]
+    correction = as_correction(shared, replace(shared, shares=(replace(azure, audio_ms_in=1_500),)))
+    ledger.append([correction])
+    assert heard() == [("azure", 1_500, 2)]
+    assert all_events(ledger) == [turn(2), correction]
 
 
 def test_days_are_asked_for_by_tenant_agent_and_period(ledger: Ledger) -> None:

@@ -74,6 +74,20 @@ def test_ids_tie_the_events_of_a_turn_together() -> None:
     assert len({message["event_id"] for message in talk.said}) == len(talk.said)
 
 
+def test_a_correction_completes_the_transcription_again_and_brings_back_no_item() -> None:
+    talk = started()
+    talk.update(audio=TRANSCRIBED)
+    talk.user_says("Turn on the light.")
+    better = TranscriptUpdated(1, "Turn off the light.", True, 0, 1_500, "turn_1", corrected=True)
+    [told] = talk.hear(better)
+    assert told["type"] == "conversation.item.input_audio_transcription.completed"
+    assert told["item_id"] == spoken_item_id(SESSION_ID, 1)
+    assert told["transcript"] == "Turn off the light."
+    assert told["usage"]["seconds"] == 0, "what was heard is paid once"
+    talk.send("conversation.item.delete", item_id=told["item_id"])
+    assert talk.hear(better) == []
+
+
 def test_words_are_not_told_unless_transcription_is_asked_for() -> None:
     talk = started()
     talk.user_says("Hello.")

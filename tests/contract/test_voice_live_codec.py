@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 pytest.importorskip("azure.ai.voicelive", reason="needs azure-ai-voicelive, the official Voice Live client")
 
 from contract.realtime_talk import SESSION_ID
-from contract.voice_live_talk import TOOL, TRANSCRIBED, VoiceLiveTalk, started
+from contract.voice_live_talk import ABILITIES, TOOL, TRANSCRIBED, VoiceLiveTalk, started
 from contract.voicelive_models import validate
 
 from agents.core.item_ids import reply_item_id, spoken_item_id
@@ -265,6 +266,40 @@ def test_words_are_not_timed_unasked() -> None:
     talk.hear(Caption("agent", "Hi there.", 0, 900, True, "turn_1"))
     talk.agent_says("Hi there.")
     assert not [kind for kind in talk.kinds() if "timestamp" in kind]
+
+
+# --- mouth shapes -----------------------------------------------------------------------------------------------------
+
+SHOWN = {"animation": {"outputs": ["viseme_id"]}}
+
+
+def test_mouth_shapes_are_told_before_their_audio_where_they_are_wanted_and_to_be_had() -> None:
+    talk = started(abilities=replace(ABILITIES, visemes=True))
+    talk.update(**SHOWN)
+    assert talk.one("session.updated")["session"]["animation"] == {"outputs": ["viseme_id"]}
+    assert not talk.all("warning")
+    talk.user_says("Hello.")
+    talk.see((19, 0), (6, 85))
+    talk.hear_audio("turn_1")
+    talk.hear(ReplyText("turn_1", "Hi there."), AudioOutEnded("turn_1", 900))
+    talk.complete("turn_1", "Hi there.")
+    shapes = [(one["viseme_id"], one["audio_offset_ms"]) for one in talk.all("response.animation_viseme.delta")]
+    assert shapes == [(19, 0), (6, 85)]
+    kinds = talk.kinds()
+    assert kinds.index("response.animation_viseme.delta") < kinds.index("response.audio.delta")
+    assert kinds.index("response.animation_viseme.done") == kinds.index("response.audio.done") + 1
+
+
+@pytest.mark.parametrize(("visemes", "patch"), [(True, {}), (False, SHOWN)])
+def test_mouth_shapes_are_not_told_unasked_nor_by_a_voice_that_has_none(visemes: bool, patch: dict[str, Any]) -> None:
+    talk = started(abilities=replace(ABILITIES, visemes=visemes))
+    talk.update(**patch)
+    assert "animation" not in talk.one("session.updated")["session"]
+    assert [one["warning"]["param"] for one in talk.all("warning")] == ["session.animation.outputs"] * bool(patch)
+    talk.user_says("Hello.")
+    talk.see((19, 0))
+    talk.agent_says("Hi there.")
+    assert not [kind for kind in talk.kinds() if "animation" in kind]
 
 
 # --- frozen -----------------------------------------------------------------------------------------------------------

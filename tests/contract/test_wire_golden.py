@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agents import events
+from agents.models.port import FilteredCategory
 from server.wire.client_events import (
     AudioIn,
     Cancel,
@@ -80,10 +81,12 @@ GOLDEN_EVENTS: tuple[Any, ...] = (
     events.ToolReturned("t1", "c1", "move", "ok", False),
     events.TurnLatency("t1", (events.StageLatency("total", 0.0, 512.5, "whisper"),)),
     events.Degraded("silero", "push_to_talk", "It failed."),
+    events.ContentFiltered("t1", "prompt", (FilteredCategory("violence", "high"), FilteredCategory("jailbreak"))),
     events.TurnCompleted("t1", "Going.", False, events.TurnUsage(1, 2, 3, 1_580, 1_841)),
     events.TurnCompleted("t1", "", False, error_code="provider.timeout"),
     events.AudioQuality("clipping", "Too loud.", {"peak_dbfs": -0.5}),
     events.Failed("request.invalid", "Oh.", False, None, {"field": "codec"}),
+    events.VisemesOut("t1", (events.MouthShape(19, 0), events.MouthShape(6, 85))),
 )
 
 

@@ -11,6 +11,7 @@ pytest.importorskip("azure.ai.voicelive", reason="needs azure-ai-voicelive, the 
 from contract.realtime_talk import SESSION_ID, RealtimeTalk
 from contract.voicelive_models import validate
 
+from agents.events import MouthShape, VisemesOut
 from server.wire.realtime.voice_live import VOICE_LIVE
 from server.wire.realtime.voice_live_config import VoiceLiveConfig
 from server.wire.realtime.voice_live_warnings import Abilities, Warned
@@ -23,14 +24,24 @@ TOOL = {"type": "function", "name": "lookup", "description": "Look up.", "parame
 class VoiceLiveTalk(RealtimeTalk):
     """A session in this dialect."""
 
-    def __init__(self, *, agent: dict[str, Any] | None = None, warned: tuple[Warned, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        agent: dict[str, Any] | None = None,
+        warned: tuple[Warned, ...] = (),
+        abilities: Abilities = ABILITIES,
+    ) -> None:
         config = VoiceLiveConfig.opened(
-            "gpt-realtime", SESSION_ID, 1_800_000_000, ABILITIES, agent=agent, warned=warned
+            "gpt-realtime", SESSION_ID, 1_800_000_000, abilities, agent=agent, warned=warned
         )
         super().__init__(dialect=VOICE_LIVE, config=config, check=validate)
 
     def update(self, **session: Any) -> list[Any]:
         return self.send("session.update", session=session)
+
+    def see(self, *shapes: tuple[int, int]) -> None:
+        """Mouth shapes of what comes next."""
+        self.hear(VisemesOut("turn_1", tuple(MouthShape(*shape) for shape in shapes)))
 
 
 def started(**how: Any) -> VoiceLiveTalk:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from agents import events
+from agents.models.port import FilteredCategory
 from server.contracts.errors import ErrorCode
 from server.wire.voice_messages import JsonEvent
 
@@ -35,7 +36,9 @@ _FIELDS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
     events.SessionStarted: {"capabilities": st.dictionaries(text, text, max_size=4)},
     events.TranscriptUpdated: {"confidence": st.none() | st.floats(0, 1)},
     events.AudioQuality: {"measures": st.dictionaries(text, st.floats(), max_size=4)},
+    events.VisemesOut: {"visemes": st.lists(st.builds(events.MouthShape, whole, whole), max_size=4).map(tuple)},
     events.TurnLatency: {"stages": st.lists(stages, max_size=6).map(tuple)},
+    events.ContentFiltered: {"categories": st.lists(st.builds(FilteredCategory, text, st.none() | text)).map(tuple)},
     events.TurnCompleted: {"usage": usage, "error_code": st.none() | st.sampled_from([*ErrorCode, "some.bug"])},
     events.Failed: {
         "code": st.sampled_from([*(code.value for code in ErrorCode), "some.bug"]),

@@ -8,8 +8,9 @@ from __future__ import annotations
 import uvloop
 
 from server.app import Application
+from server.listening import listen
 from server.observability.logs import configure_logging
-from server.serving import listen, running, serve_until_signalled
+from server.serving import running, serve_until_signalled
 from server.settings import load_settings
 from tests.scripted_server import scripted_engines
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import numpy as np
 import pytest
 from anyio import to_thread
 from azure.emulator_process import EmulatorProcess, azure_emulator
-from real_server import PROGRAM, RealServer, embedded_server, require_engines, run_program, serving
+from real_server import PROGRAM, RealServer, embedded_server, require_engines, run_program, serving, usage_events
 from spoken import decoded, encoded, match, said, transcript
 from voice_socket import Client, begun
 
@@ -52,6 +53,13 @@ def stand_ins(client: Client) -> list[tuple[str, str]]:
     return [(message["from"], message["to"]) for message in client.of("degraded")]
 
 
+def workers(event: dict[str, Any]) -> dict[str, list[str]]:
+    """Who worked on each stage, by the shares of a usage event."""
+    return {
+        stage: [share["provider"] for share in event["shares"] if share["stage"] == stage] for stage in ("stt", "tts")
+    }
+
+
 def loudness(client: Client) -> float:
     heard = decoded(client.payloads, PCM24).astype(np.float64)
     return float(np.sqrt(np.mean(heard**2))) if len(heard) else 0.0
@@ -85,10 +93,17 @@ async def test_a_service_lost_between_turns_is_stood_in_for_and_said(service: Em
             service.process.kill()
             heard = len(client.payloads)
             await turn(client, "librivox_0930")
+    before, after = await to_thread.run_sync(usage_events, tmp_path)
     last = client.of("turn.started")[-1]["text"]
     assert match(transcript("librivox_0930"), last) >= 0.75, last
     assert len(client.payloads) > heard
     assert stand_ins(client) == [("stt azure", "whisper"), ("tts azure", "piper")]
+    assert workers(before) == {"stt": ["azure"], "tts": ["azure"]}
+    assert workers(after) == {"stt": ["whisper"], "tts": ["piper"]}
+    assert [after["providers"][stage]["provider"] for stage in ("stt", "tts")] == ["whisper", "piper"]
+    for event in (before, after):
+        for stage, name in (("stt", "audio_ms_in"), ("tts", "audio_ms_synthesized"), ("tts", "tts_characters")):
+            assert sum(share[name] for share in event["shares"] if share["stage"] == stage) == event[name] > 0
 
 
 async def test_a_service_that_is_not_there_at_start_is_reported_and_stood_in_for(tmp_path: Path) -> None:
@@ -111,6 +126,8 @@ async def test_a_service_that_is_not_there_at_start_is_reported_and_stood_in_for
         ({"azure__region": "westeurope", "azure__host": NOWHERE}, "exclude each other"),
         ({"azure__host": "speech.example.org"}, "is not the address of a service"),
         ({"azure__key": "any", "azure__managed_identity": "true"}, "exclude each other"),
+        ({"azure__text_streaming": "on", "azure__role": "Girl"}, "only whole phrases"),
+        ({"azure__pitch": "<break/>"}, "azure.pitch"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused_in_a_sentence(

@@ -315,6 +315,23 @@ async def test_faults_are_told_in_words_and_stay_until_dismissed(tmp_path: Path)
         assert await page.locator(".notice").count() == 0
 
 
+async def test_an_answer_that_a_content_filter_refuses_is_taken_back(tmp_path: Path) -> None:
+    async def script(call: StubCall) -> None:
+        await call.start()
+        await call.send("turn.started", "t-1", text="hi", source="text")
+        await call.send("chat.token", "t-1", text="A knife is")
+        await call.send("content.filtered", "t-1", stage="completion", categories=[{"name": "violence"}])
+        await call.send("chat.token", "t-1", text=" I can't help with that.")
+        await call.send("chat.complete", "t-1", text="I can't help with that.", interrupted=False)
+
+    async with stub_page(VoiceStub(script), tone_wav(tmp_path)) as page:
+        await page.click("#talk")
+        await page.locator(".entry.agent .meta", has_text="refused by a content filter").wait_for()
+        words = page.locator(".entry.agent .words")
+        await words.filter(has_text="I can't help with that.").wait_for()
+        assert "knife" not in await words.inner_text()
+
+
 async def test_the_waterfall_is_a_table_and_the_turns_usage_stands_below_it(tmp_path: Path) -> None:
     async def script(call: StubCall) -> None:
         await call.start()

@@ -59,6 +59,7 @@ def server(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     with ExitStack() as stack:
         with net.inside("server"):
             settings["model__base_url"] = stack.enter_context(chat_endpoint()).base_url
+            settings["model__fallback"] = "none"
             running = stack.enter_context(embedded_server(tmp_path_factory.mktemp("server"), **settings))
         yield running
 

@@ -3,8 +3,10 @@
     .venv/bin/python tests/load/bench_azure.py [--sessions 1 25] [--rounds 6]
 
 Prints, for each number of sessions: last frame of speech pushed -> flushed transcript, and -> the service's own final;
-speak -> first audio with a warm synthesizer, and for the answer after a barge-in; writes into the push stream; threads
-and memory. Service, engines and sessions share the machine, so figures with many sessions include its want of cores.
+speak -> first audio with a warm synthesizer, and for the answer after a barge-in; the same for text streams; a model
+that writes twenty words a second: its first word -> first audio, in phrases and streamed; writes into the push stream;
+threads and memory. Service, engines and sessions share the machine, so figures with many sessions include its want of
+cores. The service begins to speak a stream at the end of a sentence, or after 120 characters: the real one may differ.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from azure.azure_engines import clip
 from azure.emulator_process import azure_emulator
 
+from agents.loop.phrases import PhraseSplitter
+from agents.loop.pieces import PieceCutter
 from audio.azure.credentials import KeyCredential
 from audio.azure.settings import AzurePlace, AzureSttSettings, AzureTtsSettings, PoolOptions
 from audio.formats import PcmChunk
@@ -39,6 +43,13 @@ from audio.tts.port import SpeechRequest
 
 SPEECH = clip()[8_000:24_000]
 PHRASE = "Good morning, how may I help you today? I can tell you about the weather."
+REPLIES = {
+    "short sentence": "Tomorrow will be warm. In the morning there may be a little fog beside the river, but it goes.",
+    "long sentence": "Tomorrow the sun will come out everywhere in the morning and stay with us until late in the "
+    "evening when a light wind from the west brings the first of the clouds that we will see for the rest of the week.",
+}
+"""How a reply begins."""
+WORD_S = 0.05
 FRAME_S = 0.02
 
 
@@ -139,6 +150,85 @@ async def talk(engine: AzureTextToSpeech, rounds: int, delay_s: float, warm: lis
         await asyncio.sleep(1.5)
 
 
+async def stream_audio(
+    engine: AzureTextToSpeech, texts: AsyncGenerator[str], *, stop: bool = False
+) -> tuple[float, float]:
+    """From opening the stream to its first audio, and from the last text written before it."""
+    began_s = wrote_s = time.monotonic()
+    stream = await engine.open_text(SpeechRequest("", urgent=True))
+    first: tuple[float, float] | None = None
+
+    async def write() -> None:
+        nonlocal wrote_s
+        async with aclosing(texts):
+            async for text in texts:
+                await stream.write(text)
+                if first is None:
+                    wrote_s = time.monotonic()
+            await stream.finish()
+
+    writing = asyncio.create_task(write())  # noqa: TID251
+    try:
+        async with aclosing(stream.audio()) as audio:
+            async for _ in audio:
+                if first is None:
+                    now_s = time.monotonic()
+                    first = (now_s - began_s) * 1_000, (now_s - wrote_s) * 1_000
+                    if stop:
+                        break
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+    return first or (0.0, 0.0)
+
+
+async def at_once(text: str = PHRASE) -> AsyncGenerator[str]:
+    yield text
+
+
+async def dribbled(reply: str) -> AsyncGenerator[str]:
+    """Pieces of a reply that is written word by word."""
+    cutter = PieceCutter()
+    for word in reply.split():
+        for piece in cutter.feed(f" {word}"):
+            yield piece.text
+        await asyncio.sleep(WORD_S)
+    for piece in cutter.flush():
+        yield piece.text
+
+
+async def dribbled_phrases(engine: AzureTextToSpeech, reply: str) -> float:
+    """From the first word of such a reply to the first audio of its first phrase."""
+    splitter = PhraseSplitter()
+    began_s = time.monotonic()
+    for word in reply.split():
+        for phrase in splitter.feed(f" {word}"):
+            return (time.monotonic() - began_s) * 1_000 + await first_audio(engine, phrase.text)
+        await asyncio.sleep(WORD_S)
+    raise AssertionError("no phrase")
+
+
+async def stream(engine: AzureTextToSpeech, rounds: int) -> None:
+    """Text streams, one after the other."""
+    warm: list[float] = []
+    after: list[float] = []
+    for _ in range(rounds):
+        warm.append((await stream_audio(engine, at_once()))[0])
+        await asyncio.sleep(0.5)
+    for _ in range(rounds):
+        await stream_audio(engine, at_once(), stop=True)
+        after.append((await stream_audio(engine, at_once()))[0])
+        await asyncio.sleep(0.5)
+    row("stream opened -> first audio, warm", warm)
+    row("stream opened -> first audio, after a barge-in", after)
+    for name, reply in REPLIES.items():
+        streamed = [await stream_audio(engine, dribbled(reply)) for _ in range(rounds)]
+        row(f"first word -> audio, streamed, {name}", [first_ms for first_ms, _ in streamed])
+        row(f"last word needed -> audio, {name}", [since_ms for _, since_ms in streamed])
+        phrases = [await dribbled_phrases(engine, reply) for _ in range(rounds)]
+        row(f"first word -> audio, phrases, {name}", phrases)
+
+
 async def measure(url: str, sessions: int, rounds: int, finals: dict[int, float]) -> None:
     pool = PoolOptions(spares=max(2, sessions // 4), most=4 * sessions + 8)
     place, key = AzurePlace(host=url), KeyCredential("any")
@@ -171,6 +261,8 @@ async def measure(url: str, sessions: int, rounds: int, finals: dict[int, float]
                 tasks.create_task(talk(tts, rounds, number * 1.5 / sessions, warm, after))
         row("speak -> first audio, warm", warm)
         row("speak -> first audio, after a barge-in", after)
+        if sessions == 1:
+            await stream(tts, rounds)
         print(f"  speaking: {memory()}; {sum(pool.made for pool in tts.pools)} synthesizers made")
         await tts.aclose()
         print(f"  released: {memory()}")

@@ -23,9 +23,12 @@ from audio.tts.scripted import ScriptedTextToSpeech, ScriptedVoice
 from audio.vad.chain import make_detector
 from audio.vad.silero import SileroModel
 from server.app import Application
+from server.engine_rules import Asked
+from server.engine_source import Lease
 from server.engines import StageReport
+from server.listening import listen
 from server.observability.metrics import Metrics
-from server.serving import listen, running
+from server.serving import running
 from server.settings import Limits, Settings
 
 ANSWER = "This answer lasts for about two seconds"
@@ -52,11 +55,17 @@ class ScriptedEngines:
     def for_sessions(self, *, simple_language: bool = False) -> Engines:
         return self._engines
 
+    async def lease(self, asked: Asked, *, simple_language: bool = False) -> Lease:
+        return Lease(self.for_sessions(simple_language=simple_language))
+
     def watch(self, metrics: Metrics) -> None:
         """Nothing to watch."""
 
     async def load(self) -> None:
         """Nothing to load."""
+
+    async def tend(self) -> None:
+        """Nothing to tend."""
 
     async def aclose(self) -> None:
         """Nothing to release."""

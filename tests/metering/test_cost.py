@@ -30,7 +30,7 @@ from metering.pricing.cost import (
 from metering.pricing.sheets import Meter, Price, PriceSheet, Rounding
 from metering.quantities import METERS, TIME_METERS, quantities
 from metering.rollup import DAY_MS
-from metering.usage import StageProvider, UsageEvent
+from metering.usage import ProviderShare, StageProvider, UsageEvent
 
 SEPTEMBER_MS = date_day(date(2026, 9, 10)) * DAY_MS
 OCTOBER_MS = date_day(date(2026, 10, 5)) * DAY_MS
@@ -64,6 +64,58 @@ def test_an_event_is_taken_apart_by_who_did_what() -> None:
         ("openai", "small", "output_tokens", 3),
     ]
     assert [used.whole_seconds for used in quantities(event)] == [2, 0, 0, 0, 0]
+
+
+def test_what_a_fallback_did_is_priced_as_the_fallbacks() -> None:
+    shares = (
+        ProviderShare("stt", "azure", "conversation", audio_ms_in=1_500),
+        ProviderShare("stt", "whisper", "base.en", audio_ms_in=500),
+        ProviderShare("tts", "azure", "ava", audio_ms_synthesized=900, tts_characters=30),
+        ProviderShare("tts", "piper", "amy", audio_ms_synthesized=100, tts_characters=70),
+    )
+    event = turn(
+        audio_ms_in=2_000, audio_ms_synthesized=1_000, tts_characters=100, output_tokens=3, shares=shares,
+    )  # fmt: skip
+    book = PriceBook(
+        [
+            sheet(price("audio_ms_in", "second", "1", "second"), price("tts_characters", "thousand", "10")),
+            sheet(price("audio_ms_in", "second", "0.1", "second"), provider="whisper"),
+            sheet(price("tts_characters", "thousand", "0"), provider="piper"),
+            sheet(price("output_tokens", "thousand", "1"), provider="openai"),
+        ]
+    )
+    lines = events_cost([event], book)
+    assert {(line.provider, line.meter): (line.amount, line.micros) for line in lines} == {
+        ("azure", "audio_ms_in"): (1_500, 2_000_000),
+        ("whisper", "audio_ms_in"): (500, 100_000),
+        ("azure", "tts_characters"): (30, 300_000),
+        ("piper", "tts_characters"): (70, 0),
+        ("azure", "audio_ms_synthesized"): (900, None),
+        ("piper", "audio_ms_synthesized"): (100, None),
+        ("openai", "output_tokens"): (3, 3_000),
+    }
+
+
+def test_a_provider_that_has_several_shares_of_a_turn_is_billed_for_its_begun_seconds_once() -> None:
+    again = ProviderShare("stt", "azure", "conversation", audio_ms_in=300)
+    (used,) = quantities(turn(audio_ms_in=600, shares=(again, again)))
+    assert (used.amount, used.whole_seconds) == (600, 1)
+
+
+def test_a_stage_without_shares_is_its_providers() -> None:
+    heard = ProviderShare("stt", "whisper", "base.en", audio_ms_in=5)
+    event = turn(audio_ms_in=5, tts_characters=7, shares=(heard,))
+    assert [(used.provider, used.meter, used.amount) for used in quantities(event)] == [
+        ("whisper", "audio_ms_in", 5),
+        ("azure", "tts_characters", 7),
+    ]
+
+
+@given(events())
+def test_what_providers_did_adds_up_to_the_event(event: UsageEvent) -> None:
+    for meter in METERS:
+        if meter != "input_tokens":
+            assert sum(used.amount for used in quantities(event) if used.meter == meter) == getattr(event, meter)
 
 
 def test_work_nobody_is_named_for_is_shown_and_has_no_price() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from metering.identity import as_correction
 from metering.ledger import DayQuery, PageRequest, PeriodClosing, UsageQuery, UsageTotals, read_all
 from metering.rollup import Rollup
 from metering.sqlite_ledger import SqliteLedger
+from metering.usage import ProviderShare
 
 APPENDING_PROCESS = """
 import sys
@@ -56,7 +59,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -68,6 +71,53 @@ def test_an_older_library_gets_the_same_table_without_strict() -> None:
         connection.execute(statement)
     assert len(connection.execute("PRAGMA table_info(usage_events)").fetchall()) == 26
     connection.close()
+
+
+def test_a_ledger_of_the_first_version_keeps_its_events_and_takes_new_ones(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    connection = sqlite3.connect(path)
+    for statement in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[0]:
+        connection.execute(statement)
+    old = to_dict(numbered(1))
+    del old["shares"]
+    old |= {name: json.dumps(old[name]) for name in ("providers", "latency_ms")}
+    marks = ", ".join("?" * len(old))
+    connection.execute(f"INSERT INTO usage_events ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    share = ProviderShare("stt", "azure", "conversation", audio_ms_in=numbered(2).audio_ms_in)
+    ledger = SqliteLedger(path)
+    ledger.append([replace(numbered(2), shares=(share,))])
+    first, second = read_all(ledger, UsageQuery())
+    ledger.close()
+    assert first == numbered(1)
+    assert second.shares == (share,)
+
+
+def test_a_ledger_of_the_second_version_gets_its_daily_sums_by_who_did_the_work(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    heard = numbered(2).audio_ms_in
+    share = ProviderShare("stt", "azure", "conversation", audio_ms_in=heard)
+    events = [numbered(1), replace(numbered(2), shares=(share,))]
+    connection = sqlite3.connect(path)
+    for step in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[:2]:
+        for statement in step:
+            connection.execute(statement)
+    for event in events:
+        old = to_dict(event)
+        old |= {name: dumps(old[name]) for name in ("providers", "latency_ms", "shares")}
+        marks = ", ".join("?" * len(old))
+        connection.execute(f"INSERT INTO usage_events ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
+    connection.execute("PRAGMA user_version = 2")
+    connection.commit()
+    connection.close()
+    ledger = SqliteLedger(path)
+    assert list(read_all(ledger, UsageQuery())) == events
+    assert ledger.daily(DayQuery()) == Rollup.of(events).days()
+    assert ledger.amounts(DayQuery()) == Rollup.of(events).quantities()
+    assert [row.amount for row in ledger.amounts(DayQuery()) if row.provider == "azure"] == [heard]
+    ledger.close()
 
 
 @pytest.mark.parametrize(

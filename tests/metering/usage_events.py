@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from metering.codec import MAX_COUNT, MAX_EPOCH_MS
 from metering.identity import as_correction, event_id
-from metering.usage import StageProvider, UsageEvent
+from metering.usage import ProviderShare, StageProvider, UsageEvent
 
 DAY_MS = 86_400_000
 FIRST_MS = 1_790_000_000_000
@@ -51,6 +51,8 @@ _stages = st.sampled_from(["stt", "agent", "tts"])
 def events(draw: st.DrawFn) -> UsageEvent:
     """Any valid event, corrections included."""
     tenant, request = draw(_texts), draw(_texts)
+    heard = draw(st.lists(st.builds(ProviderShare, st.just("stt"), _texts, _texts, st.integers(0, 10**9)), max_size=3))
+    heard_ms = sum(share.audio_ms_in for share in heard) if heard else draw(_counts)
     event = UsageEvent(
         event_id=event_id(tenant, request),
         request_id=request,
@@ -62,7 +64,8 @@ def events(draw: st.DrawFn) -> UsageEvent:
         started_at=draw(st.integers(0, MAX_EPOCH_MS)),
         ended_at=draw(st.integers(0, MAX_EPOCH_MS)),
         providers=draw(st.dictionaries(_stages, st.builds(StageProvider, _texts, _texts))),
-        audio_ms_in=draw(_counts),
+        audio_ms_in=heard_ms,
+        shares=tuple(heard),
         audio_ms_out=draw(_counts),
         input_tokens=draw(_counts),
         tool_calls=draw(_counts),

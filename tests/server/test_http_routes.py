@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from agents.errors import ModelRateLimited, ModelUnavailable
+from agents.models.fallback import FallbackModel, GuardedModel
+from agents.models.port import ContentFilter, FilteredCategory, ModelProfile
 from agents.models.scripted import ScriptedModel, ScriptedReply
 from metering.ledger import PageRequest, UsageQuery
 from metering.sqlite_ledger import SqliteLedger
@@ -195,8 +197,40 @@ async def test_a_providers_refusal_reaches_the_client_with_the_time_to_wait(tmp_
         "message": "Too many requests.",
         "retryable": True,
     }
+    assert answer.headers["retry-after"] == "7"
     (event,) = recorded(server)
     assert (event.error_code, event.input_tokens, event.estimated) == ("provider.rate_limited", 0, False)
+
+
+async def test_what_a_content_filter_refuses_is_answered_with_the_refusal(tmp_path: Path) -> None:
+    verdict = ContentFilter("prompt", (FilteredCategory("violence", "high"),))
+    model = ScriptedModel(ScriptedReply("A knife", verdict=verdict), repeat=True)
+    async with served(tmp_path, scripted_engines(model)) as server, client(server) as http:
+        whole = ChatResponse.model_validate((await http.post("/v1/chat", json={"prompt": "hi"})).json())
+        stream = await http.post("/v1/chat/stream", json={"prompt": "hi"})
+        metrics = (await http.get("/metrics")).text
+    assert (whole.text, whole.filtered) == ("I'm sorry, I can't help with that.", True)
+    messages = [json.loads(line[6:]) for line in stream.text.splitlines() if line.startswith("data: ")]
+    told = next(message for message in messages if message["type"] == "content.filtered")
+    assert told["categories"] == [{"name": "violence", "severity": "high"}]
+    assert messages[-1]["text"] == whole.text
+    assert 'convergio_content_filtered_total{stage="prompt"} 2.0' in metrics
+    assert all(event.success for event in recorded(server))
+
+
+async def test_a_model_that_steps_in_is_told_and_named_in_the_usage(tmp_path: Path) -> None:
+    gone = ScriptedReply(failure=ModelUnavailable("Gone.", provider="big"))
+    big = ScriptedModel(gone, repeat=True, profile=ModelProfile("big", "large"))
+    small = ScriptedModel("Here I am.", repeat=True, profile=ModelProfile("small", "tiny"))
+    model = FallbackModel([GuardedModel(big), GuardedModel(small)])
+    async with served(tmp_path, scripted_engines(model)) as server, client(server) as http:
+        stream = await http.post("/v1/chat/stream", json={"prompt": "hi"})
+    messages = [json.loads(line[6:]) for line in stream.text.splitlines() if line.startswith("data: ")]
+    told = next(message for message in messages if message["type"] == "degraded")
+    assert (told["from"], told["to"]) == ("llm big large", "small tiny")
+    assert messages[-1]["text"] == "Here I am."
+    (event,) = recorded(server)
+    assert event.providers["agent"].model == "tiny"
 
 
 async def test_readiness_follows_loading_and_draining(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.core.options import Identity
-from agents.events import AudioOut, AudioOutEnded, Interrupted, ReplyText
+from agents.events import AudioOut, AudioOutEnded, Interrupted, MouthShape, ReplyText, VisemesOut
 from audio.formats import AudioFormat, Encoding, Samples
 from server.contracts.session import Output, TurnDetection, VoiceSettings
 from server.sessions.delivery import VoiceDelivery
@@ -88,6 +90,14 @@ def test_every_frame_has_the_next_id_and_is_kept() -> None:
     ]
     assert [frame for _, frame in told.replay.after(0)] == frames
     assert [number for number, _ in told.replay.after(0)] == list(range(1, 6))
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_mouth_shapes_are_told_to_those_who_asked(wanted: bool) -> None:
+    told = delivery()
+    told.codec.feed(json.dumps({"type": "voice.update", "output": {"visemes": wanted}}))
+    frames = told.frames(VisemesOut("t", (MouthShape(3, 40),)))
+    assert [json.loads(frame)["visemes"] for frame in frames] == [[{"viseme_id": 3, "at_ms": 40}]] * wanted
 
 
 class Track:

@@ -99,7 +99,8 @@ def test_a_key_is_recognised_and_named_without_its_secret() -> None:
     first, second = settings.key_owner(KEY), settings.key_owner(f"{KEY}-2")
     assert first is not None
     assert first != second
-    assert KEY not in first
+    assert KEY not in first.name
+    assert first.tenant_id == "default"
 
 
 def test_settings_cannot_be_changed() -> None:

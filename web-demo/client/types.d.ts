@@ -22,6 +22,7 @@ export interface OutputSettings {
   voice?: string;
   rate?: number;
   captions?: boolean;
+  visemes?: boolean;
 }
 
 export interface AccessibilitySettings {
@@ -107,6 +108,8 @@ export interface Transcript extends ServerMessageBase {
   end_ms: number;
   language?: string | null;
   confidence?: number | null;
+  /** Of a final one: it takes the place of the one before with this `utterance_id`. */
+  corrected?: boolean;
 }
 
 export interface TurnStarted extends ServerMessageBase {
@@ -126,6 +129,12 @@ export interface VoiceAudio extends ServerMessageBase {
   bytes_base64?: string | null;
   audio_ms: number;
   start_ms: number;
+}
+
+/** The mouth shapes of the audio that follows; with `output.visemes` only. */
+export interface VoiceVisemes extends ServerMessageBase {
+  type: 'voice.visemes';
+  visemes: { viseme_id: number; at_ms: number }[];
 }
 
 export interface VoiceAudioDone extends ServerMessageBase {
@@ -214,6 +223,12 @@ export interface ChatComplete extends ServerMessageBase {
   error_code?: string | null;
 }
 
+export interface ContentFiltered extends ServerMessageBase {
+  type: 'content.filtered';
+  stage: 'prompt' | 'completion';
+  categories: { name: string; severity?: string | null }[];
+}
+
 export interface AudioQuality extends ServerMessageBase {
   type: 'audio.quality';
   issue: 'too_quiet' | 'clipping' | 'dc_offset' | 'silence';
@@ -239,6 +254,7 @@ export type ServerMessage =
   | TurnStarted
   | ChatToken
   | VoiceAudio
+  | VoiceVisemes
   | VoiceAudioDone
   | Caption
   | VoiceInterrupted
@@ -248,6 +264,7 @@ export type ServerMessage =
   | TurnLatency
   | (Degraded & ServerMessageBase)
   | BudgetWarning
+  | ContentFiltered
   | ChatComplete
   | AudioQuality
   | (Failure & ServerMessageBase);

@@ -38,6 +38,11 @@ export class Reply {
     this.#generated += text;
   }
 
+  /** A content filter refused it: what was only written is taken back, and a refusal follows. */
+  retract() {
+    this.#generated = '';
+  }
+
   /** @param {Caption} caption a later one for the same stretch replaces it */
   addCaption(caption) {
     this.#captions = this.#captions.filter((other) => other.start_ms !== caption.start_ms);

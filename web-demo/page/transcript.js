@@ -16,11 +16,14 @@ import { Reply } from './reply.js';
  * @property {HTMLElement} meta
  */
 
+/** Utterances kept for a correction. */
+const CHANGEABLE = 4;
+
 export class Transcript {
   #list = byId('transcript');
   #scroller = byId('conversation');
   #live = byId('messages-live');
-  /** The user's utterances that are not final. @type {Map<number, Entry>} */
+  /** The user's utterances that may still change. @type {Map<number, Entry>} */
   #utterances = new Map();
   /** @type {Map<string, Entry & { reply: Reply }>} */
   #replies = new Map();
@@ -39,18 +42,23 @@ export class Transcript {
   }
 
   /** @param {TranscriptMessage} message */
-  heardUser({ utterance_id, type, text, language }) {
+  heardUser({ utterance_id, type, text, language, corrected, request_id }) {
     const entry = this.#utterances.get(utterance_id) ?? this.#add('user', language);
     entry.words.textContent = text;
     const final = type === 'transcript.final';
     entry.item.classList.toggle('provisional', !final);
     entry.meta.textContent = final ? '' : 'still listening…';
+    this.#utterances.set(utterance_id, entry);
+    if (this.#utterances.size > CHANGEABLE) {
+      for (const oldest of this.#utterances.keys()) {
+        this.#utterances.delete(oldest);
+        break;
+      }
+    }
     if (final) {
-      this.#utterances.delete(utterance_id);
-      this.#userShown = true;
-      this.#announce('You', text);
-    } else {
-      this.#utterances.set(utterance_id, entry);
+      // A correction whose reply runs already is followed by no turn.
+      this.#userShown = !corrected || !this.#replies.has(request_id);
+      this.#announce(corrected ? 'Corrected, you' : 'You', text);
     }
     this.#reveal(entry.item);
   }

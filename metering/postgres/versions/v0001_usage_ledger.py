@@ -26,7 +26,7 @@ def upgrade() -> None:
             session_id text NOT NULL, agent_id text NOT NULL, mode text NOT NULL,
             started_at bigint NOT NULL, ended_at bigint NOT NULL, providers jsonb NOT NULL, {counts},
             latency_ms jsonb NOT NULL, interrupted boolean NOT NULL, success boolean NOT NULL, error_code text,
-            estimated boolean NOT NULL, corrects text
+            estimated boolean NOT NULL, corrects text, shares jsonb NOT NULL DEFAULT '[]'
         )
         """
     )

@@ -16,6 +16,7 @@ from agents.core.spoken_items import Truncated
 from agents.events import (
     AudioQuality,
     Caption,
+    ContentFiltered,
     Degraded,
     ServerEvent,
     SessionDraining,
@@ -38,6 +39,7 @@ EXTRAS: Final[Mapping[str, tuple[type[Any], ...]]] = {
     "partials": (TranscriptUpdated,),
     "tools": (ToolCalled, ToolReturned),
     "audio_quality": (AudioQuality,),
+    "content_filter": (ContentFiltered,),
 }
 """What a client may ask to be told beyond the original protocol, by name."""
 

@@ -106,8 +106,9 @@ class GaConfig:
         return told
 
     def transcribed(self, heard: TranscriptUpdated) -> dict[str, Any]:
-        """What is told of a finished transcription beside its text: how long it was."""
-        seconds = round(max(0, heard.end_ms - heard.start_ms) / 1_000, 3)
+        """What is told of a finished transcription beside its text: how long it was; a correction costs nothing."""
+        length_ms = 0 if heard.corrected else max(0, heard.end_ms - heard.start_ms)
+        seconds = round(length_ms / 1_000, 3)
         return {"usage": {"type": "duration", "seconds": seconds}}
 
     def warnings(self) -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ from agents.events import (
     TranscriptUpdated,
     TurnCompleted,
     TurnStarted,
+    VisemesOut,
 )
 from server.wire.realtime.faults import RealtimeFault
 from server.wire.realtime.items import described, user_audio_item
@@ -75,6 +76,7 @@ class Outbound:
             TurnStarted: self._turn_started,
             ReplyText: self._reply_text,
             Caption: self._caption,
+            VisemesOut: self._visemes,
             ClientToolCalled: self._client_tool,
             AudioOutEnded: self._audio_ended,
             Interrupted: self._interrupted,
@@ -186,6 +188,8 @@ class Outbound:
         if not event.final:
             return []
         utterance, item_id = event.utterance_id, self._item_id(event.utterance_id)
+        if event.corrected:  # of an item the client knows, or has deleted
+            return self._transcribed(item_id, event)
         events: list[Event] = []
         if utterance in self._committed:
             self._committed.discard(utterance)
@@ -212,7 +216,9 @@ class Outbound:
         where = {"item_id": item_id, "content_index": 0}
         more = self._state.config.transcribed(event)
         name = "conversation.item.input_audio_transcription"
-        delta: list[Event] = [(f"{name}.delta", where | {"delta": event.text})] if event.text else []
+        # A client adds deltas up: one that corrects would be told twice.
+        tells = bool(event.text) and not event.corrected
+        delta: list[Event] = [(f"{name}.delta", where | {"delta": event.text})] if tells else []
         return [*delta, (f"{name}.completed", where | {"transcript": event.text} | more)]
 
     def _input_failed(self, event: InputFailed) -> list[Event]:
@@ -270,6 +276,10 @@ class Outbound:
     def _caption(self, event: Caption) -> list[Event]:
         response = None if event.turn_id is None else self._state.responses.get(event.turn_id)
         return [] if response is None or event.speaker == "user" else response.words(event)
+
+    def _visemes(self, event: VisemesOut) -> list[Event]:
+        response = self._state.responses.get(event.turn_id)
+        return [] if response is None else response.visemes(event)
 
     def _client_tool(self, event: ClientToolCalled) -> list[Event]:
         response = self._state.responses.get(event.turn_id)

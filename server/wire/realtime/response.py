@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.core.item_ids import call_item_id, reply_item_id
-from agents.events import Caption, TurnCompleted, TurnEnd, TurnUsage
+from agents.events import Caption, TurnCompleted, TurnEnd, TurnUsage, VisemesOut
 from server.wire.realtime.dialect import SessionConfig
 from server.wire.realtime.items import ItemList, call_item, described, plausible_json, reply_item
 from server.wire.realtime.settings import ReplySettings
@@ -99,7 +99,19 @@ class Response:
             return []
         self._closed_audio = True
         timed: list[Event] = [("response.audio_timestamp.done", self.place())] if self._reply.word_times else []
+        if self._reply.visemes:
+            timed.append(("response.animation_viseme.done", self.place()))
         return [("response.output_audio.done", self.place()), *timed]
+
+    def visemes(self, shapes: VisemesOut) -> list[Event]:
+        """The mouth shapes of the audio that comes next, where the client wants them."""
+        if not self._reply.visemes or not self.audible:
+            return []
+        events = self._open_message()
+        for shape in shapes.visemes:
+            fields = self.place() | {"audio_offset_ms": shape.at_ms, "viseme_id": shape.viseme_id}
+            events.append(("response.animation_viseme.delta", fields))
+        return events
 
     def words(self, caption: Caption) -> list[Event]:
         """A phrase has been spoken: its words and when they are heard, where the client wants to know."""

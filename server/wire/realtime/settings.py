@@ -39,7 +39,7 @@ class ReplySettings:
     """How a reply is made: the session's, or one reply's own. ``None`` stands for the agent's own way.
 
     After ``filler_after_ms`` of silence one of ``filler_texts`` is said, or of the agent's own. ``word_times`` says
-    whether the client is told when each word is spoken.
+    whether the client is told when each word is spoken; ``visemes`` whether it is told mouth shapes.
     """
 
     instructions: str | None = None
@@ -53,6 +53,7 @@ class ReplySettings:
     filler_after_ms: int | None = None
     filler_texts: tuple[str, ...] = ()
     word_times: bool = False
+    visemes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

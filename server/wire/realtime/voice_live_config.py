@@ -34,9 +34,11 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _OURS: Final = frozenset({"id", "expires_at", "agent", "model"})
 """Fields that only the server decides; a client that sends them back means nothing by it."""
 _NOT_HERE: Final = frozenset(
-    {"animation", "avatar", "input_audio_noise_reduction", "input_audio_echo_cancellation", "reasoning_effort"}
+    {"avatar", "input_audio_noise_reduction", "input_audio_echo_cancellation", "reasoning_effort"}
 )
 """Settings that never come into force."""
+VISEMES: Final = "viseme_id"
+"""The animation that is to be had, where the voice tells its mouth shapes."""
 _TELEPHONE_RATE_HZ: Final = 8_000
 _PCM_RATE_HZ: Final = 24_000
 _FLAGS: Final = {"create_response": True, "interrupt_response": True, "auto_truncate": True}
@@ -108,6 +110,8 @@ class VoiceLiveConfig:
             taken["voice"] = self._abilities.voices[0]
         if taken.get("modalities"):
             taken["modalities"] = [one for one in taken["modalities"] if one in {"text", "audio"}]
+        if "animation" in taken:
+            taken["animation"] = {"outputs": [VISEMES]} if self._shows(taken["animation"]) else None
         if taken.get("include"):
             taken["include"] = [one for one in taken["include"] if one == PHRASES]
         if taken.get("output_audio_format"):
@@ -115,6 +119,9 @@ class VoiceLiveConfig:
         if taken.get("turn_detection"):
             taken["turn_detection"] = _completed(taken["turn_detection"])
         return taken
+
+    def _shows(self, animation: dict[str, Any] | None) -> bool:
+        return self._abilities.visemes and animation is not None and VISEMES in (animation.get("outputs") or ())
 
     def rendered(self) -> dict[str, Any]:
         """The session object as clients read it: what is in force."""
@@ -253,6 +260,7 @@ def _settings(session: Session, abilities: Abilities) -> RealtimeSettings:
             filler_after_ms=_filler_after_ms(interim),
             filler_texts=interim.texts or () if isinstance(interim, StaticInterim) else (),
             word_times=bool(session.output_audio_timestamp_types),
+            visemes=session.animation is not None and VISEMES in (session.animation.outputs or ()),
         ),
         detection=_detection(session.turn_detection),
         input_format=_input_format(session),

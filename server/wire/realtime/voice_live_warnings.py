@@ -27,11 +27,15 @@ Warned = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What this server's engines can do. ``languages`` are two-letter codes; an empty collection means unknown."""
+    """What this server's engines can do. ``languages`` are two-letter codes; an empty collection means unknown.
+
+    ``visemes``: whether the voice tells its mouth shapes.
+    """
 
     voices: tuple[str, ...] = ()
     voice_locales: frozenset[str] = field(default_factory=frozenset[str])
     languages: frozenset[str] = field(default_factory=frozenset[str])
+    visemes: bool = False
 
     def recognises(self, language: str) -> bool:
         """Whether speech in this language (BCP 47) can be recognised."""
@@ -79,8 +83,8 @@ def _of_session(asked: Session, model: str, abilities: Abilities) -> Iterator[Wa
     for name, said in _NOTHING.items():
         if getattr(asked, name) is not None:
             yield name, said
-    yield from _modalities(asked.modalities)
-    yield from _animation(asked)
+    yield from _modalities(asked.modalities, abilities)
+    yield from _animation(asked, abilities)
     yield from _voice(asked.voice, abilities)
     yield from _detection(asked.turn_detection, abilities)
     yield from _transcription(asked.input_audio_transcription, abilities)
@@ -91,7 +95,7 @@ def _of_session(asked: Session, model: str, abilities: Abilities) -> Iterator[Wa
 
 
 def _of_reply(asked: Reply, abilities: Abilities) -> Iterator[Warned]:
-    yield from _modalities(asked.modalities)
+    yield from _modalities(asked.modalities, abilities)
     yield from _voice(asked.voice, abilities)
     if asked.reasoning_effort is not None:
         yield "reasoning_effort", _NOTHING["reasoning_effort"]
@@ -99,15 +103,15 @@ def _of_reply(asked: Reply, abilities: Abilities) -> Iterator[Warned]:
         yield "interim_response", "Interim responses are a setting of the session; the session's holds."
 
 
-def _modalities(asked: tuple[str, ...] | None) -> Iterator[Warned]:
-    for modality in ("animation", "avatar"):
+def _modalities(asked: tuple[str, ...] | None, abilities: Abilities) -> Iterator[Warned]:
+    for modality in ("avatar",) if abilities.visemes else ("animation", "avatar"):
         if asked is not None and modality in asked:
             yield "modalities", f"There is no {modality}; the answer is audio and text."
 
 
-def _animation(asked: Session) -> Iterator[Warned]:
+def _animation(asked: Session, abilities: Abilities) -> Iterator[Warned]:
     outputs = () if asked.animation is None else asked.animation.outputs or ()
-    if "viseme_id" in outputs:
+    if "viseme_id" in outputs and not abilities.visemes:
         yield (
             "animation.outputs",
             "The voice gives no visemes; word times (output_audio_timestamp_types) are to be had.",

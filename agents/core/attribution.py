@@ -1,0 +1,76 @@
+"""Who did a turn's hearing and speaking, where engines stand in for each other: counted meanwhile, divided at the end.
+
+Counts samples by the engine that worked on them; the turn's totals are then divided so that the shares add up to them
+exactly. A phrase's characters go to whoever spoke it, in proportion where it changed hands. Owned by the turn's
+account.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from audio.fallback import Maker
+from metering.apportion import apportion
+from metering.usage import ProviderShare, StageProvider
+
+
+class Attribution:
+    """See the module. ``preferred`` engines are named for what nobody else is known to have done."""
+
+    def __init__(self) -> None:
+        self._heard: Counter[Maker] = Counter()
+        self._spoken: Counter[Maker] = Counter()
+        self._phrases: list[tuple[int, Counter[Maker]]] = []
+
+    def heard(self, samples: Mapping[Maker, int]) -> None:
+        """Speech was recognised, by whom."""
+        self._heard.update(samples)
+
+    def asked(self, characters: int) -> None:
+        """A phrase of so many characters is to be spoken; what is spoken from now on is of it."""
+        self._phrases.append((characters, Counter()))
+
+    def spoke(self, maker: Maker, samples: int) -> None:
+        """A piece of the phrase was spoken."""
+        self._spoken[maker] += samples
+        if self._phrases:
+            self._phrases[-1][1][maker] += samples
+
+    def absorb(self, other: Attribution) -> None:
+        """Take over what a draft did."""
+        self._heard.update(other._heard)
+        self._spoken.update(other._spoken)
+        self._phrases = [*other._phrases, *self._phrases]
+
+    def who(self, stage: str, preferred: StageProvider) -> StageProvider:
+        """Who did most of a stage."""
+        weights = {"stt": self._heard, "tts": self._spoken}.get(stage)
+        if not weights:
+            return preferred
+        most = max(weights, key=lambda maker: weights[maker])
+        return StageProvider(*most)
+
+    def hearing(self, audio_ms: int, preferred: StageProvider) -> list[ProviderShare]:
+        """``audio_ms`` of recognised speech, by who recognised it."""
+        parts = apportion(audio_ms, _or(self._heard, preferred))
+        return [ProviderShare("stt", *maker, audio_ms_in=part) for maker, part in parts.items()]
+
+    def speaking(self, audio_ms: int, characters: int, preferred: StageProvider) -> list[ProviderShare]:
+        """``audio_ms`` of synthesized speech and ``characters`` asked for, by who spoke them."""
+        audio = apportion(audio_ms, _or(self._spoken, preferred))
+        written: Counter[Maker] = Counter()
+        for length, weights in self._phrases:
+            written.update(apportion(length, _or(weights or self._spoken, preferred)))
+        if sum(written.values()) != characters:  # phrases nobody counted one by one
+            written = Counter(apportion(characters, _or(written or self._spoken, preferred)))
+        return [
+            ProviderShare("tts", *maker, audio_ms_synthesized=audio.get(maker, 0), tts_characters=written[maker])
+            for maker in dict.fromkeys((*audio, *written))
+        ]
+
+
+def _or(weights: Mapping[Maker, int], preferred: StageProvider) -> Mapping[Maker, int]:
+    """The weights, or all of it for the preferred engine where nobody is known to have worked."""
+    known = {maker: weight for maker, weight in weights.items() if weight > 0}
+    return known or {Maker(preferred.provider, preferred.model): 1}
