@@ -15,9 +15,10 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from metering import ledger_sql
@@ -42,7 +43,12 @@ CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 10_000
 LOCK_TIMEOUT_MS: Final = 5_000
 NETWORK_TIMEOUT_MS: Final = 10_000
+ANSWER_TIMEOUT_S = 15.0
+"""Longer than the server's own limits, for a server that is there and says nothing: stopped, or out of memory."""
 CLOSE_TIMEOUT_S: Final = 2.0
+_LOOK_EVERY_S: Final = 0.1  # while waiting, for an interrupt
+
+T = TypeVar("T")
 
 _INTEGERS = frozenset((*COUNT_FIELDS, *TIME_FIELDS, *TOTAL_FIELDS, *ledger_sql.AMOUNT_SUMS, "day"))
 
@@ -72,6 +78,13 @@ _COUNT_AMOUNT = _from_arrays(
 _REPLACED = "SELECT tenant_id, corrects FROM usage_events WHERE corrects = ANY(%s::text[])"
 _ORIGINALS = f"SELECT {ledger_sql.COLUMNS} FROM usage_events WHERE event_id = ANY(%s::text[])"  # noqa: S608  (constants)
 _CLOSE = "INSERT INTO closed_periods (period, closed_at, statement) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+
+
+class _LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives up on an answer that does not come; the limits in the server are no help then."""
+
+    def wait(self, gen: PQGen[T], interval: float = _LOOK_EVERY_S, timeout: float | None = None) -> T:
+        return super().wait(gen, interval, ANSWER_TIMEOUT_S if timeout is None else timeout)
 
 
 @dataclass(slots=True)
@@ -161,11 +174,12 @@ class PostgresLedger:
                 raise
 
     def _open(self, *, read_only: bool) -> Connection:
-        connection = psycopg.connect(**_parameters(self._url), autocommit=True)
+        connection = _LimitedConnection.connect(**_parameters(self._url), autocommit=True)
         try:
             _require_unicode(connection)
             migrate(connection)
-            connection.read_only = read_only
+            if read_only:
+                connection.execute("SET default_transaction_read_only = on")
         except BaseException:
             connection.close()
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,6 +164,33 @@ def test_a_lock_held_too_long_is_unavailable_and_nothing_is_appended(url: str, m
     assert ledger.totals(UsageQuery()).events == 1
     assert ledger.append([numbered(2)]) == 1
     ledger.close()
+
+
+def test_a_server_that_says_nothing_is_given_up_on(
+    url: str, ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.append([numbered(1)])
+    connection = ledger._writing.connection
+    assert connection is not None
+    backend = connection.info.backend_pid
+    monkeypatch.setattr(postgres_ledger, "ANSWER_TIMEOUT_S", 0.2)
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        with pytest.raises(LedgerUnavailable):
+            ledger.append([numbered(2)])
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    monkeypatch.undo()
+    assert ledger.append([numbered(1), numbered(2)]) == 1
+    assert ledger.totals(UsageQuery()) == UsageTotals.of([numbered(1), numbered(2)])
+
+
+def test_whoever_reads_can_write_nothing(ledger: PostgresLedger) -> None:
+    ledger.totals(UsageQuery())
+    connection = ledger._reading.connection
+    assert connection is not None
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        connection.execute("DROP TABLE usage_daily")
 
 
 def test_a_connection_cut_amid_an_append_leaves_all_or_nothing(url: str, ledger: PostgresLedger) -> None:

@@ -12,9 +12,10 @@ import pytest
 from postgres_server import PostgresServer, programs, running_postgres
 from usage_events import DAY_MS, numbered, opened
 
-from metering.forwarder import RecorderOptions, Recovery
+from metering.forwarder import RecorderOptions
 from metering.identity import as_abandoned
 from metering.ledger import UsageQuery, UsageTotals, read_all
+from metering.ledger_jobs import Recovery
 from metering.postgres.ledger import PostgresLedger
 from metering.recorder import UsageRecorder
 from metering.usage import UsageEvent

@@ -4,23 +4,23 @@ import asyncio
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gated_ledger import GatedLedger, kept
 from usage_events import numbered, opened
 
 from metering import journal as journal_module
-from metering.errors import InvalidUsageEvent, LedgerUnavailable, RecorderClosed, RecorderOverloaded
-from metering.forwarder import RecorderOptions, Recovery
+from metering.errors import InvalidUsageEvent, RecorderClosed, RecorderOverloaded
+from metering.forwarder import RecorderOptions
 from metering.identity import as_abandoned
-from metering.ledger import PageRequest, UsagePage, UsageQuery, UsageTotals, read_all
-from metering.memory import MemoryLedger, MemoryRecorder
+from metering.ledger import UsageQuery, read_all
+from metering.ledger_jobs import Recovery
+from metering.memory import MemoryRecorder
 from metering.recorder import Recorder, UsageRecorder
 from metering.sqlite_ledger import SqliteLedger
-from metering.usage import UsageEvent
 
 LOCKING_PROCESS = """
 import sqlite3, sys
@@ -30,39 +30,6 @@ print("locked", flush=True)
 sys.stdin.readline()
 connection.execute("ROLLBACK")
 """
-
-
-class GatedLedger:
-    """A real ledger behind a gate: shut, appends block; broken, they fail. Tells each time one got through."""
-
-    def __init__(self) -> None:
-        self.kept = MemoryLedger()
-        self.gate = threading.Event()
-        self.gate.set()
-        self.broken = False
-        self.entered = threading.Event()
-        self.appended = threading.Event()
-        self.batches: list[int] = []
-
-    def append(self, events: Sequence[UsageEvent]) -> int:
-        self.entered.set()
-        if not self.gate.wait(20):
-            raise LedgerUnavailable("the test forgot the gate")
-        if self.broken:
-            raise LedgerUnavailable("scripted")
-        self.batches.append(len(events))
-        new = self.kept.append(events)
-        self.appended.set()
-        return new
-
-    def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
-        return self.kept.read(query, page)
-
-    def totals(self, query: UsageQuery) -> UsageTotals:
-        return self.kept.totals(query)
-
-    def close(self) -> None:
-        self.kept.close()
 
 
 @pytest.fixture
@@ -79,10 +46,6 @@ async def recorder(ledger: GatedLedger, tmp_path: Path) -> AsyncIterator[UsageRe
     await recorder.aclose(1.0)
 
 
-def kept(ledger: GatedLedger) -> list[UsageEvent]:
-    return list(read_all(ledger, UsageQuery()))
-
-
 async def test_a_recorded_event_is_in_the_ledger_when_its_awaitable_is_done(
     recorder: UsageRecorder, ledger: GatedLedger
 ) -> None:
@@ -95,41 +58,6 @@ async def test_recording_twice_counts_once(recorder: UsageRecorder, ledger: Gate
     await asyncio.gather(recorder.record(numbered(1)), recorder.record(numbered(1)))
     await recorder.record(replace(numbered(1), audio_ms_in=5))
     assert kept(ledger) == [numbered(1)]
-
-
-async def test_a_ledger_that_hangs_keeps_no_event_from_being_durable_and_gets_all_of_them_afterwards(
-    ledger: GatedLedger, tmp_path: Path
-) -> None:
-    recorder = UsageRecorder(ledger, tmp_path, RecorderOptions(visible_within_s=0.01))
-    await recorder.start()
-    ledger.gate.clear()
-    await recorder.record(numbered(0))
-    assert ledger.entered.is_set()
-    await asyncio.gather(*(recorder.record(numbered(n)) for n in range(1, 40)))
-    assert recorder.status().ledger_failed
-    assert kept(ledger) == []
-    ledger.gate.set()
-    assert await recorder.aclose()
-    assert sorted(kept(ledger), key=lambda event: event.request_id) == [numbered(n) for n in range(40)]
-    assert os.listdir(tmp_path) == []
-
-
-async def test_a_ledger_that_was_late_is_waited_for_again_once_it_has_caught_up(
-    ledger: GatedLedger, tmp_path: Path
-) -> None:
-    recorder = UsageRecorder(ledger, tmp_path, RecorderOptions(visible_within_s=5))
-    await recorder.start()
-    ledger.broken = True
-    await recorder.record(numbered(0))
-    ledger.broken = False
-    assert await asyncio.to_thread(ledger.appended.wait, 10)
-    for number in range(1, 50):
-        await recorder.record(numbered(number))
-        if not recorder.status().ledger_failed:
-            break
-    await recorder.record(numbered(50))
-    assert kept(ledger)[-1] == numbered(50)
-    assert await recorder.aclose()
 
 
 async def test_events_that_come_while_one_is_written_go_in_groups(
