@@ -7,12 +7,13 @@ and change, so that each can say it once. Driven by ``audio.stt.fallback``, ``au
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from audio.breaker import CircuitBreaker
-from audio.errors import EngineUnavailable, Stage
+from audio.errors import EngineError, EngineUnavailable, Stage
 
 E = TypeVar("E")
 
@@ -52,6 +53,29 @@ async def warm_all(engines: Sequence[Guarded[W]], now_s: Callable[[], float]) ->
             failures.append(error)
     if len(failures) == len(engines):
         raise failures[0]
+
+
+def in_turn(engines: Sequence[Guarded[E]], now_s: Callable[[], float]) -> Iterator[tuple[int, Guarded[E], bool]]:
+    """Whom to ask, one after the other, and whether it is the last: those whose breaker admits it by then, and the last
+    whatever its breaker says."""
+    for number, guarded in enumerate(engines):
+        is_last = number == len(engines) - 1
+        if guarded.breaker.admits(now_s()) or is_last:
+            yield number, guarded, is_last
+
+
+@contextmanager
+def attempt(breaker: CircuitBreaker, now_s: Callable[[], float]) -> Generator[None]:
+    """An engine at work: its breaker learns that it succeeded, failed, or was not needed after all."""
+    try:
+        yield
+    except EngineError as failure:
+        breaker.failed(failure, now_s())
+        raise
+    except BaseException:
+        breaker.withdrawn()
+        raise
+    breaker.succeeded()
 
 
 GuardedStage = Stage | Literal["llm"]

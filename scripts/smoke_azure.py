@@ -30,8 +30,9 @@ from server.azure_engines import AzureSpeech
 from server.cli.azure_round_trip import locale_of, recognise, speak, words
 from server.cli.sources import play
 from server.cli.voice_client import OUTPUT_RATE_HZ, Conversation, TalkError, TalkRequest, Turn
+from server.listening import CannotListen, listen
 from server.observability.logs import configure_logging
-from server.serving import CannotListen, listen, running
+from server.serving import running
 from server.settings import Settings, SettingsError, load_settings, prepare_process_environment
 
 QUESTION = "What time is it in Tokyo?"

@@ -44,7 +44,7 @@ class AzureSettings(Section):
     volume: str | None = Field(default=None, pattern=_VOLUME)
     lexicon_uri: str | None = Field(default=None, pattern=r"^https://\S+$")
     sentence_pause_ms: int | None = Field(default=None, ge=0, le=5_000)
-    text_streaming: Literal["auto", "on", "off"] = "auto"
+    text_streaming: Literal["auto", "on", "off"] = "off"
     visemes: bool = True
     spares: int = Field(default=2, ge=1, le=100)
     most: int = Field(default=64, ge=1, le=1_000)

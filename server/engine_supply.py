@@ -7,8 +7,9 @@ breaker, so that one supplier's faults are nobody else's. Whoever asks decides t
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -25,6 +26,9 @@ from server.engine_rules import SttChoice, TtsChoice
 from server.speech_accounts import SpeechAccount
 from server.speech_settings import SttSettings, TtsSettings
 
+SpeechEngine = TypeVar("SpeechEngine", SpeechToText, TextToSpeech)
+Key = TypeVar("Key")
+
 
 class Supplier(Protocol):
     """Where engines come from. Both raise EngineUnavailable where there is none to be had."""
@@ -34,49 +38,57 @@ class Supplier(Protocol):
     async def tts(self, choice: TtsChoice) -> Guarded[TextToSpeech]: ...
 
 
+class _Loaded(Generic[SpeechEngine]):
+    """An engine that is loaded when first asked for; that it cannot be had is remembered."""
+
+    def __init__(self, load: Callable[[], Awaitable[Guarded[SpeechEngine]]]) -> None:
+        self._load = load
+        self._loading = anyio.Lock()
+        self._outcome: Guarded[SpeechEngine] | EngineUnavailable | None = None
+
+    async def get(self) -> Guarded[SpeechEngine]:
+        """The engine. Raises EngineUnavailable."""
+        async with self._loading:
+            if self._outcome is None:
+                try:
+                    self._outcome = await self._load()
+                except EngineUnavailable as error:
+                    self._outcome = error
+        if isinstance(self._outcome, EngineUnavailable):
+            raise self._outcome
+        return self._outcome
+
+    async def aclose(self) -> None:
+        """Release it, if it was loaded."""
+        if isinstance(self._outcome, Guarded):
+            await self._outcome.engine.aclose()
+
+
 class EmbeddedSupply:
-    """Whisper and Piper: each is loaded when first asked for, and what cannot be had is remembered."""
+    """Whisper and Piper, each loaded when first asked for."""
 
     def __init__(self, pool: InferencePool, stt: SttSettings, tts: TtsSettings) -> None:
         """``pool`` is owned by the caller, who closes it afterwards."""
         self._pool = pool
         self._stt_settings = stt
         self._tts_settings = tts
-        self._stt: Guarded[SpeechToText] | EngineUnavailable | None = None
-        self._tts: Guarded[TextToSpeech] | EngineUnavailable | None = None
-        self._stt_loading, self._tts_loading = anyio.Lock(), anyio.Lock()
+        self._stt: _Loaded[SpeechToText] = _Loaded(self._load_stt)
+        self._tts: _Loaded[TextToSpeech] = _Loaded(self._load_tts)
 
     async def stt(self, choice: SttChoice) -> Guarded[SpeechToText]:
         """Whisper, whatever the choice. Raises EngineUnavailable."""
         del choice
-        async with self._stt_loading:
-            if self._stt is None:
-                try:
-                    self._stt = await self._load_stt()
-                except EngineUnavailable as error:
-                    self._stt = error
-        if isinstance(self._stt, EngineUnavailable):
-            raise self._stt
-        return self._stt
+        return await self._stt.get()
 
     async def tts(self, choice: TtsChoice) -> Guarded[TextToSpeech]:
         """Piper, whatever the choice. Raises EngineUnavailable."""
         del choice
-        async with self._tts_loading:
-            if self._tts is None:
-                try:
-                    self._tts = await self._load_tts()
-                except EngineUnavailable as error:
-                    self._tts = error
-        if isinstance(self._tts, EngineUnavailable):
-            raise self._tts
-        return self._tts
+        return await self._tts.get()
 
     async def aclose(self) -> None:
         """Release what was loaded."""
-        for held in (self._tts, self._stt):
-            if isinstance(held, Guarded):
-                await held.engine.aclose()
+        await self._tts.aclose()
+        await self._stt.aclose()
 
     async def _load_stt(self) -> Guarded[SpeechToText]:
         from audio.stt.whisper import WhisperSpeechToText  # noqa: PLC0415 - only what is asked for is imported
@@ -126,27 +138,11 @@ class AccountSupply:
 
     async def stt(self, choice: SttChoice) -> Guarded[SpeechToText]:
         """Azure's recognition with the choice's languages. Raises EngineUnavailable without a credential."""
-        async with self._making:
-            await self._open()
-            found = self._stt.get(choice.languages)
-            if found is None:
-                found = self._stt[choice.languages] = Guarded(
-                    await self._speech.speech_to_text(choice.languages), self._speech.breaker()
-                )
-        await self._make_ready("stt", found.engine, found.breaker)
-        return found
+        return await self._one("stt", self._stt, choice.languages, self._speech.speech_to_text)
 
     async def tts(self, choice: TtsChoice) -> Guarded[TextToSpeech]:
         """Azure's speech with the choice's voice. Raises EngineUnavailable without a credential."""
-        async with self._making:
-            await self._open()
-            found = self._tts.get(choice.voice)
-            if found is None:
-                found = self._tts[choice.voice] = Guarded(
-                    await self._speech.text_to_speech(choice.voice), self._speech.breaker()
-                )
-        await self._make_ready("tts", found.engine, found.breaker)
-        return found
+        return await self._one("tts", self._tts, choice.voice, self._speech.text_to_speech)
 
     async def aclose(self) -> None:
         """Close every connection and end the threads."""
@@ -155,6 +151,22 @@ class AccountSupply:
         for tts in self._tts.values():
             await tts.engine.aclose()
         await self._closing.aclose()
+
+    async def _one(
+        self,
+        stage: Stage,
+        made: dict[Key, Guarded[SpeechEngine]],
+        key: Key,
+        make: Callable[[Key], Awaitable[SpeechEngine]],
+    ) -> Guarded[SpeechEngine]:
+        """The engine for this key, made ready."""
+        async with self._making:
+            await self._open()
+            found = made.get(key)
+            if found is None:
+                found = made[key] = Guarded(await make(key), self._speech.breaker())
+        await self._make_ready(stage, found.engine, found.breaker)
+        return found
 
     async def _open(self) -> None:
         if not self._opened:

@@ -74,6 +74,7 @@ class EngineSet:
         self._settings = settings
         self._on_report = on_report
         self._reports = {stage: StageReport(stage, "", "", "loading") for stage in STAGES}
+        self._speech_now: list[tuple[Stage, Callable[[], StageReport]]] = []
         self._by_rules: dict[Stage, tuple[StageReport, ...]] = {}
         self._closing = AsyncExitStack()
         self._stt: SpeechToText | None = None
@@ -84,9 +85,12 @@ class EngineSet:
 
     @property
     def reports(self) -> tuple[StageReport, ...]:
-        """Every stage, in the order of the conversation, then the engines that only rules name."""
+        """Every stage as it is now, in the order of the conversation, then the engines that only rules name."""
+        reports = dict(self._reports)
+        for stage, report in self._speech_now:
+            reports[stage] = replace(report(), load_ms=reports[stage].load_ms)
         also = (report for stage in STAGES for report in self._by_rules.get(stage, ()))
-        return (*(self._reports[stage] for stage in STAGES), *also)
+        return (*(reports[stage] for stage in STAGES), *also)
 
     def for_sessions(self, *, simple_language: bool = False) -> Engines:
         """What sessions work with that no rule concerns and whose tenant brings no account."""
@@ -201,6 +205,7 @@ class EngineSet:
         default = orders[0]
         if not default.wanted:
             return default, switched_off(stage)
+        self._speech_now.append((stage, partial(speech_report, stage, default, self._settings)))
         return default, speech_report(stage, default, self._settings)
 
     async def _load_vad(self) -> StageReport:

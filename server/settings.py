@@ -33,7 +33,7 @@ from server.ledger_settings import LedgerSettings
 from server.memory import share_heaps
 from server.model_settings import ModelSettings
 from server.setting_types import Directory, Secrets, Section, Words
-from server.speech_settings import EngineRule, SpeechSettings, SttSettings, TtsSettings
+from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
 from server.tenant_settings import DEFAULT_TENANT, RESERVED, KeyOwner, TenantSettings, owner_of
 from server.webrtc_settings import WebRtcSettings
 
@@ -153,6 +153,8 @@ class Settings(BaseSettings):
         for rule in self.engine_rules:
             if rule.tenant is not None and rule.tenant not in {*ids, *RESERVED}:
                 raise ValueError(f"engine_rules: there is no tenant called {rule.tenant}")
+            if rule.agent not in (None, AGENT_ID):
+                raise ValueError(f"engine_rules: there is no agent called {rule.agent} (see /v1/agents)")
         return self
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic
 
 import anyio
 
@@ -25,11 +25,9 @@ from audio.tts.fallback import FallbackTextToSpeech
 from audio.tts.port import TextToSpeech
 from server.account_shelf import AccountShelf
 from server.engine_rules import Asked, EngineRules, SpeechStage, SttChoice, TtsChoice
-from server.engine_supply import AccountSupply, EmbeddedSupply, Supplier
+from server.engine_supply import AccountSupply, EmbeddedSupply, SpeechEngine, Supplier
 from server.settings import Settings
 from server.speech_accounts import SettingsAccounts, SpeechAccount, SpeechAccounts
-
-SpeechEngine = TypeVar("SpeechEngine", SpeechToText, TextToSpeech)
 
 SHARED_WORKERS: Final = 4
 TENANT_WORKERS: Final = 2

@@ -18,6 +18,8 @@ Fallback = Literal["embedded", "none"]
 SttEngine = Literal["azure", "whisper", "none"]
 TtsEngine = Literal["azure", "piper", "none"]
 
+AGENT_ID: Final = "default"
+"""The one agent there is, as ``GET /v1/agents`` names it."""
 _RANGE: Final = re.compile(r"\*|[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
 

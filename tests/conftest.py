@@ -1,5 +1,5 @@
-"""What any test may ask for: a real PostgreSQL, started once for all that want one. And no property test fails because
-the machine is busy: neither a deadline nor how long an input takes to make is measured by the wall clock."""
+"""What all tests share: properties are about what happens, not how soon, and machines that run them are busy. And what
+any test may ask for: a real PostgreSQL, started once for all that want one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from postgres_server import PostgresServer, programs, running_postgres
 
-settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy machine")
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

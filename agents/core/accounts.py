@@ -36,10 +36,10 @@ class TurnAccount:
     error_code: str | None = None
     work: Attribution = field(default_factory=Attribution)
 
-    def asked_voice(self, characters: int) -> None:
-        """So much text was given to a voice."""
+    def asked_voice(self, characters: int, more: bool) -> None:
+        """So much text was given to a voice, ``more`` of what it was given before."""
         self.tts_characters += characters
-        self.work.asked(characters)
+        self.work.asked(characters, more=more)
 
     def spoke(self, piece: SpeechAudio, asked: TtsProfile) -> None:
         """A voice made this, the one that was ``asked`` unless the piece says otherwise."""

@@ -27,9 +27,14 @@ class Attribution:
         """Speech was recognised, by whom."""
         self._heard.update(samples)
 
-    def asked(self, characters: int) -> None:
-        """A phrase of so many characters is to be spoken; what is spoken from now on is of it."""
-        self._phrases.append((characters, Counter()))
+    def asked(self, characters: int, *, more: bool = False) -> None:
+        """A phrase of so many characters is to be spoken; what is spoken from now on is of it. ``more``: they are of
+        the phrase before, for a text that is spoken while it is written runs ahead of its audio."""
+        if more and self._phrases:
+            length, weights = self._phrases[-1]
+            self._phrases[-1] = (length + characters, weights)
+        else:
+            self._phrases.append((characters, Counter()))
 
     def spoke(self, maker: Maker, samples: int) -> None:
         """A piece of the phrase was spoken."""

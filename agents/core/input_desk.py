@@ -102,7 +102,7 @@ class InputDesk:
                 self._give_up(utterance)
                 return True
             case TranscriptCorrected(utterance=utterance) if utterance in self._settled:
-                self._ports.history.say(self._item_id(utterance), event.text)
+                self._ports.history.correct(self._item_id(utterance), event.text)
                 self._ports.transcripts.correct(utterance, event.text)
                 return True
             case _:

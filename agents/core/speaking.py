@@ -36,12 +36,13 @@ class SpokenPhrase:
 
 @dataclass(frozen=True, slots=True)
 class SpeakingPorts:
-    """Where speech goes, and who is told: of its first audio, of the characters of every request, of every piece."""
+    """Where speech goes, and who is told: of its first audio, of the characters of every request (and whether they
+    are more of the one before), of every piece."""
 
     tts: TextToSpeech
     writer: Writer
     on_first_audio: Callable[[], None]
-    on_request: Callable[[int], None]
+    on_request: Callable[[int, bool], None]
     on_piece: Callable[[SpeechAudio], None]
 
 
@@ -54,6 +55,7 @@ class Speaking:
         self.options = options
         self._resample = StreamResampler(ports.tts.profile.sample_rate_hz, options.output_rate_hz)
         self._said_anything = False
+        self._writes_on = False
 
     async def say(self, text: str, *, remembered: bool = True) -> SpokenPhrase | None:
         """Speak one phrase; ``None`` where there is nothing to say. Raises EngineError.
@@ -67,7 +69,7 @@ class Speaking:
         if start_ms is None:
             return None
         end_ms = start_ms
-        self._ports.on_request(len(spoken))
+        self._ports.on_request(len(spoken), False)
         async with aclosing(self._ports.tts.speak(self._request(spoken))) as audio:
             async for piece in self._within_limits(audio):
                 end_ms = await self.put(piece, [self.at_output_rate(word) for word in piece.words])
@@ -96,6 +98,7 @@ class Speaking:
     async def open_text(self) -> TextStream:
         """A stream, where the voice ``can_stream``. Raises EngineError."""
         limit_s = self.options.limits.tts_first_audio_s
+        self._writes_on = False
         try:
             with anyio.fail_after(limit_s):
                 return await cast("TextStreamingSpeech", self._ports.tts).open_text(self._request(""))
@@ -107,7 +110,8 @@ class Speaking:
         """What was begun says ``text`` too, for which ``characters`` are written to the voice."""
         self._ports.writer.extend_text(self._turn, text)
         if characters:
-            self._ports.on_request(characters)
+            self._ports.on_request(characters, self._writes_on)
+            self._writes_on = True
 
     def word_ends(self, sample: int, characters: int) -> None:
         """A word of what was begun, which ends after ``characters`` of its text, ends at ``sample`` of its audio."""
@@ -139,8 +143,10 @@ class Speaking:
             limit_s = self.options.limits.tts_gap_s
 
     def _request(self, spoken: str) -> SpeechRequest:
+        """A voice the engine does not say it has is not asked for: a service that refuses it would be lost to all."""
         options = self.options
-        return SpeechRequest(spoken, options.locale, options.voice, options.rate, urgent=not self._said_anything)
+        voice = options.voice if options.voice in self._ports.tts.profile.voices else None
+        return SpeechRequest(spoken, options.locale, voice, options.rate, urgent=not self._said_anything)
 
     def in_ms(self, samples: int) -> int:
         """A length at the output's rate."""

@@ -132,7 +132,7 @@ class TurnDesk:
             self._begin(effect, tasks)
             return
         if isinstance(effect, CorrectText):
-            self._turns.history.say(self._ports.spoken_item_id(effect.utterance), effect.text)
+            self._turns.history.correct(self._ports.spoken_item_id(effect.utterance), effect.text)
             self._transcripts.correct(effect.utterance, effect.text)
             return
         run = self._runs.get(effect.turn)

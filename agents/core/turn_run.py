@@ -179,7 +179,8 @@ class TurnRun:
         self._heard = ports.writer.drop(self.turn)
         self.account.interrupted = True
         if self.committed:
-            refused = self._answering.is_refused
+            # A refusal stands however little of it was heard, unless the question turns out to be another one.
+            refused = self._answering.is_refused and reason != "corrected"
             self._remember(self._answering.reply if refused else self._said, interrupted=not refused)
             if reason != "closed":
                 heard_ms = 0 if self._heard is None else self._heard.ms

@@ -46,10 +46,12 @@ FIRST: Final = ""
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message of the conversation. ``item_id`` is empty where nobody will ask for it."""
+    """One message of the conversation. ``item_id`` is empty where nobody will ask for it; ``withheld``: its words are
+    not to be told again."""
 
     message: Message
     item_id: str = ""
+    withheld: bool = False
 
 
 class History:
@@ -93,7 +95,8 @@ class History:
         for place in range(len(self._entries) - 1, -1, -1):
             entry = self._entries[place]
             if entry.message.role == "user":
-                self._entries[place] = replace(entry, message=replace(entry.message, text=CUT_MARK))
+                withheld = replace(entry.message, text=CUT_MARK)
+                self._entries[place] = replace(entry, message=withheld, withheld=True)
                 return
 
     def remove(self, item_id: str) -> None:
@@ -114,6 +117,12 @@ class History:
             return
         message = replace(self._entries[place].message, text=text.strip())
         self._entries[place] = Entry(self._fitted(message), item_id)
+
+    def correct(self, item_id: str, text: str) -> None:
+        """An entry was written down wrongly; what is withheld stays so, however it is written."""
+        place = self._find(item_id)
+        if place is not None and not self._entries[place].withheld:
+            self.say(item_id, text)
 
     def ask_anew(self, item_id: str, text: str) -> None:
         """What the user said was something else and is answered anew: what tools answered meanwhile is forgotten."""

@@ -66,7 +66,7 @@ def filter_verdict(error: APIError) -> ContentFilter | None:
     of the completion where a running stream was broken off (Azure OpenAI, "Content filtering")."""
     import openai  # noqa: PLC0415 - see above
 
-    inner = _mapping(error.body, "innererror")
+    inner = _part(error.body, "innererror")
     if "content_filter" not in (_field(error.body, "code"), _field(inner, "code")) and (
         _field(inner, "code") != "ResponsibleAIPolicyViolation"
     ):
@@ -74,9 +74,9 @@ def filter_verdict(error: APIError) -> ContentFilter | None:
     of_prompt = isinstance(error, openai.APIStatusError)
     found = {
         category.name: category
-        for place in (error.body, _mapping(error.body, "error"), inner)
+        for place in (error.body, _part(error.body, "error"), inner)
         for name in ("content_filter_result", "content_filter_results")
-        for category in categories_of(_mapping(place, name))
+        for category in categories_of(_part(place, name))
     }
     return ContentFilter("prompt" if of_prompt else "completion", tuple(found.values()))
 
@@ -119,18 +119,13 @@ def _from_status(error: APIStatusError, provider: str) -> ModelError:
 
 
 def _field(body: object, name: str) -> str | None:
-    """A string field of an error body; Azure and some proxies nest it under ``error``."""
-    if not isinstance(body, dict):
-        return None
-    fields = cast("dict[str, Any]", body)
-    value = fields.get(name)
-    if value is None and isinstance(fields.get("error"), dict):
-        value = fields["error"].get(name)
+    """A string field of an error body."""
+    value = _part(body, name)
     return value if isinstance(value, str) else None
 
 
-def _mapping(body: object, name: str) -> object:
-    """A part of an error body, wherever it is nested; ``None`` where there is none."""
+def _part(body: object, name: str) -> object:
+    """A part of an error body, ``None`` where there is none; Azure and some proxies nest it under ``error``."""
     if not isinstance(body, dict):
         return None
     fields = cast("dict[str, Any]", body)

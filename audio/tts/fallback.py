@@ -16,14 +16,13 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-import anyio
-
-from audio.errors import EngineError, EngineTimeout
-from audio.fallback import DegradationTeller, Guarded, OnDegraded, nobody_told, warm_all
+from audio.errors import EngineError
+from audio.fallback import DegradationTeller, Guarded, OnDegraded, attempt, in_turn, nobody_told, warm_all
 from audio.tts.fallback_stream import FallbackTextStream, FallbackTextStreamPorts
+from audio.tts.owed_audio import NO_LIMIT, OwedAudio
 from audio.tts.placing import Placing
 from audio.tts.port import SpeechAudio, SpeechRequest, TextToSpeech, TtsProfile
-from audio.tts.text_progress import TextProgress
+from audio.tts.text_progress import TextProgress, whole
 
 _BARELY_BEGUN_S: Final = 0.5
 
@@ -67,35 +66,30 @@ class FallbackTextToSpeech:
         error: EngineError | None = None
         progress = TextProgress(request.text)
         spoken = 0
-        for number, guarded in enumerate(self._engines):
-            is_last = number == len(self._engines) - 1
-            if not guarded.breaker.admits(self._now_s()) and not is_last:
-                continue
+        for number, guarded, is_last in in_turn(self._engines, self._now_s):
             if error is not None and not progress.at and spoken > _BARELY_BEGUN_S * self.profile.sample_rate_hz:
                 raise error
             why = error or self._engines[0].breaker.last_error
-            placing = Placing(guarded.engine.profile, self.profile.sample_rate_hz, spoken)
-            heard_how = False
+            engine, text = guarded.engine, progress.rest.lstrip()
+            wanted = replace(request, text=text, voice=request.voice if number == 0 else None)
+            wait = OwedAudio(whole(text), NO_LIMIT if is_last else self._first_audio_s, NO_LIMIT)
+            placing = Placing(engine.profile, self.profile.sample_rate_hz, spoken)
             try:
-                wanted = replace(request, text=progress.rest.lstrip(), voice=request.voice if number == 0 else None)
-                async with aclosing(self._spoken_by(guarded.engine, wanted, placing, is_last=is_last)) as audio:
-                    async for piece in audio:
-                        spoken = placing.end
-                        for word in piece.words:
-                            progress.said(word.text)
-                        self._teller.uses(number, guarded.engine.profile.provider, why)
-                        yield piece
-                guarded.breaker.succeeded()
-                heard_how = True
+                with attempt(guarded.breaker, self._now_s):
+                    async with (
+                        aclosing(engine.speak(wanted)) as audio,
+                        aclosing(placing.placed(audio, wait)) as placed,
+                    ):
+                        async for piece in placed:
+                            spoken = placing.end
+                            for word in piece.words:
+                                progress.said(word.text)
+                            self._teller.uses(number, engine.profile.provider, why)
+                            yield piece
             except EngineError as failure:
-                guarded.breaker.failed(failure, self._now_s())
-                heard_how = True
                 error = failure
             else:
                 return
-            finally:
-                if not heard_how:
-                    guarded.breaker.withdrawn()
             if is_last:
                 raise error
 
@@ -111,32 +105,3 @@ class FallbackTextToSpeech:
         """Release the engines."""
         for guarded in self._engines:
             await guarded.engine.aclose()
-
-    async def _spoken_by(
-        self, engine: TextToSpeech, request: SpeechRequest, placing: Placing, *, is_last: bool
-    ) -> AsyncGenerator[SpeechAudio]:
-        async with aclosing(engine.speak(request)) as audio:
-            first = True
-            while True:
-                piece = await self._next(engine, audio, limited=first and not is_last)
-                if piece is None:
-                    break
-                first = False
-                placed = placing.place(piece)
-                if placed is not None:
-                    yield placed
-        tail = placing.finish()
-        if len(tail.samples) or tail.words:
-            yield tail
-
-    async def _next(
-        self, engine: TextToSpeech, audio: AsyncGenerator[SpeechAudio], *, limited: bool
-    ) -> SpeechAudio | None:
-        if not limited:
-            return await anext(audio, None)
-        try:
-            with anyio.fail_after(self._first_audio_s):
-                return await anext(audio, None)
-        except TimeoutError as error:
-            message = f"no audio within {self._first_audio_s:g} s"
-            raise EngineTimeout(message, stage="tts", provider=engine.profile.provider) from error

@@ -16,16 +16,15 @@ from typing import Final, cast
 import anyio
 import numpy as np
 
-from audio.errors import EngineError, EngineTimeout, EngineUnavailable
-from audio.fallback import DegradationTeller, Guarded
+from audio.errors import EngineError, EngineUnavailable
+from audio.fallback import DegradationTeller, Guarded, attempt, in_turn
 from audio.tts.owed_audio import NO_LIMIT, OwedAudio
 from audio.tts.placing import Placing, shared_out
 from audio.tts.port import SpeechAudio, SpeechRequest, TextStream, TextStreamingSpeech, TextToSpeech
 from audio.tts.text import has_something_to_say
-from audio.tts.text_progress import TextProgress
+from audio.tts.text_progress import TextProgress, whole
 
 _PHRASE_END: Final = re.compile(r"[.!?…;:,।؟۔][)\]\"'”’»]*\s+(?=\S)|[。！？；，、]")
-_SAID: Final = re.compile(r"[\s.!?…;:,)\]”’»]*")
 _LONG_PHRASE: Final = 200
 """Characters that are spoken without waiting for the end of a clause."""
 
@@ -80,28 +79,18 @@ class FallbackTextStream:
         timed: it is not said twice."""
         ports = self._ports
         error: EngineError | None = None
-        for number, guarded in enumerate(ports.engines):
-            is_last = number == len(ports.engines) - 1
-            if not guarded.breaker.admits(ports.now_s()) and not is_last:
-                continue
+        for number, guarded, is_last in in_turn(ports.engines, ports.now_s):
             why = error or ports.engines[0].breaker.last_error
-            heard_how = False
             try:
-                async with aclosing(self._spoken_by(number, guarded.engine, is_last=is_last)) as audio:
-                    async for piece in audio:
-                        ports.teller.uses(number, guarded.engine.profile.provider, why)
-                        yield piece
-                guarded.breaker.succeeded()
-                heard_how = True
+                with attempt(guarded.breaker, ports.now_s):
+                    async with aclosing(self._spoken_by(number, guarded.engine, is_last=is_last)) as audio:
+                        async for piece in audio:
+                            ports.teller.uses(number, guarded.engine.profile.provider, why)
+                            yield piece
             except EngineError as failure:
-                guarded.breaker.failed(failure, ports.now_s())
-                heard_how = True
                 error = failure
             else:
                 return
-            finally:
-                if not heard_how:
-                    guarded.breaker.withdrawn()
             if is_last or self._says_untimed:
                 self._failure = error
                 raise error
@@ -158,7 +147,7 @@ class FallbackTextStream:
     async def _spoken_by(self, number: int, engine: TextToSpeech, *, is_last: bool) -> AsyncGenerator[SpeechAudio]:
         how = self._request if number == 0 else replace(self._request, voice=None)
         limit_s = NO_LIMIT if is_last else self._ports.first_audio_s
-        self._progress.skip_to(self._progress.at + _after_a_word(self._progress.rest))
+        self._progress.skip_to(self._progress.next_at)
         by = self._streamed if engine.profile.text_streaming else self._phrased
         async with aclosing(by(engine, how, limit_s)) as audio:
             async for piece in audio:
@@ -189,7 +178,7 @@ class FallbackTextStream:
             text = progress.text[progress.at : end].strip()
             if has_something_to_say(text):
                 begins = self._spoken
-                wait = OwedAudio(_whole(text), limit_s, NO_LIMIT)
+                wait = OwedAudio(whole(text), limit_s, NO_LIMIT)
                 audio = engine.speak(replace(how, text=text))
                 async with aclosing(audio), aclosing(self._placed(engine, audio, wait)) as placed:
                     async for piece in placed:
@@ -206,19 +195,10 @@ class FallbackTextStream:
     ) -> AsyncGenerator[SpeechAudio]:
         """An engine's audio behind what was spoken before. Raises EngineError."""
         placing = Placing(engine.profile, self._ports.rate_hz, self._spoken)
-        while True:
-            limit_s = wait.limit_s
-            try:
-                piece = await wait.next(audio)
-            except TimeoutError as error:
-                provider = engine.profile.provider
-                raise EngineTimeout(f"no audio within {limit_s:g} s", stage="tts", provider=provider) from error
-            placed = placing.finish() if piece is None else placing.place(piece)
-            self._spoken = placing.end
-            if placed is not None and (len(placed.samples) or placed.words):
-                yield placed
-            if piece is None:
-                return
+        async with aclosing(placing.placed(audio, wait)) as placed:
+            async for piece in placed:
+                self._spoken = placing.end
+                yield piece
 
     async def _next_phrase(self) -> int | None:
         """Where the next phrase ends, once that is certain; ``None`` once all has been said."""
@@ -230,19 +210,6 @@ class FallbackTextStream:
             if (end := _phrase_end(rest, is_whole=progress.finished)) is not None:
                 return progress.at + end
             await self._changed.wait()
-
-
-def _whole(text: str) -> TextProgress:
-    """Text to which nothing is added."""
-    progress = TextProgress(text)
-    progress.finished = True
-    return progress
-
-
-def _after_a_word(text: str) -> int:
-    """How much of this is only the end of what was said before: its point, a space."""
-    match = _SAID.match(text)
-    return 0 if match is None else match.end()
 
 
 def _phrase_end(text: str, *, is_whole: bool) -> int | None:

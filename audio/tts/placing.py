@@ -7,15 +7,18 @@ from an engine that broke off repeats none and leaves none out. Driven by the fa
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from audio.codecs.resample import StreamResampler
+from audio.errors import EngineTimeout
 from audio.fallback import Maker
 from audio.formats import Samples
 from audio.stt.port import WordTiming
+from audio.tts.owed_audio import OwedAudio
 from audio.tts.port import SpeechAudio, TtsProfile, Viseme
 
 _WORD: Final = re.compile(r"\S+")
@@ -34,6 +37,21 @@ class Placing:
         self._visemes: list[Viseme] = []
         self.end = offset
         """How far the whole utterance has sounded."""
+
+    async def placed(self, audio: AsyncGenerator[SpeechAudio], wait: OwedAudio) -> AsyncGenerator[SpeechAudio]:
+        """All of the engine's audio, at its place. Raises EngineError, EngineTimeout where it is late."""
+        while True:
+            limit_s = wait.limit_s
+            try:
+                piece = await wait.next(audio)
+            except TimeoutError as error:
+                message = f"no audio within {limit_s:g} s"
+                raise EngineTimeout(message, stage="tts", provider=self._maker.provider) from error
+            placed = self.finish() if piece is None else self.place(piece)
+            if placed is not None and (len(placed.samples) or placed.words):
+                yield placed
+            if piece is None:
+                return
 
     def place(self, piece: SpeechAudio) -> SpeechAudio | None:
         """The piece, with the words that have sounded by its end; ``None`` where no sample is certain yet."""

@@ -10,6 +10,8 @@ import re
 from typing import Final
 
 _SENTENCE: Final = re.compile(r"[.!?…।؟۔][)\]\"'”’»]*\s+\S|[。！？]")
+_WORD_END: Final = re.compile(r"[\s.!?…;:,)\]\"'”’»।؟۔،。！？；，、]*")
+"""What follows a word and is not spoken: its point, a space."""
 _MOST_HELD: Final = 240
 """Characters an engine may keep to itself, waiting for the end of a sentence."""
 _REACH: Final = 48
@@ -32,6 +34,12 @@ class TextProgress:
         return self.text[self.at :]
 
     @property
+    def next_at(self) -> int:
+        """Where what is to be said next begins: behind the point and the space that end what was said."""
+        match = _WORD_END.match(self.text, self.at)
+        return self.at if match is None else match.end()
+
+    @property
     def owes_audio(self) -> bool:
         """Whether an engine should be speaking: it has a whole sentence to say, a lot of text, or all of it.
 
@@ -39,7 +47,8 @@ class TextProgress:
         """
         if self.finished:
             return True
-        return len(self.text) - self.at > _MOST_HELD or _SENTENCE.search(self.text, self.at) is not None
+        begins = self.next_at
+        return len(self.text) - begins > _MOST_HELD or _SENTENCE.search(self.text, begins) is not None
 
     def wrote(self, text: str) -> None:
         """More text follows."""
@@ -73,3 +82,10 @@ class TextProgress:
         before = start > 0 and self.text[start - 1].isalnum() and self.text[start].isalnum()
         after = end < len(self.text) and self.text[end].isalnum() and self.text[end - 1].isalnum()
         return not before and not after
+
+
+def whole(text: str) -> TextProgress:
+    """Text to which nothing is added."""
+    progress = TextProgress(text)
+    progress.finished = True
+    return progress

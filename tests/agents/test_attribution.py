@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from agents.core.accounts import TurnAccount
@@ -41,7 +40,6 @@ def recorded(of: TurnAccount) -> UsageEvent:
     return from_json(to_json(of.event(IDENTITY, 2, ())))
 
 
-@hypothesis_settings(deadline=None)
 @given(st.integers(0, 10**12), weights)
 def test_parts_add_up_and_none_is_more_than_one_off_its_proportion(total: int, by: dict[Maker, int]) -> None:
     whole = sum(by.values())
@@ -59,7 +57,6 @@ def test_parts_add_up_and_none_is_more_than_one_off_its_proportion(total: int, b
 phrases = st.lists(st.tuples(st.integers(0, 500), st.lists(st.tuples(makers, st.integers(0, 90_000)), max_size=3)))
 
 
-@hypothesis_settings(deadline=None)
 @given(weights, phrases, st.integers(0, 10**6), st.integers(0, 10**6))
 def test_shares_always_add_up_to_the_totals(
     heard: dict[Maker, int], spoken: list[tuple[int, list[tuple[Maker, int]]]], in_ms: int, made_ms: int

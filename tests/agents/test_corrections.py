@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 from conversation import Script, Talk, conversation
+from test_turn_machine import Dialogue
 from virtual_time import run_virtual
 
 from agents.core.language import LanguageRules, rules_for
-from agents.core.machine import step
 from agents.core.meaning import means_other
-from agents.core.phases import Overlap, Replying, State
+from agents.core.phases import Overlap, Replying
 from agents.core.policy import TurnPolicy
 from agents.core.turn_types import (
     AbandonTurn,
@@ -25,19 +25,17 @@ from agents.core.turn_types import (
     ReplyBound,
     ReplyStarted,
     RewordTurn,
-    SetTimer,
     SpeechStarted,
     SpeechStopped,
-    TimerFired,
     TranscriptArrived,
     TranscriptCorrected,
-    TurnEvent,
 )
 from agents.events import AudioOut, Caption, Interrupted, TranscriptUpdated, TurnCompleted, TurnStarted
-from agents.models.port import ToolRequest
+from agents.models.port import ContentFilter, ToolRequest
 from agents.models.scripted import ScriptedReply
 from agents.tools.tool import tool
 from audio.stt.scripted import Misheard
+from audio.tts.port import SpeechRequest
 from metering.ledger import UsageQuery, read_all
 from metering.usage import UsageEvent
 
@@ -92,22 +90,11 @@ def test_a_language_without_rules_of_its_own_still_has_case_and_punctuation() ->
 # --- the machine ---
 
 
-class Machine:
-    """Feeds events and keeps the timers."""
+class Machine(Dialogue):
+    """A dialogue whose one question was answered, and may have been misheard."""
 
     def __init__(self, policy: TurnPolicy = POLICY) -> None:
-        self.policy = policy
-        self.state = State()
-        self.timers: dict[str, SetTimer] = {}
-
-    def on(self, event: TurnEvent) -> list[Effect]:
-        self.state, effects = step(self.state, event, self.policy)
-        self.timers |= {effect.purpose: effect for effect in effects if isinstance(effect, SetTimer)}
-        return [effect for effect in effects if not isinstance(effect, SetTimer)]
-
-    def fire(self, purpose: str) -> list[Effect]:
-        timer = self.timers[purpose]
-        return self.on(TimerFired(timer.timer, timer.due_ms))
+        super().__init__(policy)
 
     def asked(self, text: str = "What time is it?") -> Machine:
         self.on(SpeechStarted(1, 100))
@@ -240,6 +227,7 @@ def said_to_model(talk: Talk, request: int) -> list[tuple[str, str]]:
 
 
 MISHEARD = Misheard("Turn on the light.", "Turn off the light.", 0.6)
+REFUSED = ScriptedReply(verdict=ContentFilter("prompt"))
 
 
 def test_a_misheard_question_is_answered_anew_and_only_the_right_answer_is_heard() -> None:
@@ -331,3 +319,34 @@ def test_a_session_that_ends_while_a_turn_is_planned_anew_accounts_for_everythin
     started = {event.turn_id for event in talk.all(TurnStarted)}
     assert {event.turn_id for event in talk.all(TurnCompleted)} == started
     assert {event.request_id for event in ledger(talk)} >= started
+
+
+async def slow_first_sound(request: SpeechRequest, number: int) -> None:
+    if number == 0:
+        await asyncio.sleep(1.0)
+
+
+async def ask_then_go_on(talk: Talk) -> None:
+    await talk.speak(1_000)
+    await talk.quiet(3_500)
+    before = len(talk.all(TurnCompleted))
+    talk.session.prompt("And now?", "again")
+    await talk.until(TurnCompleted, count=before + 1)
+
+
+def test_refused_words_that_are_written_better_later_are_not_told_after_all() -> None:
+    misheard = Misheard("turn on 2 lights", "Turn on two lights.", 2.7)
+    talk = play(ask_then_go_on, Script(hears=(misheard,), replies=(REFUSED, "It is four.")))
+    assert finals(talk)[-1][:2] == ("Turn on two lights.", True), "the user sees what they said"
+    assert [text for role, text in said_to_model(talk, 1) if role == "user"] == ["…", "And now?"]
+
+
+def test_a_refusal_of_misheard_words_that_nobody_heard_is_forgotten_with_them() -> None:
+    script = Script(hears=(MISHEARD,), replies=(REFUSED, "It is off.", "It is four."), before_chunk=slow_first_sound)
+    talk = play(ask_then_go_on, script)
+    assert said_to_model(talk, 1) == [("user", "Turn off the light.")]
+    assert said_to_model(talk, 2) == [
+        ("user", "Turn off the light."),
+        ("assistant", "It is off."),
+        ("user", "And now?"),
+    ]

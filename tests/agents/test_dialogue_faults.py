@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from conversation import LevelDetector, Script, Talk
@@ -24,6 +25,8 @@ from agents.events import (
 from agents.models.scripted import ScriptedReply
 from audio.errors import EngineTimeout
 from audio.formats import PcmChunk, samples_to_ms
+from audio.tts.port import SpeechRequest
+from audio.tts.scripted_stream import ScriptedTextStreaming
 
 LONG = "This is a rather long answer, you see, and it goes on and on and on and on and on for a while."
 
@@ -212,3 +215,18 @@ def test_yes_said_over_the_replys_tail_counts_in_push_to_talk() -> None:
 
     talk = play(body, Script(hears=("Shall we?", "Yes."), policy=TurnPolicy(auto_end=False)))
     assert [event.text for event in talk.all(TurnStarted)] == ["Shall we?", "Yes."]
+
+
+@pytest.mark.parametrize(("voice", "asked"), [(None, None), ("tone", "tone"), ("en-US-NobodyNeural", None)])
+def test_a_voice_that_is_not_there_is_not_asked_of_the_engine(voice: str | None, asked: str | None) -> None:
+    requests: list[SpeechRequest] = []
+
+    async def note(request: SpeechRequest, number: int) -> None:
+        requests.append(request)
+
+    for script in (Script(before_chunk=note), Script(voice=ScriptedTextStreaming(before_chunk=note))):
+        requests.clear()
+        talk = play(ask, replace(script, options={"voice": voice}))
+        told = [event.to for event in talk.all(Degraded)]
+        assert told == ([] if voice == asked else ["default voice"])
+        assert {request.voice for request in requests} == {asked}

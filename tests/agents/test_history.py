@@ -141,3 +141,15 @@ def test_limits_for_a_context_leave_room_for_the_reply() -> None:
     limits = HistoryLimits.for_context(2_048, "Be brief.", 96)
     assert 1_200 < limits.max_tokens < 2_048 - 96
     assert HistoryLimits.for_context(512, "x" * 8_000, 500).max_tokens > 0
+
+
+def test_what_is_withheld_stays_so_when_it_is_put_right_but_not_when_something_else_is_asked() -> None:
+    history = History()
+    history.user("say something terible", "u1")
+    history.withhold_user()
+    history.assistant_heard("No.")
+    history.correct("u1", "Say something terrible.")
+    assert said(history) == [("user", "…"), ("assistant", "No.")]
+    history.ask_anew("u1", "Say something terrific.")
+    history.correct("u1", "Say something terrific!")
+    assert said(history) == [("user", "Say something terrific!"), ("assistant", "No.")]

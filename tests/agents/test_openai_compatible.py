@@ -198,7 +198,7 @@ async def test_an_exhausted_account_is_no_rate_limit(server: FakeChatServer) -> 
 async def test_a_stall_before_the_headers_is_a_timeout(server: FakeChatServer) -> None:
     server.answer(before_headers=anyio.Event())
     with pytest.raises(ModelTimeout):
-        await ask(config_for(server, first_event_s=0.05))
+        await ask(config_for(server, first_event_s=0.5))
     await server.requests[0].client_gone.wait()
 
 
@@ -211,7 +211,7 @@ async def test_a_stall_before_the_first_event_is_a_timeout(server: FakeChatServe
 async def test_a_stall_in_the_middle_is_a_timeout_and_closes_the_connection(server: FakeChatServer) -> None:
     server.answer(chunk("One "), anyio.Event())
     with pytest.raises(ModelTimeout):
-        await ask(config_for(server, gap_s=0.05))
+        await ask(config_for(server, gap_s=0.5))
     await server.requests[0].client_gone.wait()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.loop.phrases import Phrase, PhraseSplitter
@@ -80,7 +80,6 @@ def test_a_long_sentence_begins_long_before_it_ends() -> None:
     assert len(pieces) > 15
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=14), st.lists(st.integers(0, 200), max_size=8))
 def test_pieces_say_what_their_phrases_say(tokens: list[str], cuts: list[int]) -> None:
     text = " ".join(tokens)
@@ -91,7 +90,6 @@ def test_pieces_say_what_their_phrases_say(tokens: list[str], cuts: list[int]) -
         assert said == speakable("".join(phrase)), phrase
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=14), st.lists(st.integers(0, 200), max_size=8))
 def test_phrases_of_pieces_are_the_splitters_phrases(tokens: list[str], cuts: list[int]) -> None:
     text = " ".join(tokens)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from conversation import Script, Talk
-from test_dialogues import ask, play, stages_ms
+from test_dialogues import Body, ask, ledger, play, stages_ms
 
 from agents.core.item_ids import reply_item_id
 from agents.core.language import rules_for
@@ -62,6 +62,28 @@ def said_in(text: str, heard_ms: int) -> str:
     return text[: max((end for end in ends if end * 60 <= heard_ms), default=0)]
 
 
+async def hummed_over(talk: Talk) -> None:
+    """A sound that is no word, over the reply."""
+    await talk.speak(1_000)
+    await talk.until(AudioOut)
+    await talk.quiet(1_500)
+    await talk.speak(400)
+    await talk.until(TurnCompleted)
+
+
+def cancelled_after(ms: int) -> Body:
+    """The reply is heard for so long."""
+
+    async def body(talk: Talk) -> None:
+        await talk.speak(1_000)
+        await talk.until(AudioOut)
+        await talk.quiet(ms)
+        talk.session.cancel()
+        await talk.until(TurnCompleted)
+
+    return body
+
+
 def test_speech_begins_before_the_sentence_is_complete() -> None:
     reply = "Certainly the weather in Paris tomorrow afternoon should once more be remarkably lovely."
     talk = play(ask, streamed(reply))
@@ -97,11 +119,7 @@ def test_what_is_read_otherwise_than_written_goes_to_the_voice_as_it_is_said() -
 @pytest.mark.parametrize("after_ms", [300, 900, 2_000, 3_900, 7_100])
 def test_what_was_heard_before_an_interruption_is_told_in_the_replys_own_words(after_ms: int) -> None:
     async def body(talk: Talk) -> None:
-        await talk.speak(1_000)
-        await talk.until(AudioOut)
-        await talk.quiet(after_ms)
-        talk.session.cancel()
-        await talk.until(TurnCompleted)
+        await cancelled_after(after_ms)(talk)
         talk.session.prompt("Go on.")
         await talk.until(TurnStarted, count=2)
         await talk.quiet(400)
@@ -114,26 +132,13 @@ def test_what_was_heard_before_an_interruption_is_told_in_the_replys_own_words(a
 
 
 def test_numbers_that_are_spoken_otherwise_are_heard_as_they_were_written() -> None:
-    async def body(talk: Talk) -> None:
-        await talk.speak(1_000)
-        await talk.until(AudioOut)
-        await talk.quiet(60 * len("That costs 5 dollars and 50 cents al"))
-        talk.session.cancel()
-        await talk.until(TurnCompleted)
-
-    talk = play(body, streamed("That costs $5.50 altogether, and nothing more than that."))
+    after_ms = 60 * len("That costs 5 dollars and 50 cents al")
+    talk = play(cancelled_after(after_ms), streamed("That costs $5.50 altogether, and nothing more than that."))
     assert talk.one(Interrupted).heard_text == "That costs $5.50"
 
 
 def test_a_reply_that_was_only_held_goes_on() -> None:
-    async def body(talk: Talk) -> None:
-        await talk.speak(1_000)
-        await talk.until(AudioOut)
-        await talk.quiet(1_500)
-        await talk.speak(400)
-        await talk.until(TurnCompleted)
-
-    talk = play(body, streamed())
+    talk = play(hummed_over, streamed())
     resumed = talk.one(Resumed)
     held = talk.one(Interrupted)
     assert said_in(REPLY, resumed.from_ms) == held.heard_text, "it goes on with the word that was cut"
@@ -205,6 +210,25 @@ def test_another_voice_says_the_rest_of_a_reply_and_no_word_twice() -> None:
     assert talk.one(AudioOutEnded).audio_ms == pytest.approx(60 * len(REPLY), abs=900)
 
 
+def test_who_spoke_how_much_of_a_reply_that_ran_ahead_of_its_voice_is_told() -> None:
+    class Other(ScriptedTextToSpeech):
+        @property
+        def profile(self) -> TtsProfile:
+            return replace(super().profile, provider="other")
+
+    async def breaks(_: SpeechRequest, number: int) -> None:
+        if number >= 14:
+            raise EngineError("the line is dead", stage="tts", provider="scripted")
+
+    voices: list[TextToSpeech] = [ScriptedTextStreaming(before_chunk=breaks), Other()]
+    script = streamed(voice=FallbackTextToSpeech([Guarded(voice) for voice in voices]))
+    script.before_event = None
+    first, second = ledger(play(ask, script))[0].shares[1:]
+    assert (first.provider, second.provider) == ("scripted", "other")
+    assert first.tts_characters + second.tts_characters == len(REPLY)
+    assert first.tts_characters == pytest.approx(first.audio_ms_synthesized / 60, abs=1)
+
+
 def test_a_filler_is_said_before_the_stream_and_is_nobodys_words() -> None:
     async def late(number: int) -> None:
         await asyncio.sleep(3.0 if number == 0 else WORD_MS / 1_000)
@@ -246,29 +270,15 @@ def test_a_very_long_reply_takes_more_than_one_stream(monkeypatch: pytest.Monkey
 
 
 def test_text_runs_ahead_of_a_listener_by_a_bounded_stretch() -> None:
-    async def body(talk: Talk) -> None:
-        await talk.speak(1_000)
-        await talk.until(AudioOut)
-        await talk.quiet(1_000)
-        talk.session.cancel()
-        await talk.until(TurnCompleted)
-
     script = streamed("This is one of many sentences that say nothing much. " * 200)
     script.before_event = None
-    play(body, script)
+    play(cancelled_after(1_000), script)
     assert len(writes(script)[0]) < 1_200
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 48_000])
 def test_words_are_found_at_every_rate(rate_hz: int) -> None:
-    async def body(talk: Talk) -> None:
-        await talk.speak(1_000)
-        await talk.until(AudioOut)
-        await talk.quiet(2_000)
-        talk.session.cancel()
-        await talk.until(TurnCompleted)
-
-    talk = play(body, streamed(options={"output_rate_hz": rate_hz}))
+    talk = play(cancelled_after(2_000), streamed(options={"output_rate_hz": rate_hz}))
     interrupted = talk.one(Interrupted)
     assert interrupted.heard_text == said_in(REPLY, interrupted.heard_ms)
     assert {event.sample_rate_hz for event in talk.all(AudioOut)} == {rate_hz}
@@ -301,14 +311,7 @@ def test_mouth_shapes_are_told_with_their_audio_at_every_rate(rate_hz: int) -> N
 
 
 def test_mouth_shapes_come_again_with_audio_that_comes_again() -> None:
-    async def body(talk: Talk) -> None:
-        await talk.speak(1_000)
-        await talk.until(AudioOut)
-        await talk.quiet(1_500)
-        await talk.speak(400)
-        await talk.until(TurnCompleted)
-
-    talk = play(body, streamed())
+    talk = play(hummed_over, streamed())
     resumed = talk.one(Resumed)
     resumed_s = talk.when_ms(Resumed) / 1_000
     again = [
@@ -321,14 +324,7 @@ def test_mouth_shapes_come_again_with_audio_that_comes_again() -> None:
 
 
 def test_no_mouth_shape_is_told_of_audio_that_is_never_sent() -> None:
-    async def body(talk: Talk) -> None:
-        await talk.speak(1_000)
-        await talk.until(AudioOut)
-        await talk.quiet(1_500)
-        talk.session.cancel()
-        await talk.until(TurnCompleted)
-
-    talk = play(body, streamed())
+    talk = play(cancelled_after(1_500), streamed())
     assert max(at for _, at in shapes_of(talk)) <= talk.one(Interrupted).heard_ms + 400
 
 

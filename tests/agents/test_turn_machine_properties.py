@@ -114,7 +114,7 @@ class _Book:
         self.held.discard(turn)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(events, max_size=40), policies)
 def test_every_turn_has_one_life_whatever_happens(script: list[TurnEvent], policy: TurnPolicy) -> None:
     book = _Book()
@@ -126,7 +126,7 @@ def test_every_turn_has_one_life_whatever_happens(script: list[TurnEvent], polic
     assert not book.live, "nothing outlives the session"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(events, max_size=30), st.lists(events, max_size=10), policies)
 def test_nothing_happens_after_close(script: list[TurnEvent], later: list[TurnEvent], policy: TurnPolicy) -> None:
     history = play([*script, CloseRequested(), *later], policy)
@@ -135,7 +135,7 @@ def test_nothing_happens_after_close(script: list[TurnEvent], later: list[TurnEv
         assert effects == ()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(events, max_size=30), policies)
 def test_a_timer_that_no_longer_counts_changes_nothing(script: list[TurnEvent], policy: TurnPolicy) -> None:
     state, issued = State(), [0]
@@ -148,7 +148,7 @@ def test_a_timer_that_no_longer_counts_changes_nothing(script: list[TurnEvent], 
             assert step(state, TimerFired(timer, 60_000), policy) == (state, ())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(events, max_size=40), policies)
 def test_an_open_utterance_is_kept_or_ended_never_forgotten(script: list[TurnEvent], policy: TurnPolicy) -> None:
     for before, event, after, effects in play(script, policy):
@@ -157,7 +157,7 @@ def test_an_open_utterance_is_kept_or_ended_never_forgotten(script: list[TurnEve
             assert any(isinstance(effect, EndUtterance) and effect.utterance == was for effect in effects), event
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(events, max_size=40))
 def test_without_speculation_nothing_is_ever_drafted(script: list[TurnEvent]) -> None:
     for _, _, _, effects in play(script, TurnPolicy(speculate=False)):

@@ -251,7 +251,7 @@ networks = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(network=networks, dtx=st.booleans(), pause_ms=st.integers(0, 2_000))
 def test_whatever_the_network_does_the_total_keeps_pace_with_the_sender(network, dtx, pause_ms):
     samples = np.concatenate([tone(0.6), np.zeros(pause_ms * 16, np.int16), tone(0.6)])
@@ -273,7 +273,7 @@ def test_whatever_the_network_does_the_total_keeps_pace_with_the_sender(network,
     assert stats.received <= len(arrivals)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     packets=st.lists(
         st.builds(

@@ -73,7 +73,7 @@ def test_speech_is_found_in_noise_as_loud_as_itself(silero: SileroModel, name: s
 
 
 @pytest.mark.engines
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(lengths=st.lists(st.integers(1, 9_000), min_size=1, max_size=6))
 def test_edges_do_not_depend_on_how_the_stream_is_cut(silero: SileroModel, lengths: list[int]) -> None:
     samples = clip("cards_003.wav")

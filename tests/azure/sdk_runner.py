@@ -77,3 +77,8 @@ def sdk_runner() -> Generator[SdkRunner]:
         yield runner
     finally:
         runner.close()
+
+
+def of(report: dict[str, Any], event: str) -> list[dict[str, Any]]:
+    """The events of one kind in a report of the SDK."""
+    return [each for each in report["events"] if each["event"] == event]

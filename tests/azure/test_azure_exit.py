@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from azure.emulator_process import EmulatorProcess, azure_emulator
+from azure.emulator_process import EmulatorProcess
 
 pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is not installed (extra: azure)")
 
@@ -42,12 +41,6 @@ async def main(place, closes):
 
 asyncio.run(main(AzurePlace(host={url!r}), {closes!r}))
 """
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[EmulatorProcess]:
-    with azure_emulator() as emulator:
-        yield emulator
 
 
 @pytest.mark.parametrize("closes", [True, False])

@@ -33,12 +33,6 @@ def service() -> Iterator[EmulatorProcess]:
         yield emulator
 
 
-@pytest.fixture
-def emulator(service: EmulatorProcess) -> EmulatorProcess:
-    service.reset()
-    return service
-
-
 @pytest.mark.parametrize(
     ("fault", "expected", "within_s"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 from xml.etree import ElementTree
@@ -11,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from anyio import to_thread
 from azure.azure_engines import speaking
-from azure.emulator_process import EmulatorProcess, azure_emulator
+from azure.emulator_process import EmulatorProcess
 
 from audio.azure.settings import AzurePlace, AzureTtsSettings, AzureVoice
 from audio.tts.port import SpeechRequest
@@ -32,18 +31,6 @@ HOSTILE = (
 )
 SPEAK = "{http://www.w3.org/2001/10/synthesis}"
 OURS = {f"{SPEAK}speak", f"{SPEAK}voice", "{https://www.w3.org/2001/mstts}silence"}
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[EmulatorProcess]:
-    with azure_emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(service: EmulatorProcess) -> EmulatorProcess:
-    service.reset()
-    return service
 
 
 async def connections(emulator: EmulatorProcess) -> list[dict[str, Any]]:

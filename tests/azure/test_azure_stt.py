@@ -34,12 +34,6 @@ def service() -> Iterator[EmulatorProcess]:
         yield emulator
 
 
-@pytest.fixture
-def emulator(service: EmulatorProcess) -> EmulatorProcess:
-    service.reset()
-    return service
-
-
 async def test_words_and_phrases_stand_where_they_were_said(emulator: EmulatorProcess) -> None:
     speech = clip()
     async with recognizing(emulator.ws_url) as engine:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from contextlib import aclosing
 
 import pytest
 from anyio import to_thread
 from azure.azure_engines import flat, natives, speaking
-from azure.emulator_process import EmulatorProcess, azure_emulator
+from azure.emulator_process import EmulatorProcess
 
 from audio.azure.settings import AzurePlace, AzureTtsSettings, AzureVoice
 from audio.errors import EngineError, EngineOverloaded
@@ -23,18 +22,6 @@ pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is 
 
 PLACE = AzurePlace(host="ws://unused")
 TEXT = "Good morning, how may I help you today?"
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[EmulatorProcess]:
-    with azure_emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(service: EmulatorProcess) -> EmulatorProcess:
-    service.reset()
-    return service
 
 
 async def spoken(emulator: EmulatorProcess) -> str:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.azure.emulator_process import EmulatorProcess, azure_emulator
-from tests.azure.sdk_runner import SdkRunner, sdk_runner
+from tests.azure.sdk_runner import SdkRunner, of
 
 pytest.importorskip("azure.cognitiveservices.speech")
 
@@ -25,26 +25,10 @@ SCRIPT = ("Go forward ten meters.", "Turn left.", "Stop.")
 
 
 @pytest.fixture(scope="module")
-def sdk() -> Generator[SdkRunner]:
-    with sdk_runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
-def one_emulator() -> Generator[EmulatorProcess]:
+def service() -> Generator[EmulatorProcess]:
     says = [argument for phrase in SCRIPT for argument in ("--say", phrase)]
     with azure_emulator("--key", KEY, *says) as emulator:
         yield emulator
-
-
-@pytest.fixture
-def emulator(one_emulator: EmulatorProcess) -> EmulatorProcess:
-    one_emulator.reset()
-    return one_emulator
-
-
-def of(report: dict[str, Any], event: str) -> list[dict[str, Any]]:
-    return [each for each in report["events"] if each["event"] == event]
 
 
 def texts(report: dict[str, Any]) -> list[str]:

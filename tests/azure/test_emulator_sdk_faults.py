@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.azure.emulator_process import EmulatorProcess, azure_emulator
-from tests.azure.sdk_runner import SdkRunner, sdk_runner
+from tests.azure.sdk_runner import SdkRunner, of
 
 pytest.importorskip("azure.cognitiveservices.speech")
 
@@ -26,25 +26,9 @@ IMPATIENT = {"SpeechSynthesis_FrameTimeoutInterval": 400, "SpeechSynthesis_RtfTi
 
 
 @pytest.fixture(scope="module")
-def sdk() -> Generator[SdkRunner]:
-    with sdk_runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
-def one_emulator() -> Generator[EmulatorProcess]:
+def service() -> Generator[EmulatorProcess]:
     with azure_emulator("--say", SAID) as emulator:
         yield emulator
-
-
-@pytest.fixture
-def emulator(one_emulator: EmulatorProcess) -> EmulatorProcess:
-    one_emulator.reset()
-    return one_emulator
-
-
-def of(report: dict[str, Any], event: str) -> list[dict[str, Any]]:
-    return [each for each in report["events"] if each["event"] == event]
 
 
 def talk(emulator: EmulatorProcess, sdk: SdkRunner, **more: Any) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def test_reading_all_goes_through_every_page(ledger: Ledger) -> None:
 def test_any_sequence_of_appends_leaves_the_set_of_distinct_events_and_their_sums(
     kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    @settings(max_examples=8 if kind == "postgres" else 100, deadline=None)
+    @settings(max_examples=8 if kind == "postgres" else 100)
     @given(batches=st.lists(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=6), max_size=6))
     def holds(batches: list[list[tuple[int, int]]]) -> None:
         ledger = new_ledger(kind, request, tmp_path_factory.mktemp("ledger"))

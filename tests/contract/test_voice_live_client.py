@@ -252,7 +252,7 @@ JSON = st.recursive(
 
 
 @given(kind=st.sampled_from(EVENTS), fields=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_whatever_a_client_sends_is_taken_or_answered(kind: str, fields: dict[str, Any]) -> None:
     started().send_text(json.dumps(fields | {"type": kind}))
 

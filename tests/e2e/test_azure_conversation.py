@@ -93,11 +93,13 @@ async def test_a_service_lost_between_turns_is_stood_in_for_and_said(service: Em
             service.process.kill()
             heard = len(client.payloads)
             await turn(client, "librivox_0930")
+        now = engines_of(server)
     before, after = await to_thread.run_sync(usage_events, tmp_path)
     last = client.of("turn.started")[-1]["text"]
     assert match(transcript("librivox_0930"), last) >= 0.75, last
     assert len(client.payloads) > heard
     assert stand_ins(client) == [("stt azure", "whisper"), ("tts azure", "piper")]
+    assert (now["stt"][1], now["tts"][1]) == ("degraded", "degraded"), "whoever asks is told the same"
     assert workers(before) == {"stt": ["azure"], "tts": ["azure"]}
     assert workers(after) == {"stt": ["whisper"], "tts": ["piper"]}
     assert [after["providers"][stage]["provider"] for stage in ("stt", "tts")] == ["whisper", "piper"]

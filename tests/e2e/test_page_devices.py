@@ -272,3 +272,14 @@ async def test_a_context_that_cannot_choose_its_loudspeaker_plays_through_an_ele
         await until_audible(page)
         await page.wait_for_function("(id) => globalThis.on?.sink === id", arg=await page.input_value("#speaker"))
         await page.wait_for_function("() => on.srcObject?.active && !on.paused")
+        # Asked again while the element begins to play: neither spoils the other.
+        both = await page.evaluate(
+            "async (id) => { const { play } = HTMLMediaElement.prototype; let second;"
+            " HTMLMediaElement.prototype.play = function () {"
+            " HTMLMediaElement.prototype.play = play; const playing = play.call(this);"
+            " second = client.useSpeaker(id); return playing };"
+            " return [await client.useSpeaker(id), await second] }",
+            await page.input_value("#speaker"),
+        )
+        assert both == [True, True]
+        assert await page.evaluate("on.sink") == await page.input_value("#speaker")

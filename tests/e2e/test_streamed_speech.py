@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -35,12 +36,13 @@ LIMIT_S = 40
 
 @dataclass
 class Writer:
-    """The model's hand: it writes up to ``HALF`` words, and the rest once ``go_on`` is set."""
+    """The model's hand: it writes so many words, and the rest once ``go_on`` is set."""
 
     go_on: threading.Event = field(default_factory=threading.Event)
+    words: int = HALF
 
     def before_word(self, number: int) -> None:
-        if number >= HALF:
+        if number >= self.words:
             self.go_on.wait(LIMIT_S)
 
 
@@ -53,6 +55,7 @@ def server_on(service: EmulatorProcess, data_dir: Path, writer: Writer, **more: 
             "tts__fallback": "none",
             "azure__host": service.ws_url,
             "azure__key": "any",
+            "azure__text_streaming": "auto",
             "model__base_url": endpoint.base_url,
             "model__model": "scripted",
             "speech__silero": "false",
@@ -85,12 +88,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talking]:
 @pytest.fixture
 def talking(running: Talking) -> Talking:
     running.writer.go_on.set()
+    running.writer.words = HALF
     return running
 
 
 def stand_ins(client: Client) -> list[tuple[str, str]]:
     found = [(message["from"], message["to"]) for message in client.of("degraded")]
     return [pair for pair in found if pair != ("speech", "text")]  # nobody is heard here
+
+
+def most_pieces(state: dict[str, Any]) -> int:
+    """How many stretches of text one connection was given, at most."""
+    return max((record["received"].get("text.piece", 0) for record in state["connections"]), default=0)
 
 
 def lines(client: Client) -> list[str]:
@@ -110,6 +119,7 @@ async def test_audio_begins_before_the_sentence_is_complete(talking: Talking) ->
         await client.until("voice.audio", within_s=LIMIT_S)
         written = "".join(token["text"] for token in client.of("chat.token"))
         assert "home." not in written, "the first sentence is not complete, and will not be before we say so"
+        await to_thread.run_sync(talking.service.wait, lambda state: most_pieces(state) > 0)
         talking.writer.go_on.set()
         completed = await client.until("chat.complete", within_s=LIMIT_S)
     assert not client.of("error")
@@ -121,7 +131,23 @@ async def test_audio_begins_before_the_sentence_is_complete(talking: Talking) ->
     assert shapes == sorted(shapes)
     assert shapes[-1] <= client.of("voice.audio.done")[0]["audio_ms"]
     state = await to_thread.run_sync(talking.service.state)
-    assert any(record["received"].get("text.piece", 0) > 1 for record in state["connections"])
+    assert most_pieces(state) > 1, "the rest follows what was there before the sentence was complete"
+
+
+async def test_a_model_that_pauses_behind_a_sentence_that_was_said_is_no_dead_voice(talking: Talking) -> None:
+    talking.writer.words = ANSWER.split().index("bed.") - 1
+    talking.writer.go_on.clear()
+    async with begun(talking.server, binary=True) as client:
+        await client.say("chat.start", prompt="Tell me.")
+        await client.until("voice.audio", within_s=LIMIT_S)
+        with anyio.move_on_after(4.0):  # the voice has 3 s for audio that is due
+            await client.listen()
+        written = "".join(token["text"] for token in client.of("chat.token"))
+        assert written.endswith("home. Then he went ")
+        talking.writer.go_on.set()
+        await client.until("chat.complete", within_s=LIMIT_S)
+    assert "".join(lines(client)) == ANSWER
+    assert client.of("voice.audio.done")[0]["audio_ms"] == pytest.approx(60 * len(ANSWER), abs=1_000)
 
 
 @pytest.mark.parametrize("after_ms", [1_500, 6_000])

@@ -59,7 +59,7 @@ def _usage(pid: int) -> Usage:
 
 @contextmanager
 def azure_stack(**settings: object) -> Iterator[AzureStack]:
-    """All of it while the body runs; speech has no stand-ins, so that a failure of Azure's side shows."""
+    """All of it while the body runs; nobody steps in, so that what fails shows."""
     with (
         tempfile.TemporaryDirectory() as folder,
         chat_endpoint() as chat,
@@ -78,6 +78,7 @@ def azure_stack(**settings: object) -> Iterator[AzureStack]:
             "model__api_key": "any",
             "model__model": "always-the-same",
             "model__base_url": chat.base_url,
+            "model__fallback": "none",
             **settings,
         }
         with serving([str(PROGRAM), "serve", "--port", "0"], Path(folder), chosen) as server:

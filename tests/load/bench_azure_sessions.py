@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections import Counter
 
 import numpy as np
 from azure_stack import AzureStack, azure_stack
@@ -19,7 +20,8 @@ from bench_speech import clip
 SPEECH = clip("goforward")
 SPEECH_END = last_speech_sample(SPEECH)
 TURNS = 4
-TURN_S = 7.0
+TURN_S = 9.0
+LIMIT_S = 20.0
 
 
 async def conversation(url: str, delay_s: float, certain_ms: list[float], audio_ms: list[float]) -> Exception | None:
@@ -28,8 +30,9 @@ async def conversation(url: str, delay_s: float, certain_ms: list[float], audio_
     try:
         async with session(url) as client:
             for _ in range(TURNS):
-                began_s = time.perf_counter()
+                began_s, done = time.perf_counter(), client.seen.count("chat.complete")
                 await one_turn(client, certain_ms, audio_ms)
+                await client.speak(silence(LIMIT_S), lambda done=done: client.seen.count("chat.complete") > done)
                 await client.speak(silence(max(0.04, TURN_S - (time.perf_counter() - began_s))))
     except Exception as error:  # noqa: BLE001 - one conversation that fails is counted, the others go on
         return error
@@ -42,7 +45,8 @@ async def one_turn(client: BenchClient, certain_ms: list[float], audio_ms: list[
     said_s = client.sent_at[sent + SPEECH_END // 320]
     started_s = client.seen.first("turn.started", began_s)
     if started_s is None or len(client.seen.audio) == heard:
-        raise TimeoutError("no answer")
+        told = [event for _, event in client.seen.events if event["type"] in {"error", "degraded"}]
+        raise TimeoutError(f"no answer; told: {told[-1:]}")
     certain_ms.append((started_s - said_s) * 1_000)
     audio_ms.append((client.seen.audio[heard][0] - said_s) * 1_000)
 
@@ -61,15 +65,17 @@ async def load(stack: AzureStack, sessions: int) -> None:
             now = stack.usage()
             most = now if now.threads > most.threads else most
     seconds = time.monotonic() - began_s
-    failed = sum(each.result() is not None for each in callers)
+    errors = Counter(repr(error)[:160] for each in callers if (error := each.result()) is not None)
     server_s, service_s = stack.usage().cpu_s - server_s, stack.service_usage().cpu_s - service_s
     share = f"{server_s / seconds:4.0%} + {service_s / seconds:4.0%}"
     print(
         f"  {sessions:8d}  {percentiles(certain_ms)}  {percentiles(audio_ms)}  {share}   "
         f"{server_s * 1_000 / (sessions * TURNS * TURN_S):5.1f}  {most.threads:4d}  {most.memory_mib:4.0f} MiB"
-        f"{f'  {failed} FAILED' if failed else ''}",
+        f"{f'  {sum(errors.values())} FAILED' if errors else ''}",
         flush=True,
     )
+    for error, times in errors.items():
+        print(f"            {times} times: {error}")
 
 
 def main() -> None:

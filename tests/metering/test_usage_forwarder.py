@@ -345,7 +345,7 @@ faults = st.lists(
 )
 
 
-@settings(max_examples=60, stateful_step_count=30, deadline=None)
+@settings(max_examples=60, stateful_step_count=30)
 class Lives(RuleBasedStateMachine):
     """Turns begin, end, end twice; the ledger fails; the process dies, also while recovering."""
 
@@ -430,7 +430,7 @@ TestLives = Lives.TestCase
 
 
 @given(st.integers(1, 40), st.integers(0, 3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_long_outage_is_caught_up_in_order(
     tmp_path_factory: pytest.TempPathFactory, count: int, failures: int
 ) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from agents.loop.agent import default_agent_spec
 from audio.locales import covers
 from server.engine_rules import Asked, EngineRules, in_range, matches
 from server.guard import Identity, identify
 from server.settings import Settings, SettingsError, load_settings
-from server.speech_settings import EngineRule
+from server.speech_settings import AGENT_ID, EngineRule
 
 OWN, SCHOOL, CLINIC = "the-servers-own-key-1", "a-key-of-the-school-1", "a-key-of-the-clinic-1"
 CANARY = "azure-key-canary-7f3a"
@@ -63,6 +63,7 @@ def test_keys_of_tenants_alone_guard_a_host_that_others_can_reach() -> None:
         ({"tenants": [TENANTS[0]], "api_keys": (SCHOOL,)}, "stands twice"),
         ({"tenants": [{"id": "school", "api_keys": [SCHOOL], "azure": {"key": CANARY}}]}, "where the service is"),
         ({"engine_rules": [{"tenant": "nobody", "stt": ["whisper"]}]}, "no tenant called nobody"),
+        ({"engine_rules": [{"agent": "nobody", "stt": ["whisper"]}]}, "no agent called nobody"),
         ({"engine_rules": [{"locale": "de"}]}, "must say"),
         ({"engine_rules": [{"locale": "de_DE", "stt": ["whisper"]}]}, "not a language range"),
         ({"engine_rules": [{"stt": ["whisper", "whisper"]}]}, "named once"),
@@ -162,7 +163,6 @@ subtags = st.from_regex(r"[A-Za-z]{2,8}", fullmatch=True)
 tags = st.lists(subtags, min_size=1, max_size=4).map("-".join)
 
 
-@hypothesis_settings(deadline=None)
 @given(tags)
 def test_a_tag_is_in_the_range_of_each_of_its_beginnings_in_any_case(tag: str) -> None:
     parts = tag.split("-")
@@ -172,7 +172,6 @@ def test_a_tag_is_in_the_range_of_each_of_its_beginnings_in_any_case(tag: str) -
     assert in_range("*", tag)
 
 
-@hypothesis_settings(deadline=None)
 @given(tags, tags)
 def test_a_tag_is_in_no_range_that_is_not_whole_subtags_of_its_beginning(wanted: str, tag: str) -> None:
     short, long = wanted.lower().split("-"), tag.lower().split("-")
@@ -196,7 +195,6 @@ sessions = st.builds(
 )
 
 
-@hypothesis_settings(deadline=None)
 @given(st.lists(matchers, max_size=5), sessions)
 def test_no_rule_behind_the_first_that_matches_changes_anything(given: list[dict[str, object]], asked: Asked) -> None:
     base = load_settings(tenants=TENANTS, azure=ACCOUNT)
@@ -213,3 +211,8 @@ def test_an_engine_knows_a_language_in_every_region_and_one_that_names_none_may_
     assert covers({"de"}, "DE-at")
     assert covers(frozenset(), "xx")
     assert not covers({"en"}, "ens-US")
+
+
+def test_rules_know_the_agent_there_is() -> None:
+    assert default_agent_spec().agent_id == AGENT_ID
+    assert load_settings(engine_rules=[{"agent": AGENT_ID, "stt": ["whisper"]}]).engine_rules[0].agent == AGENT_ID

@@ -126,10 +126,12 @@ export class Speaker {
     if (context.setSinkId !== undefined) {
       await context.setSinkId(this.#deviceId);
     } else if ('setSinkId' in this.#element) {
-      const destination = context.createMediaStreamDestination();
-      output.disconnect();
-      output.connect(destination);
-      this.#element.srcObject = destination.stream;
+      if (this.#element.srcObject === null) {
+        const destination = context.createMediaStreamDestination();
+        output.disconnect();
+        output.connect(destination);
+        this.#element.srcObject = destination.stream; // once: another would break off a `play` that has begun
+      }
       await this.#element.setSinkId(this.#deviceId);
       await this.#element.play();
     }
