@@ -36,6 +36,7 @@ bench: setup-dev ## measure latency, barge-in and capacity on this machine (some
 	@$(BIN)/python tests/load/bench_azure.py
 	@$(BIN)/python tests/load/bench_metering.py --events 200000
 	@$(BIN)/python tests/load/bench_azure_sessions.py
+	@$(BIN)/python tests/load/bench_telemetry.py
 
 soak: setup-dev ## half an hour of conversations on Azure that come and go: nothing may grow (ARGS="--minutes 5")
 	@$(BIN)/python tests/load/soak_azure.py $(ARGS)

@@ -33,10 +33,11 @@ class SessionDraining:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStartedHeard:
-    """``vad.speech_started``: the user began to speak at ``at_ms``."""
+    """``vad.speech_started``: the user began to speak at ``at_ms``, ``ago_ms`` of audio before it was certain."""
 
     utterance_id: int
     at_ms: int
+    ago_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,14 +238,19 @@ class StageLatency:
     start_ms: float
     duration_ms: float
     provider: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TurnLatency:
-    """``turn.latency``: where the milliseconds went, sent once the first audio (or text) is out."""
+    """``turn.latency``: where the milliseconds went, sent once the first audio (or text) is out.
+
+    ``counted_from_s`` is the moment the stages count from, in seconds of the event loop's clock.
+    """
 
     turn_id: str
     stages: tuple[StageLatency, ...]
+    counted_from_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +286,33 @@ class TurnUsage:
     cached_input_tokens: int = 0
 
 
+CallOperation = Literal["chat", "execute_tool", "text_to_speech"]
+CallEnd = Literal["finished", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCall:
+    """One request a turn made of an engine or a tool, for whoever watches the server; clients are not told.
+
+    Times are seconds of the event loop's clock; ``first_at_s`` is when the first of the answer came, where that is
+    known. A tool's ``model`` is its name. ``stopped`` calls were no longer wanted: the turn was interrupted.
+    """
+
+    operation: CallOperation
+    provider: str
+    model: str
+    started_at_s: float
+    ended_at_s: float
+    first_at_s: float | None = None
+    end: CallEnd = "finished"
+    error_code: str | None = None
+    finish_reason: str | None = None
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    characters: int = 0
+
+
 TurnEnd = Literal["finished", "tools", "interrupted", "cancelled", "length", "filtered", "failed"]
 """How a turn ended: all was said; the client's tools are awaited; the user spoke; the client stopped it; the token
 limit or a content filter cut it; or it failed."""
@@ -295,6 +328,7 @@ class TurnCompleted:
     usage: TurnUsage = field(default_factory=TurnUsage)
     error_code: str | None = None
     end: TurnEnd = "finished"
+    calls: tuple[ProviderCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

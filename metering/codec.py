@@ -30,12 +30,14 @@ COUNT_FIELDS = (
 )
 """The quantities that may be summed, in the order they are listed everywhere."""
 
+JSON_FIELDS = ("providers", "latency_ms", "shares", "latency_start_ms")
 SHARED_FIELDS = {"stt": ("audio_ms_in",), "tts": ("audio_ms_synthesized", "tts_characters")}
 """The quantities that are told by provider, by stage."""
 
 FLAG_FIELDS = ("interrupted", "success", "estimated")
 TIME_FIELDS = ("started_at", "ended_at")
 ID_FIELDS = ("event_id", "request_id", "tenant_id", "user_id", "session_id", "agent_id")
+OPTIONAL_TEXTS = ("error_code", "corrects", "transport")
 FIELDS = tuple(f.name for f in fields(UsageEvent))
 
 MAX_TEXT_CHARACTERS = 256
@@ -50,6 +52,7 @@ _ids = attrgetter(*ID_FIELDS)
 _counts = attrgetter(*COUNT_FIELDS)
 _flags = attrgetter(*FLAG_FIELDS)
 _times = attrgetter(*TIME_FIELDS)
+_optional_texts = attrgetter(*OPTIONAL_TEXTS)
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
@@ -67,7 +70,7 @@ def check(event: UsageEvent) -> None:
     if event.mode not in _MODES:
         raise InvalidUsageEvent("not a lane", field="mode")
     _check_stages(event)
-    for name, value in (("error_code", event.error_code), ("corrects", event.corrects)):
+    for name, value in zip(OPTIONAL_TEXTS, _optional_texts(event), strict=True):
         if value is not None:
             _check_text(name, value)
     if event.event_id != event_id(event.tenant_id, event.request_id, event.corrects):
@@ -79,9 +82,10 @@ def _check_stages(event: UsageEvent) -> None:
         _check_text("providers", stage)
         _check_text("providers", who.provider)
         _check_text("providers", who.model)
-    for stage, value in event.latency_ms.items():
-        _check_text("latency_ms", stage)
-        _check_whole("latency_ms", value, MAX_COUNT)
+    for name, by_stage in (("latency_ms", event.latency_ms), ("latency_start_ms", event.latency_start_ms)):
+        for stage, value in by_stage.items():
+            _check_text(name, stage)
+            _check_whole(name, value, MAX_COUNT)
     if event.shares:
         _check_shares(event)
 
@@ -125,6 +129,7 @@ def to_dict(event: UsageEvent) -> dict[str, Any]:
     plain["providers"] = {stage: {"provider": p.provider, "model": p.model} for stage, p in event.providers.items()}
     plain["latency_ms"] = dict(event.latency_ms)
     plain["shares"] = [asdict(share) for share in event.shares]
+    plain["latency_start_ms"] = dict(event.latency_start_ms)
     return plain
 
 
@@ -139,6 +144,7 @@ def from_dict(plain: Mapping[str, Any]) -> UsageEvent:
     values["providers"] = {stage: _provider(who) for stage, who in _mapping(plain, "providers").items()}
     values["latency_ms"] = dict(_mapping(plain, "latency_ms"))
     values["shares"] = _shares(plain.get("shares", ()))
+    values["latency_start_ms"] = dict(_mapping(plain, "latency_start_ms"))
     event = UsageEvent(**values)
     check(event)
     return event

@@ -38,6 +38,7 @@ def as_correction(original: UsageEvent, restated: UsageEvent) -> UsageEvent:
         tenant_id=original.tenant_id,
         user_id=original.user_id,
         session_id=original.session_id,
+        transport=original.transport,
         agent_id=original.agent_id,
         started_at=original.started_at,
         corrects=original.event_id,

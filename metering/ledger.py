@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 from metering.codec import COUNT_FIELDS
+from metering.latency_counts import LatencyCounts
 from metering.usage import UsageEvent
 
 UNCLAIMED_SUFFIX = ":unclaimed"
@@ -38,6 +39,7 @@ class UsageQuery:
     user_id: str | None = None
     session_id: str | None = None
     agent_id: str | None = None
+    transport: str | None = None
     started_from: int | None = None
     started_before: int | None = None
     replaced: bool = False
@@ -181,6 +183,10 @@ class Ledger(Protocol):
 
     def totals(self, query: UsageQuery) -> UsageTotals:
         """The sums over everything ``read`` would return. Raises LedgerError."""
+        ...
+
+    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
+        """The ``latency_ms`` of the newest ``most`` turns that were measured. Raises LedgerError."""
         ...
 
     def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:

@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, dumps, from_dict, to_dict
+from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, dumps, from_dict, to_dict
+from metering.latency_counts import LatencyCounts, counted_texts
 from metering.ledger import (
     TOTAL_FIELDS,
     UNCLAIMED_SUFFIX,
@@ -26,8 +27,6 @@ from metering.rollup import DAY_MS, Rollup, row_id
 from metering.usage import UsageEvent
 
 COLUMNS = ", ".join(FIELDS)
-JSON_FIELDS = ("providers", "latency_ms", "shares")
-"""Kept as JSON: text in SQLite, jsonb in PostgreSQL."""
 DAY_KEY = ("day", "tenant_id", "agent_id", "mode")
 AMOUNT_KEY = (*DAY_KEY, "provider", "model", "meter")
 AMOUNT_SUMS = ("amount", "whole_seconds")
@@ -42,6 +41,7 @@ _CONDITIONS = (
     ("user_id", "user_id = "),
     ("session_id", "session_id = "),
     ("agent_id", "agent_id = "),
+    ("transport", "transport = "),
     ("started_from", "started_at >= "),
     ("started_before", "started_at < "),
 )
@@ -89,6 +89,17 @@ def totals_question(query: UsageQuery, mark: str) -> Question:
     return f"SELECT {sums} FROM usage_events{_clause(conditions)}", tuple(values)  # noqa: S608
 
 
+def latencies_question(query: UsageQuery, most: int, mark: str) -> Question:
+    """``latency_ms`` as text, of one turn more than asked for, which tells that there are more."""
+    conditions, values = _where(query, mark)
+    measured = "CAST(latency_ms AS text) <> '{}'"
+    sql = (
+        f"SELECT CAST(latency_ms AS text) FROM usage_events{_clause([*conditions, measured])} "  # noqa: S608
+        f"ORDER BY started_at DESC LIMIT {mark}"
+    )
+    return sql, (*values, most + 1)
+
+
 def daily_question(query: DayQuery, mark: str) -> Question:
     """The columns of ``DailyUsage``, its totals at the end."""
     return _day_question("usage_daily", (*DAY_KEY, *TOTAL_FIELDS), query, mark)
@@ -105,6 +116,11 @@ CLOSINGS = "SELECT period, closed_at, statement FROM closed_periods ORDER BY per
 def totals(row: Sequence[Any]) -> UsageTotals:
     """The answer to ``totals_question``; some databases sum into decimals."""
     return UsageTotals(*map(int, row))
+
+
+def latencies(rows: Sequence[Sequence[Any]], most: int) -> LatencyCounts:
+    """The answer to ``latencies_question``."""
+    return counted_texts([text for (text,) in rows], most)
 
 
 def daily(rows: Sequence[Sequence[Any]]) -> tuple[DailyUsage, ...]:
@@ -166,7 +182,7 @@ def added_up(table: str, sums: Sequence[str]) -> str:
 
 def _as_days(query: UsageQuery) -> DayQuery | None:
     """The same question put to the daily sums; None if they cannot answer it."""
-    if query.replaced or query.user_id is not None or query.session_id is not None:
+    if query.replaced or any(name is not None for name in (query.user_id, query.session_id, query.transport)):
         return None
     bounds = (query.started_from, query.started_before)
     if any(bound is not None and bound % DAY_MS for bound in bounds):

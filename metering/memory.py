@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 
 from metering.codec import check
+from metering.latency_counts import LatencyCounts, counted
 from metering.ledger import (
     DailyAmount,
     DailyUsage,
@@ -59,6 +60,11 @@ class MemoryLedger:
     def totals(self, query: UsageQuery) -> UsageTotals:
         return UsageTotals.of(event for event in self._events if self._matches(event, query))
 
+    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
+        measured = [event for event in self._events if event.latency_ms and self._matches(event, query)]
+        measured.sort(key=lambda event: event.started_at, reverse=True)
+        return counted([event.latency_ms for event in measured], most)
+
     def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
         return tuple(row for row in self._rollup().days() if query.matches(row.day, row.tenant_id, row.agent_id))
 
@@ -78,7 +84,7 @@ class MemoryLedger:
         return Rollup.of(event for event in self._events if named(event) not in self._replaced)
 
     def _matches(self, event: UsageEvent, query: UsageQuery) -> bool:
-        for name in ("tenant_id", "user_id", "session_id", "agent_id"):
+        for name in ("tenant_id", "user_id", "session_id", "agent_id", "transport"):
             wanted = getattr(query, name)
             if wanted is not None and getattr(event, name) != wanted:
                 return False

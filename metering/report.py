@@ -40,9 +40,11 @@ CSV_COLUMNS = (
     "error_code",
     "estimated",
     "corrects",
+    "transport",
     "providers",
     "latency_ms",
     "shares",
+    "latency_start_ms",
 )
 
 
@@ -149,9 +151,11 @@ def _cells(event: UsageEvent) -> Iterator[str]:
     yield _inert(event.error_code or "")
     yield _flag(event.estimated)
     yield event.corrects or ""
+    yield _inert(event.transport or "")
     yield dumps(plain["providers"])
     yield dumps(plain["latency_ms"])
     yield dumps(plain["shares"])
+    yield dumps(plain["latency_start_ms"])
 
 
 def _flag(value: bool) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from metering import ledger_sql, sqlite_rollup
 from metering.codec import FIELDS
 from metering.errors import LedgerUnavailable
+from metering.latency_counts import LatencyCounts
 from metering.ledger import (
     DailyAmount,
     DailyUsage,
@@ -79,6 +80,9 @@ class SqliteLedger:
 
     def totals(self, query: UsageQuery) -> UsageTotals:
         return ledger_sql.totals(self._ask(*ledger_sql.totals_question(query, "?"))[0])
+
+    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
+        return ledger_sql.latencies(self._ask(*ledger_sql.latencies_question(query, most, "?")), most)
 
     def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
         return ledger_sql.daily(self._ask(*ledger_sql.daily_question(query, "?")))

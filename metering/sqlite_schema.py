@@ -12,7 +12,7 @@ from metering import sqlite_rollup
 from metering.errors import LedgerIncompatible
 from metering.ledger import TOTAL_FIELDS
 
-_SUMS_SINCE = 3
+_SUMS_SINCE = 4
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
 
 
@@ -78,6 +78,12 @@ def _first(strict: bool) -> tuple[str, ...]:
 
 _SHARES = ("ALTER TABLE usage_events ADD COLUMN shares TEXT NOT NULL DEFAULT '[]'",)
 
+_ARRIVALS = (
+    "ALTER TABLE usage_events ADD COLUMN transport TEXT",
+    "ALTER TABLE usage_events ADD COLUMN latency_start_ms TEXT NOT NULL DEFAULT '{}'",
+)
+"""How a conversation came, and when its stages began; unknown for what was recorded before."""
+
 
 def _sums(strict: bool) -> tuple[str, ...]:
     """Daily sums beside the events (``migrate`` makes them from those that are there), and closed months."""
@@ -92,6 +98,7 @@ def _sums(strict: bool) -> tuple[str, ...]:
             amount INTEGER NOT NULL, whole_seconds INTEGER NOT NULL
         ){end}
         """,
+        "CREATE INDEX usage_events_started ON usage_events (started_at)",  # everybody's newest turns
         "CREATE INDEX usage_daily_day ON usage_daily (day)",
         "CREATE INDEX usage_amounts_day ON usage_amounts (day)",
         f"""
@@ -116,7 +123,7 @@ def _sums(strict: bool) -> tuple[str, ...]:
 
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict), _SHARES, _sums(strict))
+    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict))
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -41,6 +41,8 @@ class UsageEvent:
     was sent and did not interrupt, ``audio_ms_synthesized`` all that was made. ``providers`` names who did most of
     each stage, ``shares`` what each did of ``stt`` and ``tts`` (events of older versions have none). ``speculative``
     marks work discarded before the turn was certain. ``corrects`` names the ``event_id`` this event corrects.
+    ``transport`` is how the conversation came, where that was known; ``latency_start_ms`` when each stage of
+    ``latency_ms`` began, from the last speech sample (or the text's arrival).
     """
 
     event_id: str
@@ -69,3 +71,5 @@ class UsageEvent:
     estimated: bool = False
     corrects: str | None = None
     shares: tuple[ProviderShare, ...] = ()
+    transport: str | None = None
+    latency_start_ms: dict[str, int] = field(default_factory=dict[str, int])

@@ -24,6 +24,7 @@ from server.routes.agents import agent_routes
 from server.routes.chat import chat_routes
 from server.routes.failures import EXCEPTION_HANDLERS
 from server.routes.health import health_routes
+from server.routes.latency import latency_routes
 from server.routes.page import page_routes
 from server.routes.realtime import call_routes, secret_routes
 from server.routes.webrtc import webrtc_off_routes, webrtc_routes
@@ -80,6 +81,7 @@ class Application:
             *health_routes(host),
             *agent_routes(host),
             *chat_routes(host),
+            *latency_routes(host),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),

@@ -16,6 +16,7 @@ from typing import Final
 
 import anyio
 
+from agents.call_log import CallLog
 from agents.core.accounts import TurnAccount
 from agents.core.language import rules_for
 from agents.core.options import Identity, StageLimits
@@ -50,6 +51,7 @@ from agents.models.tokens import estimate_usage
 from metering.usage import StageProvider
 from server.errors import describe
 from server.host import Host
+from server.observability.session_watch import SessionWatch
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,9 @@ class Question:
 class ChatTurn:
     """Answers one question. ``events`` may be consumed once."""
 
-    def __init__(self, host: Host, agent: Agent, question: Question) -> None:
+    def __init__(self, host: Host, agent: Agent, question: Question, watch: SessionWatch) -> None:
+        """``watch`` sees every event but failures before it is given out."""
+        self._watch = watch
         self._host = host
         self._changes: deque[Degraded] = deque()
         self._agent = agent.for_session(lambda change: self._changes.append(stand_in(change)))
@@ -87,13 +91,20 @@ class ChatTurn:
         self._text = ""
         self._tokens: TokenUsage | None = None
         self._recorded = False
+        self._calls = CallLog()
 
     async def events(self) -> AsyncGenerator[ServerEvent]:
         """The answer as it is made. Raises Refused and RecorderOverloaded before the first event."""
         with self._host.chat_place():
-            async with aclosing(self._answer()) as events:
-                async for event in events:
-                    yield event
+            self._watch.carry(self._question.turn_id)
+            try:
+                async with aclosing(self._answer()) as events:
+                    async for event in events:
+                        if not isinstance(event, Failed):  # told by whoever tells the client
+                            self._watch.observe(event)
+                        yield event
+            finally:
+                self._watch.end(self._account.error_code)
 
     async def _answer(self) -> AsyncGenerator[ServerEvent]:
         question, account = self._question, self._account
@@ -117,7 +128,8 @@ class ChatTurn:
                 if refused and not (self._text or account.tool_calls):
                     self._tokens = TokenUsage()
             await self._record()
-            yield failed or TurnCompleted(question.turn_id, self._text, False, account.usage())
+            calls = self._calls.calls
+            yield failed or TurnCompleted(question.turn_id, self._text, False, account.usage(), calls=calls)
         finally:
             if not self._recorded:  # the client went away
                 account.interrupted = True
@@ -132,7 +144,8 @@ class ChatTurn:
         self._asked = question.history.messages(self._agent.system_prompt)
         limits = ReplyLimits(_LIMITS.model_first_event_s, _LIMITS.model_gap_s)
         until_s = self._began_at_s + self._host.settings.limits.chat_timeout_s
-        async with aclosing(self._agent.reply(self._asked, committed=committed, limits=limits)) as parts:
+        reply = self._agent.reply(self._asked, committed=committed, limits=limits, log=self._calls)
+        async with aclosing(reply) as parts:
             while True:
                 with anyio.fail_after(max(0.0, until_s - time.monotonic())):
                     part = await anext(parts, None)
@@ -147,9 +160,10 @@ class ChatTurn:
 
     def _first_words(self) -> TurnLatency:
         elapsed_ms = (time.monotonic() - self._began_at_s) * 1_000
-        provider = self._agent.profile.provider
-        self._stages = (StageLatency("agent", 0.0, elapsed_ms, provider), StageLatency("total", 0.0, elapsed_ms))
-        return TurnLatency(self._question.turn_id, self._stages)
+        who = self._account.providers["agent"]
+        agent = StageLatency("agent", 0.0, elapsed_ms, who.provider, who.model)
+        self._stages = (agent, StageLatency("total", 0.0, elapsed_ms))
+        return TurnLatency(self._question.turn_id, self._stages, self._began_at_s)
 
     def _events_of(self, part: ReplyPart) -> Iterator[ServerEvent]:
         turn_id = self._question.turn_id

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Final, Literal
 
 import anyio
@@ -19,6 +20,7 @@ from agents.core.options import Identity as SessionIdentity
 from agents.core.options import SessionOptions
 from agents.core.session import Session
 from agents.loop.agent import Agent
+from metering.ledger import Ledger
 from metering.recorder import UsageRecorder
 from metering.usage import Mode
 from server.contracts.errors import ErrorCode
@@ -29,7 +31,10 @@ from server.engine_source import EngineSource, Lease
 from server.errors import EdgeError, Refused
 from server.guard import Identity
 from server.ledgers import open_ledger
+from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
+from server.observability.session_watch import SessionWatch
+from server.observability.tracing import Subject, make_tracing
 from server.secrets import ClientSecrets
 from server.sessions.delivery import Delivery, VoiceDelivery
 from server.sessions.live import LiveSession
@@ -54,11 +59,13 @@ class Host:
         self.settings = settings
         self.engines = engines
         self.metrics = metrics
+        self._tracing = make_tracing(settings)
         self.secrets = ClientSecrets(time.monotonic)
         self._ready = anyio.Event()
         self._chats = 0
         self._registry: SessionRegistry | None = None
         self._recorder: UsageRecorder | None = None
+        self._ledger: Ledger | None = None
 
     # --- life ---
 
@@ -70,7 +77,7 @@ class Host:
         recorder = UsageRecorder(ledger, self.settings.journal_path)
         recovery = await recorder.start()
         logger.info("usage recorder started", extra={"recovery": str(recovery)})
-        self._recorder = recorder
+        self._recorder, self._ledger = recorder, ledger
         self._watch(recorder)
         try:
             async with anyio.create_task_group() as tasks:
@@ -84,6 +91,8 @@ class Host:
                 await recorder.aclose()
                 await self.engines.aclose()
                 await anyio.to_thread.run_sync(ledger.close)
+                if self._tracing is not None:
+                    await self._tracing.aclose()
 
     async def wait_ready(self) -> None:
         """Return once every engine has loaded or been given up."""
@@ -111,6 +120,12 @@ class Host:
         """The usage recorder. Only while running."""
         assert self._recorder is not None, "the host is not running"
         return self._recorder
+
+    @property
+    def ledger(self) -> Ledger:
+        """The usage ledger, to be read from worker threads. Only while running."""
+        assert self._ledger is not None, "the host is not running"
+        return self._ledger
 
     def epoch_ms(self) -> int:
         """The wall clock, for people to read."""
@@ -160,7 +175,13 @@ class Host:
         return await self.engines.lease(asked, simple_language=simple_language)
 
     async def open_voice(
-        self, settings: VoiceSettings, delivery: VoiceDelivery, caller: Identity, *, media: bool = False
+        self,
+        settings: VoiceSettings,
+        delivery: VoiceDelivery,
+        caller: Identity,
+        arrival: Arrival,
+        *,
+        media: bool = False,
     ) -> LiveSession:
         """Begin a conversation by voice, its audio in frames or beside them (``media``). Raises Refused."""
         simple = settings.accessibility.simple_language
@@ -171,13 +192,15 @@ class Host:
         except BaseException:
             lease.give_back()
             raise
-        return self._open(options, lease, delivery, caller)
+        return self._open(options, lease, delivery, caller, arrival)
 
-    async def open_chat(self, agent_id: str | None, delivery: Delivery, caller: Identity) -> LiveSession:
+    async def open_chat(
+        self, agent_id: str | None, delivery: Delivery, caller: Identity, arrival: Arrival
+    ) -> LiveSession:
         """Begin a conversation in writing. Raises Refused."""
         await self.agent(agent_id)
         options = chat_options(self.identity(caller, new_id("ses")))
-        return self._open(options, Lease(self.engines.for_sessions()), delivery, caller, kind="chat")
+        return self._open(options, Lease(self.engines.for_sessions()), delivery, caller, arrival, kind="chat")
 
     async def lease_realtime(self, caller: Identity, agent_id: str | None, locale: str) -> Lease:
         """What a realtime session of this caller works with; a name that is no agent's means the default one.
@@ -187,9 +210,11 @@ class Host:
         known = self.engines.for_sessions().agent.spec.agent_id
         return await self.lease(caller, agent_id if agent_id == known else None, locale)
 
-    def open_realtime(self, options: SessionOptions, lease: Lease, delivery: Delivery, caller: Identity) -> LiveSession:
+    def open_realtime(
+        self, options: SessionOptions, lease: Lease, delivery: Delivery, caller: Identity, arrival: Arrival
+    ) -> LiveSession:
         """Begin a conversation that its client directs. Raises Refused; the lease is given back then, too."""
-        return self._open(options, lease, delivery, caller, kind="realtime")
+        return self._open(options, lease, delivery, caller, arrival, kind="realtime")
 
     def _open(
         self,
@@ -197,17 +222,30 @@ class Host:
         lease: Lease,
         delivery: Delivery,
         caller: Identity,
+        arrival: Arrival,
+        *,
         kind: Literal["voice", "chat", "realtime"] = "voice",
     ) -> LiveSession:
         try:
-            session = Session(options, lease.engines, self.recorder, self.epoch_ms)
-            live = LiveSession(options.identity, caller, session, delivery, self.metrics)
+            identity = replace(options.identity, transport=arrival.transport)
+            watch = self.watch(identity, arrival)
+            watch.carry()
+            session = Session(replace(options, identity=identity), lease.engines, self.recorder, self.epoch_ms)
+            live = LiveSession(identity, caller, session, delivery, watch, self.metrics)
             self.registry.host(live, lease.give_back)
         except BaseException:
             lease.give_back()
             raise
         self.metrics.sessions.labels(kind).inc()
         return live
+
+    def watch(self, identity: SessionIdentity, arrival: Arrival) -> SessionWatch:
+        """Who watches a conversation that begins."""
+        if self._tracing is None:
+            return SessionWatch(self.metrics, arrival)
+        spec = self.engines.for_sessions().agent.spec
+        subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id)
+        return SessionWatch(self.metrics, arrival, self._tracing.session(subject, arrival))
 
     # --- tasks ---
 
@@ -230,4 +268,7 @@ class Host:
         watch = self.metrics.watch
         watch("convergio_usage_waiting", "Usage events not yet durable.", lambda: recorder.status().waiting)
         watch("convergio_usage_ledger_failed", "1 while the ledger fails.", lambda: recorder.status().ledger_failed)
+        if self._tracing is not None:
+            counts = self._tracing.counts
+            self.metrics.watch_counts("convergio_spans", "Spans of traces, and what became of them.", "fate", counts)
         self.engines.watch(self.metrics)

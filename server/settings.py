@@ -34,6 +34,7 @@ from server.memory import share_heaps
 from server.model_settings import ModelSettings
 from server.setting_types import Directory, Secrets, Section, Words
 from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
+from server.telemetry_settings import TelemetrySettings, standard_telemetry
 from server.tenant_settings import DEFAULT_TENANT, RESERVED, KeyOwner, TenantSettings, owner_of
 from server.webrtc_settings import WebRtcSettings
 
@@ -127,6 +128,7 @@ class Settings(BaseSettings):
     webrtc: WebRtcSettings = WebRtcSettings()
     ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
     def _reachable_means_guarded(self) -> Self:
@@ -221,6 +223,7 @@ class Settings(BaseSettings):
         sources: list[PydanticBaseSettingsSource] = [
             InitSettingsSource(settings_cls, init_kwargs=given),
             EnvSettingsSource(settings_cls),
+            InitSettingsSource(settings_cls, init_kwargs=standard_telemetry(os.environ)),
         ]
         if file is not None:
             sources.append(TomlConfigSettingsSource(settings_cls, toml_file=file))

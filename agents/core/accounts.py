@@ -101,6 +101,8 @@ class TurnAccount:
             success=self.error_code is None,
             error_code=self.error_code,
             estimated=self.tokens.estimated,
+            transport=identity.transport,
+            latency_start_ms={stage.stage: round(stage.start_ms) for stage in stages},
             shares=self._shares(),
         )
 

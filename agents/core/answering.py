@@ -14,6 +14,7 @@ from typing import Literal
 
 from anyio.streams.memory import MemoryObjectSendStream
 
+from agents.call_log import CallLog
 from agents.core.event_gate import EventGate
 from agents.core.options import SessionOptions
 from agents.errors import ModelError
@@ -100,6 +101,7 @@ class Answering:
         self.error_code: str | None = None
         self.end: Literal["finished", "tools", "length", "filtered"] | None = None
         self.handed_over: list[ToolRequest] = []
+        self.calls = CallLog()
         self.verdict: ContentFilter | None = None
         """Why the reply is a refusal, where a content filter forbade another; nothing else of it stands."""
         self._ports = ports
@@ -162,7 +164,9 @@ class Answering:
         self._asked = self._messages()
         reply_limits = ReplyLimits(limits.model_first_event_s, limits.model_gap_s)
         committed = self._ports.gate.committed
-        parts = self._ports.agent.reply(self._asked, committed=committed, limits=reply_limits, brief=brief)
+        parts = self._ports.agent.reply(
+            self._asked, committed=committed, limits=reply_limits, brief=brief, log=self.calls
+        )
         async with aclosing(parts):
             async for part in parts:
                 if isinstance(part, ReplyDelta):

@@ -7,10 +7,12 @@ the first audio, or the first text where there is no audio, has left. A stage th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from agents.events import StageLatency
+from metering.usage import StageProvider
 
 Mark = Literal["speech_end", "flushed", "transcribed", "committed", "phrase", "audio", "sent"]
 
@@ -25,7 +27,7 @@ class LatencyMarks:
         """Note a moment, unless it was noted before."""
         self.at_s.setdefault(name, now_s)
 
-    def stages(self, providers: dict[str, str]) -> tuple[StageLatency, ...]:
+    def stages(self, providers: Mapping[str, StageProvider]) -> tuple[StageLatency, ...]:
         """The stages that can be told from the marks, in ms from the last speech sample, or from the typed question.
 
         A typed question was neither waited for nor recognised: it has no ``endpoint`` and no ``stt``. ``providers``
@@ -52,7 +54,8 @@ class LatencyMarks:
                 stage,  # type: ignore[arg-type]
                 round(max(0.0, start - zero) * 1_000, 1),
                 round(max(0.0, end - start) * 1_000, 1),
-                providers.get(stage),
+                None if (who := providers.get(stage)) is None else who.provider,
+                None if who is None else who.model,
             )
             for stage, start, end in spans
             if start is not None and end is not None

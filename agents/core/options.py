@@ -22,12 +22,13 @@ from metering.usage import Mode
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """To whom everything in the session is attributed."""
+    """To whom everything in the session is attributed; ``transport`` is how it came, where that is known."""
 
     session_id: str
     tenant_id: str = "local"
     user_id: str = "local"
     mode: Mode = "embedded"
+    transport: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

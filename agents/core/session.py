@@ -316,7 +316,7 @@ class Session:
 
     def _tell(self, event: TurnEvent) -> None:
         if isinstance(event, SpeechStarted):
-            self.outbox.emit(SpeechStartedHeard(event.utterance, event.at_ms))
+            self.outbox.emit(SpeechStartedHeard(event.utterance, event.at_ms, self._hearing.now_ms - event.at_ms))
         elif isinstance(event, SpeechStopped):
             self.outbox.emit(SpeechStoppedHeard(event.utterance, event.at_ms))
 

@@ -16,6 +16,7 @@ from typing import cast
 import anyio
 
 from agents.core.options import SessionOptions
+from agents.core.voice_requests import VoiceRequests
 from agents.core.writer import Writer
 from agents.loop.speakable import speakable
 from audio.codecs.resample import StreamResampler
@@ -36,14 +37,12 @@ class SpokenPhrase:
 
 @dataclass(frozen=True, slots=True)
 class SpeakingPorts:
-    """Where speech goes, and who is told: of its first audio, of the characters of every request (and whether they
-    are more of the one before), of every piece."""
+    """Where speech goes, and who is told: of its first audio, and of what is asked of the voice and made by it."""
 
     tts: TextToSpeech
     writer: Writer
     on_first_audio: Callable[[], None]
-    on_request: Callable[[int, bool], None]
-    on_piece: Callable[[SpeechAudio], None]
+    requests: VoiceRequests
 
 
 class Speaking:
@@ -51,11 +50,11 @@ class Speaking:
 
     def __init__(self, ports: SpeakingPorts, turn: int, options: SessionOptions) -> None:
         self._ports = ports
+        self.requests = ports.requests
         self._turn = turn
         self.options = options
         self._resample = StreamResampler(ports.tts.profile.sample_rate_hz, options.output_rate_hz)
         self._said_anything = False
-        self._writes_on = False
 
     async def say(self, text: str, *, remembered: bool = True) -> SpokenPhrase | None:
         """Speak one phrase; ``None`` where there is nothing to say. Raises EngineError.
@@ -69,7 +68,8 @@ class Speaking:
         if start_ms is None:
             return None
         end_ms = start_ms
-        self._ports.on_request(len(spoken), False)
+        self.requests.opened()
+        self.requests.says(len(spoken))
         async with aclosing(self._ports.tts.speak(self._request(spoken))) as audio:
             async for piece in self._within_limits(audio):
                 end_ms = await self.put(piece, [self.at_output_rate(word) for word in piece.words])
@@ -82,7 +82,7 @@ class Speaking:
     async def put(self, piece: SpeechAudio, words: Sequence[WordTiming] = ()) -> int:
         """Audio of what was begun, with its words at the output's rate. Returns the length of the turn's audio in ms;
         waits while too much of it is unsent."""
-        self._ports.on_piece(piece)
+        self.requests.spoke(piece)
         if not self._said_anything and len(piece.samples):
             self._said_anything = True
             self._ports.on_first_audio()
@@ -98,7 +98,7 @@ class Speaking:
     async def open_text(self) -> TextStream:
         """A stream, where the voice ``can_stream``. Raises EngineError."""
         limit_s = self.options.limits.tts_first_audio_s
-        self._writes_on = False
+        self.requests.opened()
         try:
             with anyio.fail_after(limit_s):
                 return await cast("TextStreamingSpeech", self._ports.tts).open_text(self._request(""))
@@ -110,8 +110,7 @@ class Speaking:
         """What was begun says ``text`` too, for which ``characters`` are written to the voice."""
         self._ports.writer.extend_text(self._turn, text)
         if characters:
-            self._ports.on_request(characters, self._writes_on)
-            self._writes_on = True
+            self.requests.says(characters)
 
     def word_ends(self, sample: int, characters: int) -> None:
         """A word of what was begun, which ends after ``characters`` of its text, ends at ``sample`` of its audio."""

@@ -66,6 +66,7 @@ class StreamedReply:
                 tasks.start_soon(self._play, stream)
                 following = await self._write(stream, first, items)
                 if self._is_refused():
+                    self._speaking.requests.unwanted()
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):

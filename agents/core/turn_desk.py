@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -31,6 +32,7 @@ from agents.core.turn_types import (
     SpeakFiller,
 )
 from agents.events import Interrupted, LongSilence, Resumed
+from agents.models.carried import TURN
 from audio.fallback import Maker
 from metering.usage import StageProvider
 
@@ -70,6 +72,8 @@ class TurnDesk:
         self._discarded: list[TurnAccount] = []
         self._fillers_said = 0
         self._idle = asyncio.Event()
+        self._context = copy_context()
+        """Where turns run: the context the session was made in, not that of whoever brought the event."""
 
     def is_new(self, turn_id: str) -> bool:
         """Whether no typed turn had this id, as far as is remembered."""
@@ -189,7 +193,7 @@ class TurnDesk:
             self._start(run, tasks, certain=not begin.speculative)
         else:
             self._runs[run.turn] = run
-            tasks.create_task(self._run(run, before), name=run.turn_id)
+            tasks.create_task(self._run(run, before), name=run.turn_id, context=self._context.copy())
 
     def _next_id(self, begin: BeginTurn) -> tuple[str, ReplyRequest | None]:
         match begin.source:
@@ -210,9 +214,10 @@ class TurnDesk:
         self._runs[run.turn] = run
         if certain:
             self._commit(run)
-        tasks.create_task(self._run(run), name=run.turn_id)
+        tasks.create_task(self._run(run), name=run.turn_id, context=self._context.copy())
 
     async def _run(self, run: TurnRun, before: TurnRun | None = None) -> None:
+        TURN.set(run.turn_id)  # in this task and those it starts
         try:
             if before is not None:  # clients see one reply end before the next begins; accounts close within a limit
                 await before.closed.wait()

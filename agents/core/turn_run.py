@@ -25,6 +25,7 @@ from agents.core.speaking import Speaking, SpeakingPorts
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
 from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, piece_cutter, unspoken
+from agents.core.voice_requests import VoiceRequests
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
 from agents.loop.history import History
@@ -234,14 +235,8 @@ class TurnRun:
             options.client_clears,
         )
         self._ports.writer.open(channel, audible=self.committed)
-        account = self.account
-        ports = SpeakingPorts(
-            tts,
-            self._ports.writer,
-            lambda: self._mark("audio"),
-            account.asked_voice,
-            lambda piece: account.spoke(piece, tts.profile),
-        )
+        requests = VoiceRequests(self._answering.calls, self.account, tts.profile)
+        ports = SpeakingPorts(tts, self._ports.writer, lambda: self._mark("audio"), requests)
         told = TurnVoicePorts(
             self._gate, self.turn_id, lambda: self._mark("phrase"), self._on_text, lambda: self._answering.is_refused
         )
@@ -280,9 +275,9 @@ class TurnRun:
             return
         self._started = True
         self._mark("sent")
-        stages = self._marks.stages({stage: who.provider for stage, who in self.account.workers().items()})
+        stages = self._marks.stages(self.account.workers())
         if stages:
-            self._ports.outbox.emit(TurnLatency(self.turn_id, stages))
+            self._ports.outbox.emit(TurnLatency(self.turn_id, stages, self._marks.at_s["speech_end"]))
         self._ports.on_event(ReplyStarted(self.turn))
 
     def _fail(self, code: str, message: str) -> None:
@@ -357,10 +352,12 @@ class TurnRun:
             log.warning("usage is not durable in time; it stays queued", extra={"turn_id": self.turn_id})
             self._fail("internal", "The turn is over, but its usage could not be made durable in time.")
             return
-        completed = TurnCompleted(
-            self.turn_id, answering.reply, account.interrupted, account.usage(), account.error_code, self._end
+        usage, calls = account.usage(), answering.calls.calls
+        ports.outbox.emit(
+            TurnCompleted(
+                self.turn_id, answering.reply, account.interrupted, usage, account.error_code, self._end, calls
+            )
         )
-        ports.outbox.emit(completed)
 
 
 def _question(begin: BeginTurn, request: ReplyRequest | None, options: SessionOptions) -> Question:

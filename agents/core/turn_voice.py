@@ -79,9 +79,10 @@ class TurnVoice:
         self, phrase: PendingPhrase, phrases: MemoryObjectReceiveStream[PendingPhrase]
     ) -> PendingPhrase | None:
         """Speak a phrase, or a reply from this piece on; what was taken beyond it is returned."""
-        if phrase.streamed:
-            return await StreamedReply(self._speaking, self._caption, self._ports.is_refused).run(phrase, phrases)
-        spoken = await self._speaking.say(phrase.text, remembered=phrase.remembered)
+        with self._speaking.requests.ending():
+            if phrase.streamed:
+                return await StreamedReply(self._speaking, self._caption, self._ports.is_refused).run(phrase, phrases)
+            spoken = await self._speaking.say(phrase.text, remembered=phrase.remembered)
         if spoken is not None:
             self._caption(spoken)
         return None

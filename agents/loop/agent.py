@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 import anyio
 
+from agents.call_log import CallLog
 from agents.errors import ModelTimeout
 from agents.loop.brief import NO_BRIEF, Brief
 from agents.loop.offline_tools import arguments_request, meant_tool, needs_arguments, request_for
@@ -23,6 +24,7 @@ from agents.models.fallback import FallbackModel
 from agents.models.fitting import as_text
 from agents.models.port import (
     AnsweredBy,
+    AskedInstead,
     ContentFilter,
     Finished,
     LanguageModel,
@@ -134,8 +136,9 @@ ReplyPart = ReplyDelta | ToolStarted | ToolEnded | ToolHandedOver | AnsweredBy |
 
 @dataclass(slots=True)
 class _Round:
-    """What one completion came to."""
+    """What one completion came to. ``log`` is that of the whole reply."""
 
+    log: CallLog
     text: str = ""
     requests: tuple[ToolRequest, ...] = ()
     outcomes: tuple[ToolOutcome, ...] = ()
@@ -183,13 +186,19 @@ class Agent:
         await self._model.warm_up((self._system,))
 
     async def reply(
-        self, messages: tuple[Message, ...], *, committed: anyio.Event, limits: ReplyLimits, brief: Brief = NO_BRIEF
+        self,
+        messages: tuple[Message, ...],
+        *,
+        committed: anyio.Event,
+        limits: ReplyLimits,
+        brief: Brief = NO_BRIEF,
+        log: CallLog | None = None,
     ) -> AsyncGenerator[ReplyPart]:
         """Answer a conversation that ends with the user's words.
 
         The agent's instructions are put in front where ``messages`` bring no system message of their own. Tools with
-        effects wait for ``committed``. ``brief`` is what the client asks for. Close the generator to stop: the
-        request is closed with it.
+        effects wait for ``committed``. ``brief`` is what the client asks for; ``log`` is told of every request and
+        tool. Close the generator to stop: the request is closed with it.
 
         Raises:
             ModelError: the model failed; what was yielded before stands.
@@ -198,13 +207,13 @@ class Agent:
             messages = (self._system, *messages)
         if not self.profile.tools:
             messages = as_text(messages) if brief.tools else _without_tools(messages)
-            async for part in self._without_asking(messages, committed, limits, brief):
+            async for part in self._without_asking(messages, committed, limits, brief, log or CallLog()):
                 yield part
                 if isinstance(part, ReplyFinished):
                     return
         usage, calls = TokenUsage(), 0
         for number in range(self._spec.max_tool_rounds + 1):
-            this = _Round()
+            this = _Round(log or CallLog())
             request = self._request(messages, brief, number)
             async with aclosing(self._round(request, this, limits)) as deltas:
                 async for delta in deltas:
@@ -227,7 +236,7 @@ class Agent:
         ours = tuple(request for request in this.requests if not brief.owns(request.name))
         for request in ours:
             yield ToolStarted(request)
-        this.outcomes = await self._run_all(ours, committed)
+        this.outcomes = await self._run_all(ours, committed, this.log)
         for request, outcome in zip(ours, this.outcomes, strict=True):
             yield ToolEnded(request, outcome)
         for request in this.requests:
@@ -252,22 +261,34 @@ class Agent:
     async def _round(
         self, request: ModelRequest, this: _Round, limits: ReplyLimits
     ) -> AsyncGenerator[ReplyDelta | AnsweredBy]:
-        limit_s = limits.first_event_s
-        async with aclosing(self._model.stream(request)) as events:
-            while (event := await self._next(events, limit_s)) is not None:
-                limit_s = limits.gap_s
-                match event:
-                    case TextDelta(text):
-                        this.text += text
-                        yield ReplyDelta(text)
-                    case ToolRequest():
-                        this.requests = (*this.requests, event)
-                    case AnsweredBy():
-                        yield event
-                    case Finished():
-                        this.finished = event
-                    case Preparing() | QuotaSpent():
-                        pass
+        who, limit_s, until_s = self.profile, limits.first_event_s, anyio.current_time() + limits.first_event_s
+        with this.log.ending("chat"):
+            call = this.log.open("chat", who.provider, who.model)
+            async with aclosing(self._model.stream(request)) as events:
+                while (event := await self._next(events, limit_s)) is not None:
+                    limit_s = limits.gap_s
+                    match event:
+                        case TextDelta(text):
+                            call.first()
+                            this.text += text
+                            yield ReplyDelta(text)
+                        case ToolRequest():
+                            call.first()
+                            this.requests = (*this.requests, event)
+                        case AnsweredBy(profile):
+                            call.answered_by(profile.provider, profile.model)
+                            yield event
+                        case AskedInstead(profile, error_code):  # within the time the first one had
+                            call.close("failed", error_code)
+                            call = this.log.open("chat", profile.provider, profile.model)
+                            limit_s = max(0.0, until_s - anyio.current_time())
+                        case Finished():
+                            call.first()
+                            this.finished = call.finished = event
+                        case Preparing():
+                            call.first()
+                        case QuotaSpent():
+                            pass
 
     async def _next(self, events: AsyncGenerator[ModelEvent], limit_s: float) -> ModelEvent | None:
         try:
@@ -278,11 +299,13 @@ class Agent:
         except TimeoutError as error:
             raise ModelTimeout("The language model did not answer in time.", provider=self.profile.provider) from error
 
-    async def _run_all(self, requests: tuple[ToolRequest, ...], committed: anyio.Event) -> tuple[ToolOutcome, ...]:
+    async def _run_all(
+        self, requests: tuple[ToolRequest, ...], committed: anyio.Event, log: CallLog
+    ) -> tuple[ToolOutcome, ...]:
         outcomes: dict[int, ToolOutcome] = {}
 
         async def run(number: int, request: ToolRequest) -> None:
-            outcomes[number] = await self._runner.run(request, committed)
+            outcomes[number] = await self._run_tool(request, committed, log)
 
         async with anyio.create_task_group() as group:
             for number, request in enumerate(requests[:MAX_PARALLEL_TOOLS]):
@@ -290,17 +313,26 @@ class Agent:
         refused = ToolOutcome('{"error": "Too many tools at once; ask again."}', error=True, duration_ms=0)
         return tuple(outcomes.get(number, refused) for number in range(len(requests)))
 
+    async def _run_tool(self, request: ToolRequest, committed: anyio.Event, log: CallLog) -> ToolOutcome:
+        with log.open("execute_tool", "agent", request.name):
+            return await self._runner.run(request, committed)
+
     async def _without_asking(
-        self, messages: tuple[Message, ...], committed: anyio.Event, limits: ReplyLimits, brief: Brief
+        self,
+        messages: tuple[Message, ...],
+        committed: anyio.Event,
+        limits: ReplyLimits,
+        brief: Brief,
+        log: CallLog,
     ) -> AsyncGenerator[ReplyPart]:
         """The whole reply, where rules say that a tool is meant; else nothing."""
         question = messages[-1]
         tool = meant_tool(question.text, brief) if question.role == "user" else None
         if tool is None:
-            async for part in self._routed(question, committed, brief):
+            async for part in self._routed(question, committed, brief, log):
                 yield part
             return
-        written, usage = _Round(), TokenUsage()
+        written, usage = _Round(log), TokenUsage()
         if needs_arguments(tool):
             request = arguments_request(question.text, tool, messages[0])
             async with aclosing(self._round(request, written, limits)) as deltas:
@@ -311,13 +343,15 @@ class Agent:
         yield ToolHandedOver(request_for(tool, written.text or "{}", f"call_{uuid.uuid4().hex[:24]}"))
         yield ReplyFinished(usage, 1, "tools")
 
-    async def _routed(self, question: Message, committed: anyio.Event, brief: Brief) -> AsyncGenerator[ReplyPart]:
+    async def _routed(
+        self, question: Message, committed: anyio.Event, brief: Brief, log: CallLog
+    ) -> AsyncGenerator[ReplyPart]:
         """The whole reply, where a tool answers the question and the model cannot ask for it; else nothing."""
         may_call = question.role == "user" and brief.tool_choice != "none"
         route = self._router.route(question.text) if may_call else None
         if route is None or not self._runner.knows(route.request.name):
             return
-        outcome = await self._runner.run(route.request, committed)
+        outcome = await self._run_tool(route.request, committed, log)
         if outcome.error:
             return
         yield ToolStarted(route.request)

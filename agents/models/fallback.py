@@ -23,6 +23,7 @@ from agents.errors import ModelError, ModelRateLimited, ModelTimeout, RequestRej
 from agents.models.fitting import fitted
 from agents.models.port import (
     AnsweredBy,
+    AskedInstead,
     LanguageModel,
     Message,
     ModelEvent,
@@ -84,9 +85,7 @@ class FallbackModel:
     @property
     def profile(self) -> ModelProfile:
         """Of the model that would be asked now. The context is the preferred one's: the rest is made to fit."""
-        now_s = self._now_s()
-        asked = next((guarded for guarded in self._models if guarded.breaker.would_admit(now_s)), self._models[-1])
-        return replace(asked.model.profile, context_tokens=self._models[0].model.profile.context_tokens)
+        return replace(self._asked_from(0).model.profile, context_tokens=self._models[0].model.profile.context_tokens)
 
     def for_session(self, on_degraded: OnDegraded) -> FallbackModel:
         """The same models and breakers, telling this session when another has to step in."""
@@ -138,11 +137,19 @@ class FallbackModel:
                     (guarded.breaker.succeeded if heard.anything else guarded.breaker.withdrawn)()
             if heard.anything or is_last:
                 raise failure
+            yield AskedInstead(self._asked_from(number + 1).model.profile, failure.code)
 
     async def aclose(self) -> None:
         """Release the models."""
         for guarded in self._models:
             await guarded.model.aclose()
+
+    def _asked_from(self, number: int) -> GuardedModel:
+        """Who would be asked now, of those from ``number`` on."""
+        now_s = self._now_s()
+        return next(
+            (guarded for guarded in self._models[number:] if guarded.breaker.would_admit(now_s)), self._models[-1]
+        )
 
     def _may_ask(self, guarded: GuardedModel, *, is_last: bool) -> bool:
         """Whether to ask it. Raises ModelRateLimited where nobody else is left and it has said when to come back."""

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from agents.errors import ModelUnavailable
+from agents.models.carried import carried_headers
 from agents.models.openai_client import OpenAICompatibleConfig, is_openai, make_client
 from agents.models.openai_errors import filter_verdict, hung_up, refused_parameter, to_model_error
 from agents.models.openai_wire import CompletionReader, Dialect, request_body
@@ -151,7 +152,7 @@ class OpenAICompatibleModel:
             dialect = self._dialect
             try:
                 with anyio.fail_after(limit_s):
-                    return await self._create(request_body(request, self._config.model, dialect))
+                    return await self._create(request_body(request, self._config.model, dialect) | carried_headers())
             except openai.BadRequestError as error:
                 verdict = filter_verdict(error)
                 if verdict is not None:

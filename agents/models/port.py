@@ -140,7 +140,15 @@ class AnsweredBy:
     profile: ModelProfile
 
 
-ModelEvent = TextDelta | ToolRequest | Preparing | QuotaSpent | AnsweredBy | Finished
+@dataclass(frozen=True, slots=True)
+class AskedInstead:
+    """Of several models the one that was asked failed with ``error_code``, unheard; this one is asked now."""
+
+    profile: ModelProfile
+    error_code: str
+
+
+ModelEvent = TextDelta | ToolRequest | Preparing | QuotaSpent | AnsweredBy | AskedInstead | Finished
 """Any of the others in any order, then exactly one ``Finished``."""
 
 

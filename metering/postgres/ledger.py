@@ -22,8 +22,9 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from metering import ledger_sql
-from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, TIME_FIELDS
+from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, TIME_FIELDS
 from metering.errors import LedgerIncompatible, LedgerUnavailable
+from metering.latency_counts import LatencyCounts
 from metering.ledger import (
     TOTAL_FIELDS,
     DailyAmount,
@@ -60,7 +61,7 @@ def _types(columns: Sequence[str]) -> list[str]:
 def _from_arrays(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
     """An INSERT of many rows whose values are one array per column, in the order given."""
     arrays = ", ".join(f"%s::{kind}[]" for kind in types)
-    selected = ", ".join(f"{name}::jsonb" if name in ledger_sql.JSON_FIELDS else name for name in columns)
+    selected = ", ".join(f"{name}::jsonb" if name in JSON_FIELDS else name for name in columns)
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {selected} "  # noqa: S608  (constants)
         f"FROM unnest({arrays}) WITH ORDINALITY AS given({', '.join(columns)}, place) ORDER BY place "
@@ -129,6 +130,9 @@ class PostgresLedger:
 
     def totals(self, query: UsageQuery) -> UsageTotals:
         return ledger_sql.totals(self._ask(*ledger_sql.totals_question(query, "%s"))[0])
+
+    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
+        return ledger_sql.latencies(self._ask(*ledger_sql.latencies_question(query, most, "%s")), most)
 
     def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
         return ledger_sql.daily(self._ask(*ledger_sql.daily_question(query, "%s")))

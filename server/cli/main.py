@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "doctor": "Check this installation and say how to mend what is wrong.",
     "usage": "Show what was used.",
     "price": "Check price sheets, list prices, close a month.",
+    "latency": "Show where the milliseconds of turns went.",
     "azure-emulator": "A local stand-in for the Azure Speech service.",
 }
 """Each lives in ``server.cli.<name>`` as a click command called ``command``."""

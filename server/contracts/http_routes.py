@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from server.contracts.base import Contract
 from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
+from server.contracts.latency import LatencyReportResponse
+from server.contracts.server_messages import StageName
+from server.contracts.transport import TRANSPORTS
 from server.contracts.webrtc import IceServerList
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParameter:
+    """What a route takes in its query: all of it optional. ``schema`` is JSON Schema."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,7 @@ class HttpRoute:
     media_type: str = "application/json"
     request_types: tuple[str, ...] = ()
     success: int = 200
+    query: tuple[QueryParameter, ...] = ()
     errors: tuple[ErrorCode, ...] = ()
     """Beyond ``COMMON_ERRORS``."""
 
@@ -92,6 +105,21 @@ def _openai(prefix: str, name: str) -> tuple[HttpRoute, ...]:
     )
 
 
+_LATENCY_FILTERS: Final = (
+    QueryParameter(
+        "since", "A span (`90m`, `24h`, `7d`) or a moment (RFC 3339).", {"type": "string", "default": "24h"}
+    ),
+    QueryParameter("stage", "This stage only.", {"type": "string", "enum": list(get_args(StageName))}),
+    QueryParameter("agent", "Turns of this agent only.", {"type": "string"}),
+    QueryParameter("transport", "Turns that came this way only.", {"type": "string", "enum": list(TRANSPORTS)}),
+    QueryParameter(
+        "turns",
+        "So many of the newest turns, one by one.",
+        {"type": "integer", "minimum": 0, "maximum": 50, "default": 0},
+    ),
+)
+
+
 HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
     HttpRoute(
         "post",
@@ -148,6 +176,15 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
     ),
     *_openai("/v1/realtime", ""),
     *_openai("/openai/v1/realtime", "Azure"),
+    HttpRoute(
+        "get",
+        "/v1/latency/report",
+        "latencyReport",
+        "Where the milliseconds of one's own turns went: percentiles by stage, and breaches by action",
+        {200: LatencyReportResponse},
+        query=_LATENCY_FILTERS,
+        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
+    ),
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),
     HttpRoute(

@@ -59,10 +59,16 @@ def _operation(route: HttpRoute) -> Json:
     if route.request_types:
         content = {kind: {"schema": _body_schema(kind)} for kind in route.request_types}
         operation["requestBody"] = {"required": True, "content": content}
-    if names := _PARAMETER.findall(route.path):
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-        ]
+    parameters: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(route.path)
+    ]
+    parameters += [
+        {"name": given.name, "in": "query", "description": given.description, "schema": dict(given.schema)}
+        for given in route.query
+    ]
+    if parameters:
+        operation["parameters"] = parameters
     operation["responses"] = _responses(route)
     return operation
 

@@ -70,6 +70,10 @@ class UsageEventRecord(Contract):
     """The `event_id` this event corrects."""
     shares: tuple[ProviderShareRecord, ...] = ()
     """By provider, where engines may stand in for each other; empty in events of older versions."""
+    transport: str | None
+    """How the conversation came: `http`, `websocket`, `chat`, `webrtc`, `realtime`, `realtime_webrtc`, `voice_live`."""
+    latency_start_ms: dict[str, int]
+    """When each stage began, from the last speech sample (or the text's arrival)."""
 
 
 def usage_record(event: UsageEvent) -> UsageEventRecord:

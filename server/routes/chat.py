@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from secrets import token_hex
 from typing import Final
 
@@ -20,6 +21,7 @@ from server.contracts.server_messages import UsageSummary
 from server.edge import new_id
 from server.errors import Refused
 from server.host import Host
+from server.observability.arrival import arrival
 from server.routes.bodies import answer, caller, named_by_client, read_body, request_id
 from server.wire.voice_json import VoiceCodec
 from server.wire.voice_messages import message_of, usage_summary
@@ -41,9 +43,7 @@ def chat_routes(host: Host) -> list[Route]:
                         raise Refused(ErrorCode(event.code), event.message, retry_after_s=wait_s)
                     case ContentFiltered():
                         filtered = True
-                        host.metrics.observe(event)
                     case TurnCompleted():
-                        host.metrics.observe(event)
                         usage = UsageSummary.model_validate(usage_summary(event.usage))
                         whole = ChatResponse(
                             request_id=turn_id, agent_id=asked, text=event.text, usage=usage, filtered=filtered
@@ -82,9 +82,10 @@ async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
             history.user(entry.text)
         else:
             history.assistant_heard(entry.text, interrupted=False)
-    identity = host.identity(caller(request), new_id("ses"))
+    came = arrival("http", request.scope)
+    identity = replace(host.identity(caller(request), new_id("ses")), transport=came.transport)
     question = Question(turn_id, usage_id, asked.prompt, identity, history)
-    return ChatTurn(host, agent, question), agent.spec.agent_id, turn_id
+    return ChatTurn(host, agent, question, host.watch(identity, came)), agent.spec.agent_id, turn_id
 
 
 async def _lines(
@@ -97,7 +98,8 @@ async def _lines(
         event: ServerEvent | None = first
         while event is not None:
             assert not isinstance(event, AudioOut | DirectedEvent), "a chat turn has no voice, and nobody directs it"
-            host.metrics.observe(event)
+            if isinstance(event, Failed):
+                host.metrics.observe(event)
             number += 1
             data = codec.encode(event, number, host.epoch_ms())
             yield f"event: {message_of(event).type}\nid: {number}\ndata: {data}\n\n"

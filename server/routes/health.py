@@ -42,9 +42,9 @@ def health_routes(host: Host) -> list[Route]:
         )
         return answer(body, 200 if status in {"ready", "degraded"} else 503, {"Cache-Control": "no-store"})
 
-    async def metrics(_request: Request) -> Response:
-        content, kind = host.metrics.render()
-        return Response(content, media_type=kind)
+    async def metrics(request: Request) -> Response:
+        content, kind = host.metrics.render(request.headers.get("accept", ""))
+        return Response(content, headers={"Content-Type": kind, "Vary": "Accept"})
 
     return [
         Route("/healthz", healthz, methods=["GET"]),

@@ -14,6 +14,7 @@ from server.edge import new_id
 from server.errors import Refused
 from server.guard import Identity
 from server.host import Host
+from server.observability.arrival import Arrival, arrival
 from server.routes.bodies import caller, media_type, read_form, read_json, read_text
 from server.routes.webrtc import SDP, has_channel
 from server.secrets import MAX_LIFE_S, Grant
@@ -67,8 +68,9 @@ def call_routes(host: Host, calls: Calls) -> list[BaseRoute]:
         except RealtimeFault as fault:
             return JSONResponse(fault_body(fault), 400)
         host.registry.require_room()
+        came = arrival("realtime_webrtc", request.scope)
         label = CHANNEL if has_channel(offer) else None
-        call, sdp = await calls.begin(offer, owner, label, _conversation(host, owner, opening))
+        call, sdp = await calls.begin(offer, owner, label, _conversation(host, owner, opening, came))
         path = request.url.path.rstrip("/")
         return Response(sdp, 201, {"Location": f"{path}/{call.call_id}"}, SDP)
 
@@ -103,9 +105,9 @@ async def _offer(request: Request) -> tuple[str, dict[str, Any]]:
     return form["sdp"], session  # pyright: ignore[reportUnknownVariableType]
 
 
-def _conversation(host: Host, owner: Identity, opening: RealtimeOpening) -> Conversation:
+def _conversation(host: Host, owner: Identity, opening: RealtimeOpening, came: Arrival) -> Conversation:
     async def hold(media: MediaPort, link: Duplex) -> None:
-        conversation = RealtimeConversation(host, opening, owner, media)
+        conversation = RealtimeConversation(host, opening, owner, came, media)
         try:
             await conversation.open()
         except Refused as refused:

@@ -18,6 +18,7 @@ from server.contracts.webrtc import IceServerEntry, IceServerList
 from server.errors import Refused
 from server.guard import PROTOCOL, Identity
 from server.host import Host
+from server.observability.arrival import Arrival, arrival
 from server.routes.bodies import answer, caller, media_type, read_text, request_id
 from server.transports.calls import Calls, Conversation, described
 from server.transports.connection import Duplex
@@ -53,7 +54,8 @@ def webrtc_routes(host: Host, calls: Calls, ice: IceOffer) -> list[BaseRoute]:
             raise Refused(ErrorCode.REQUEST_INVALID, message)
         host.registry.require_hope()
         owner = caller(request)
-        call, sdp = await calls.begin(offer, owner, PROTOCOL, _conversation(host, owner, request_id(request)))
+        hold = _conversation(host, owner, request_id(request), arrival("webrtc", request.scope))
+        call, sdp = await calls.begin(offer, owner, PROTOCOL, hold)
         headers = {"Location": f"{PATH}/{call.call_id}", "ETag": etag(sdp), "Accept-Patch": f"{FRAGMENT}, {SDP}"}
         response = Response(sdp, 201, headers, SDP)
         for link in ice.links(owner.user_id, host.epoch_ms() / 1_000):
@@ -111,8 +113,8 @@ def etag(sdp: str) -> str:
     return f'"{found[1] if found else ""}"'
 
 
-def _conversation(host: Host, owner: Identity, named: str) -> Conversation:
+def _conversation(host: Host, owner: Identity, named: str, came: Arrival) -> Conversation:
     async def hold(media: MediaPort, link: Duplex) -> None:
-        await VoiceConversation(host, link, owner, named, media=media).run()
+        await VoiceConversation(host, link, owner, named, came, media).run()
 
     return hold

@@ -29,6 +29,7 @@ from agents.events import (
 from server.contracts.errors import ERRORS, ErrorCode
 from server.guard import Identity
 from server.observability.metrics import Metrics
+from server.observability.session_watch import SessionWatch
 from server.sessions.delivery import Delivery
 from server.transports.connection import Disconnected, Frame, Link
 
@@ -51,7 +52,13 @@ class LiveSession:
     """A hosted conversation. All methods are for the event loop."""
 
     def __init__(
-        self, identity: SessionIdentity, owner: Identity, session: Session, delivery: Delivery, metrics: Metrics
+        self,
+        identity: SessionIdentity,
+        owner: Identity,
+        session: Session,
+        delivery: Delivery,
+        watch: SessionWatch,
+        metrics: Metrics,
     ) -> None:
         self.identity = identity
         self.session_id = identity.session_id
@@ -68,6 +75,7 @@ class LiveSession:
         self.active_at_s = self.born_at_s
         """When the client last said anything but audio, spoke, or was answered (monotonic)."""
         self.detached_at_s: float | None = self.born_at_s
+        self._watch = watch
         self._metrics = metrics
         self._connection: Link | None = None
         self._ending: Ending | None = None
@@ -91,6 +99,7 @@ class LiveSession:
             logger.exception("session failed", extra={"session_id": self.session_id})
             await self._tell_internal()
         finally:
+            self._watch.end()
             self.started.set()
             self.ended.set()
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_LIMIT_S):
@@ -180,7 +189,7 @@ class LiveSession:
                 event = await outbox.get()
             except SessionClosed:
                 break
-            self._metrics.observe(event)
+            self._watch.observe(event)
             self._note(event)
             frames, connection = self.delivery.frames(event), self._connection
             for frame in frames:
@@ -232,7 +241,7 @@ class LiveSession:
         meaning = ERRORS[ErrorCode.INTERNAL]
         self._ending = Ending(meaning.close_code, meaning.sentence)
         failed = Failed(ErrorCode.INTERNAL, meaning.sentence, meaning.retryable)
-        self._metrics.observe(failed)
+        self._watch.observe(failed)
         with anyio.move_on_after(CLOSE_LIMIT_S):
             for frame in self.delivery.frames(failed):
                 await self._send(frame)

@@ -8,6 +8,7 @@ from server.edge import deny_socket
 from server.errors import Refused, describe
 from server.guard import header
 from server.host import Host
+from server.observability.arrival import arrival
 from server.transports.connection import Connection, Disconnected
 from server.transports.voice_conversation import VoiceConversation
 
@@ -36,4 +37,5 @@ class ConversationSocket:
         except Disconnected:
             return
         identity = scope["state"]["identity"]
-        await VoiceConversation(self._host, connection, identity, request_id, voice=self._voice).run()
+        came = arrival("websocket" if self._voice else "chat", scope)
+        await VoiceConversation(self._host, connection, identity, request_id, came).run()

@@ -19,6 +19,7 @@ from server.edge import new_id
 from server.engine_source import Lease
 from server.guard import Identity
 from server.host import Host
+from server.observability.arrival import Arrival
 from server.sessions.allowance import ResponseWindow
 from server.sessions.live import LiveSession
 from server.sessions.realtime_conduct import RealtimeConduct
@@ -57,11 +58,17 @@ class RealtimeConversation:
     """One connection's conversation. ``live`` is its session, once ``open`` has returned."""
 
     def __init__(
-        self, host: Host, opening: RealtimeOpening, identity: Identity, media: MediaPort | None = None
+        self,
+        host: Host,
+        opening: RealtimeOpening,
+        identity: Identity,
+        arrival: Arrival,
+        media: MediaPort | None = None,
     ) -> None:
         self._host = host
         self._opening = opening
         self._owner = identity
+        self._arrival = arrival
         self._media = media
         self._conduct: RealtimeConduct | None = None
         self._delivery: RealtimeDelivery | None = None
@@ -102,7 +109,7 @@ class RealtimeConversation:
         settings = state.config.settings.for_media() if self._media is not None else state.config.settings
         options = realtime_options(settings, around)
         delivery.open_audio(settings.output_format, options.output_rate_hz)
-        self._live = live = host.open_realtime(options, lease, delivery, self._owner)
+        self._live = live = host.open_realtime(options, lease, delivery, self._owner, self._arrival)
         self._delivery = delivery
         self._conduct = RealtimeConduct(live, delivery, around, window)
         if self._media is not None:

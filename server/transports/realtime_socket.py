@@ -16,11 +16,13 @@ from server.contracts.errors import ErrorCode
 from server.edge import deny_socket
 from server.errors import Refused, describe
 from server.host import Host
+from server.observability.arrival import arrival
 from server.secrets import Grant
 from server.transports.connection import Connection, Disconnected
 from server.transports.realtime_conversation import RealtimeConversation, RealtimeOpening, wanted_extras
 from server.wire.realtime.dialect import GA
 from server.wire.realtime.ga_config import GaConfig
+from server.wire.realtime.voice_live import VOICE_LIVE
 
 PROTOCOL: Final = "realtime"
 DEFAULT_MODEL: Final = "default"
@@ -64,7 +66,9 @@ class RealtimeSocket:
         state = scope["state"]
         try:
             query = query_of(scope)
-            conversation = RealtimeConversation(self._host, self._opening(query, state.get("grant")), state["identity"])
+            opening = self._opening(query, state.get("grant"))
+            came = arrival("voice_live" if opening.dialect is VOICE_LIVE else "realtime", scope)
+            conversation = RealtimeConversation(self._host, opening, state["identity"], came)
             live = await conversation.open()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told before the handshake
             failure = describe(error)

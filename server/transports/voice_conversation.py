@@ -8,6 +8,7 @@ connection is a socket or a data channel makes no difference, but for where the 
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import anyio
@@ -18,6 +19,7 @@ from server.contracts.errors import ERRORS, ErrorCode
 from server.errors import Failure, Refused, describe
 from server.guard import Identity
 from server.host import Host
+from server.observability.arrival import Arrival
 from server.sessions.delivery import VoiceDelivery
 from server.sessions.intake import AudioIntake
 from server.sessions.live import NORMAL_CLOSURE, LiveSession
@@ -52,8 +54,7 @@ class VoiceConversation:
         connection: Duplex,
         identity: Identity,
         request_id: str,
-        *,
-        voice: bool = True,
+        arrival: Arrival,
         media: MediaPort | None = None,
     ) -> None:
         """``media`` carries the audio where it does not travel in the messages."""
@@ -62,9 +63,10 @@ class VoiceConversation:
         self._identity = identity
         self._limits = host.settings.limits
         limits = WireLimits(max_audio_bytes=self._limits.max_message_bytes, max_faults=self._limits.max_bad_messages)
-        codec = VoiceCodec(request_id, limits=limits, voice=voice)
+        codec = VoiceCodec(request_id, limits=limits, voice=arrival.transport != "chat")
         self._delivery = VoiceDelivery(codec, ReplayBuffer(self._limits.replay_buffer_bytes), host.epoch_ms)
         self._media = media
+        self._arrival = arrival
         self._intake = AudioIntake()
         self._bad_audio = 0
 
@@ -126,7 +128,7 @@ class VoiceConversation:
 
     async def _begin_voice(self, start: VoiceStart) -> LiveSession:
         live = await self._host.open_voice(
-            start.settings, self._delivery, self._identity, media=self._media is not None
+            start.settings, self._delivery, self._identity, self._greeted, media=self._media is not None
         )
         live.adopt(self._connection)
         self._open_audio(live)
@@ -134,7 +136,7 @@ class VoiceConversation:
         return live
 
     async def _begin_chat(self, start: ChatStart) -> LiveSession:
-        live = await self._host.open_chat(start.agent_id, self._delivery, self._identity)
+        live = await self._host.open_chat(start.agent_id, self._delivery, self._identity, self._greeted)
         live.adopt(self._connection)
         await self._started(live)
         live.session.prompt(start.prompt, start.request_id)
@@ -148,6 +150,11 @@ class VoiceConversation:
         self._open_audio(live)
         await live.attach(self._connection, resume.last_event_id)
         return live
+
+    @property
+    def _greeted(self) -> Arrival:
+        """The conversation's beginning: connecting counts from the client's hello, not from its handshake."""
+        return replace(self._arrival, at_s=time.monotonic())
 
     def _open_audio(self, live: LiveSession) -> None:
         self._delivery.carry_audio(self._media)

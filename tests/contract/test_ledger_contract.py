@@ -78,6 +78,21 @@ def test_what_was_appended_is_read_back_unchanged_and_in_order(ledger: Ledger) -
     assert all_events(ledger) == events
 
 
+def test_latencies_are_counted_over_the_newest_measured_turns_of_the_query(ledger: Ledger) -> None:
+    measured = [
+        replace(turn(number), latency_ms={"stt": 100 + number % 2, "total": 400 + number}, transport="http")
+        for number in range(1, 5)
+    ]
+    other = replace(turn(9), latency_ms={"total": 9_999}, transport="webrtc")
+    ledger.append([*measured, other, replace(turn(6), latency_ms={}, transport="http"), turn(7, tenant="other")])
+    ledger.append([as_correction(measured[3], replace(measured[3], latency_ms={"total": 777}))])
+    counts = ledger.latencies(UsageQuery(tenant_id="school", transport="http"), 3)
+    assert (counts.turns, counts.truncated) == (3, True)
+    assert counts.by_stage == {"stt": {100: 1, 101: 1}, "total": {777: 1, 403: 1, 402: 1}}
+    assert ledger.latencies(UsageQuery(tenant_id="school", transport="http", started_from=3_000), 3).turns == 2
+    assert ledger.latencies(UsageQuery(tenant_id="nobody"), 3).by_stage == {}
+
+
 def test_appending_nothing_is_allowed(ledger: Ledger) -> None:
     assert ledger.append([]) == 0
 

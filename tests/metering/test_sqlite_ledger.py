@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from usage_events import numbered
 
-from metering import sqlite_ledger, sqlite_schema
-from metering.codec import dumps, to_dict
+from metering import ledger_sql, sqlite_ledger, sqlite_schema
+from metering.codec import FIELDS, from_dict, to_dict
 from metering.errors import LedgerIncompatible, LedgerUnavailable
-from metering.identity import as_correction
+from metering.identity import as_correction, event_id
 from metering.ledger import DayQuery, PageRequest, PeriodClosing, UsageQuery, UsageTotals, read_all
 from metering.rollup import Rollup
 from metering.sqlite_ledger import SqliteLedger
-from metering.usage import ProviderShare
+from metering.usage import ProviderShare, UsageEvent
 
 APPENDING_PROCESS = """
 import sys
@@ -59,7 +59,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (4,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -73,50 +73,49 @@ def test_an_older_library_gets_the_same_table_without_strict() -> None:
     connection.close()
 
 
-def test_a_ledger_of_the_first_version_keeps_its_events_and_takes_new_ones(path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
-    connection = sqlite3.connect(path)
-    for statement in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[0]:
-        connection.execute(statement)
-    old = to_dict(numbered(1))
-    del old["shares"]
-    old |= {name: json.dumps(old[name]) for name in ("providers", "latency_ms")}
-    marks = ", ".join("?" * len(old))
-    connection.execute(f"INSERT INTO usage_events ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
-    connection.execute("PRAGMA user_version = 1")
-    connection.commit()
-    connection.close()
-    share = ProviderShare("stt", "azure", "conversation", audio_ms_in=numbered(2).audio_ms_in)
-    ledger = SqliteLedger(path)
-    ledger.append([replace(numbered(2), shares=(share,))])
-    first, second = read_all(ledger, UsageQuery())
-    ledger.close()
-    assert first == numbered(1)
-    assert second.shares == (share,)
+SINCE = {"shares": 2, "transport": 3, "latency_start_ms": 3}
+"""Which version brought which column."""
 
 
-def test_a_ledger_of_the_second_version_gets_its_daily_sums_by_who_did_the_work(path: Path) -> None:
+def made_by_version(path: Path, version: int, events: Sequence[UsageEvent]) -> list[UsageEvent]:
+    """A ledger that an older version made, with what it could keep of these events; and what that is."""
     path.parent.mkdir(exist_ok=True)
-    heard = numbered(2).audio_ms_in
-    share = ProviderShare("stt", "azure", "conversation", audio_ms_in=heard)
-    events = [numbered(1), replace(numbered(2), shares=(share,))]
-    connection = sqlite3.connect(path)
-    for step in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[:2]:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN")
+    for step in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[:version]:
         for statement in step:
             connection.execute(statement)
+    names = [column[1] for column in connection.execute("PRAGMA table_info(usage_events)")][1:]
+    assert set(FIELDS) - set(names) == {name for name, since in SINCE.items() if since > version}
+    insert = f"INSERT INTO usage_events ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     for event in events:
-        old = to_dict(event)
-        old |= {name: dumps(old[name]) for name in ("providers", "latency_ms", "shares")}
-        marks = ", ".join("?" * len(old))
-        connection.execute(f"INSERT INTO usage_events ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
-    connection.execute("PRAGMA user_version = 2")
-    connection.commit()
+        row = dict(zip(FIELDS, ledger_sql.event_row(event), strict=True))
+        connection.execute(insert, [row[name] for name in names])
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("COMMIT")
     connection.close()
+    kept = [{name: value for name, value in to_dict(event).items() if name in names} for event in events]
+    return [from_dict(plain) for plain in kept]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_ledger_of_an_older_version_keeps_its_events_and_gets_their_daily_sums(path: Path, version: int) -> None:
+    heard = numbered(2).audio_ms_in
+    share = ProviderShare("stt", "azure", "conversation", audio_ms_in=heard)
+    shared = replace(numbered(2), shares=(share,), transport="webrtc", latency_start_ms={"stt": 40})
+    others = [numbered(n) for n in range(3, 2_100)]  # more than are read at once
+    kept = made_by_version(path, version, [shared, *others, as_correction(numbered(7), numbered(9))])
     ledger = SqliteLedger(path)
-    assert list(read_all(ledger, UsageQuery())) == events
-    assert ledger.daily(DayQuery()) == Rollup.of(events).days()
-    assert ledger.amounts(DayQuery()) == Rollup.of(events).quantities()
-    assert [row.amount for row in ledger.amounts(DayQuery()) if row.provider == "azure"] == [heard]
+    assert list(read_all(ledger, UsageQuery(replaced=True))) == kept
+    current = [event for event in kept if event.event_id != numbered(7).event_id]
+    assert ledger.daily(DayQuery()) == Rollup.of(current).days()
+    assert ledger.amounts(DayQuery()) == Rollup.of(current).quantities()
+    assert [row.amount for row in ledger.amounts(DayQuery()) if row.provider == "azure"] == [heard] * (version > 1)
+    new = replace(shared, request_id="req_new", event_id=event_id(shared.tenant_id, "req_new"))
+    assert ledger.append([kept[0], new]) == 1
+    assert ledger.read(UsageQuery(), PageRequest(limit=1, newest_first=True)).events == (new,)
+    assert ledger.totals(UsageQuery()) == UsageTotals.of([*current, new])
+    assert ledger.latencies(UsageQuery(transport="webrtc"), 10).turns == 1 + (version > 2)
     ledger.close()
 
 
@@ -158,30 +157,6 @@ def test_insert_or_replace_replaces_nothing(path: Path, same: str) -> None:
     connection.commit()
     connection.close()
     assert list(read_all(ledger, UsageQuery(replaced=True))) == [original, correction]
-    ledger.close()
-
-
-def test_a_ledger_of_the_first_version_gets_its_daily_sums_from_its_events(path: Path) -> None:
-    path.parent.mkdir()
-    events = [numbered(n) for n in range(2_100)]
-    events.append(as_correction(numbered(7), numbered(9)))
-    old = sqlite3.connect(path)
-    for statement in sqlite_schema.migrations(strict=False)[0]:
-        old.execute(statement)
-    columns = [row[1] for row in old.execute("PRAGMA table_info(usage_events)")][1:]
-    rows = [{**to_dict(event), "providers": dumps(to_dict(event)["providers"]), "latency_ms": "{}"} for event in events]
-    old.executemany(
-        f"INSERT INTO usage_events ({', '.join(columns)}) VALUES ({', '.join(':' + name for name in columns)})", rows
-    )
-    old.execute("PRAGMA user_version = 1")
-    old.commit()
-    old.close()
-    ledger = SqliteLedger(path)
-    current = [event for event in events if event.event_id != numbered(7).event_id]
-    assert ledger.daily(DayQuery()) == Rollup.of(current).days()
-    assert ledger.amounts(DayQuery()) == Rollup.of(current).quantities()
-    assert ledger.append([numbered(1), numbered(5_000)]) == 1
-    assert ledger.totals(UsageQuery()) == UsageTotals.of([*current, numbered(5_000)])
     ledger.close()
 
 

@@ -74,5 +74,7 @@ def events(draw: st.DrawFn) -> UsageEvent:
         success=draw(st.booleans()),
         error_code=draw(st.none() | _texts),
         estimated=draw(st.booleans()),
+        transport=draw(st.none() | _texts),
+        latency_start_ms=draw(st.dictionaries(_stages, _counts)),
     )
     return as_correction(event, event) if draw(st.booleans()) else event

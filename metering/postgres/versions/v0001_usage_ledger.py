@@ -26,7 +26,8 @@ def upgrade() -> None:
             session_id text NOT NULL, agent_id text NOT NULL, mode text NOT NULL,
             started_at bigint NOT NULL, ended_at bigint NOT NULL, providers jsonb NOT NULL, {counts},
             latency_ms jsonb NOT NULL, interrupted boolean NOT NULL, success boolean NOT NULL, error_code text,
-            estimated boolean NOT NULL, corrects text, shares jsonb NOT NULL DEFAULT '[]'
+            estimated boolean NOT NULL, corrects text, shares jsonb NOT NULL DEFAULT '[]',
+            transport text, latency_start_ms jsonb NOT NULL DEFAULT '{{}}'
         )
         """
     )
@@ -36,6 +37,7 @@ def upgrade() -> None:
     )
     op.execute("CREATE UNIQUE INDEX usage_events_correction ON usage_events (corrects) WHERE corrects IS NOT NULL")
     op.execute("CREATE INDEX usage_events_time ON usage_events (tenant_id, started_at)")
+    op.execute("CREATE INDEX usage_events_started ON usage_events (started_at)")  # everybody's newest turns
     op.execute("CREATE INDEX usage_events_session ON usage_events (session_id)")
     sums = ", ".join(f"{name} bigint NOT NULL" for name in _SUMS)
     op.execute(f"CREATE TABLE usage_daily (row_id text PRIMARY KEY, {_DAY}, {sums})")

@@ -1,0 +1,88 @@
+"""What one conversation's events tell the metrics and, where tracing is on, its trace.
+
+Owns what has to be remembered between events: when the user began to speak. Called for every event sent, so what is
+frequent returns at once. Knows no tracing library. Driven by ``server.sessions.live`` and ``server.routes.chat``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from agents.events import (
+    AudioOut,
+    Interrupted,
+    ReplyText,
+    ServerEvent,
+    SessionStarted,
+    SpeechStartedHeard,
+    TurnLatency,
+)
+from agents.models.carried import CARRIED, TURN
+from server.observability.arrival import Arrival
+from server.observability.metrics import Metrics
+from server.observability.tracing import SessionTrace
+
+
+class SessionWatch:
+    """One conversation, watched."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        arrival: Arrival,
+        trace: SessionTrace | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics = metrics
+        self._arrival = arrival
+        self._trace = trace
+        self._monotonic_s = monotonic_s
+        self._onset_s: float | None = None
+        self._failed: str | None = None
+
+    def observe(self, event: ServerEvent) -> None:
+        """An event was taken to be sent. Audio and text, which are frequent, cost a comparison."""
+        kind = type(event)
+        if kind is AudioOut or kind is ReplyText:
+            return
+        self._metrics.observe(event)
+        match event:
+            case TurnLatency():
+                exemplar = self._exemplar(event.turn_id)
+                for stage in event.stages:
+                    self._measure(stage.stage, stage.duration_ms / 1_000, stage.provider, exemplar)
+            case SessionStarted():
+                self._measure("connect", self._monotonic_s() - self._arrival.at_s, None, self._exemplar(None))
+            case SpeechStartedHeard():
+                self._onset_s = self._monotonic_s() - event.ago_ms / 1_000
+            case Interrupted():
+                self._barge_in(event)
+            case _:
+                pass
+        if self._trace is not None:
+            self._trace.observe(event)
+
+    def carry(self, turn_id: str | None = None) -> None:
+        """From now on this task, and what is made in it, carry the trace to the models they ask."""
+        if self._trace is not None:
+            CARRIED.set(self._trace.headers)
+            if turn_id is not None:
+                TURN.set(turn_id)
+
+    def end(self, error_code: str | None = None) -> None:
+        """The conversation is over."""
+        if self._trace is not None:
+            self._trace.end(error_code)
+
+    def _barge_in(self, event: Interrupted) -> None:
+        """From the onset to here: nothing of the turn's audio leaves after this event, and only speech interrupts."""
+        onset_s, self._onset_s = self._onset_s, None
+        if onset_s is not None:
+            self._measure("barge_in", self._monotonic_s() - onset_s, None, self._exemplar(event.turn_id))
+
+    def _measure(self, stage: str, duration_s: float, provider: str | None, exemplar: Mapping[str, str] | None) -> None:
+        self._metrics.measure(stage, provider, self._arrival.transport, duration_s, exemplar)
+
+    def _exemplar(self, turn_id: str | None) -> Mapping[str, str] | None:
+        return None if self._trace is None else self._trace.exemplar(turn_id)
