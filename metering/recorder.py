@@ -201,6 +201,7 @@ class UsageRecorder:
             else:
                 retry_at_s = time.monotonic() + self._options.retry_first_s
             self._held = len(held)
+            self._report()
             self._obey(items)
             if self._stop is not None and time.monotonic() >= self._stop.deadline_s:
                 break
@@ -229,7 +230,6 @@ class UsageRecorder:
             group = 0 if self._forwarder.journal_failed else self._forwarder.journalled
             until_s = time.monotonic() + self._options.visible_within_s
             self._durable.append(_Durable(group, until_s, [item.waiter for item in held]))
-        self._report()
         return durable
 
     def _report(self) -> None:
