@@ -34,6 +34,7 @@ bench: setup-dev ## measure latency, barge-in and capacity on this machine (some
 	@$(BIN)/python tests/load/bench_webrtc_media.py
 	@$(BIN)/python tests/load/bench_webrtc.py
 	@$(BIN)/python tests/load/bench_azure.py
+	@$(BIN)/python tests/load/bench_metering.py --events 200000
 	@$(BIN)/python tests/load/bench_azure_sessions.py
 	@$(BIN)/python tests/load/bench_telemetry.py
 

@@ -120,6 +120,8 @@ def _check_whole(name: str, value: object, most: int) -> None:
 def _check_text(name: str, value: object) -> None:
     if type(value) is not str or not 0 < len(value) <= MAX_TEXT_CHARACTERS:
         raise InvalidUsageEvent(f"not text of 1 to {MAX_TEXT_CHARACTERS} characters", field=name)
+    if "\x00" in value:
+        raise InvalidUsageEvent("holds a NUL character, which databases do not keep", field=name)
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidUsageEvent("holds half a surrogate pair, which no encoding can carry", field=name)
 

@@ -6,6 +6,8 @@ MeteringError
 ├── LedgerError             the ledger could not do its work (retryable)
 │   ├── LedgerUnavailable   locked, full, gone, unreadable; trying again may help
 │   └── LedgerIncompatible  the database was made by a newer version
+├── PriceSheetError         a price sheet cannot be used; ``problems`` are sentences for the operator
+├── PeriodNotOver           a month cannot be closed before it has ended
 ├── RecorderOverloaded      so much waits to become durable that no further turn may begin
 └── RecorderClosed          the recorder is not running: nothing is taken
 """
@@ -45,6 +47,18 @@ class LedgerIncompatible(LedgerError):
     """The database's schema is newer than this program."""
 
     retryable = False
+
+
+class PriceSheetError(MeteringError):
+    """A sheet that is malformed, or contradicts another. ``problems`` are sentences, one per fault."""
+
+    def __init__(self, sheet: str, faults: tuple[str, ...]) -> None:
+        self.problems = tuple(f"{sheet}: {fault}." for fault in faults)
+        super().__init__(" ".join(self.problems))
+
+
+class PeriodNotOver(MeteringError):
+    """The month has not ended."""
 
 
 class RecorderOverloaded(MeteringError):

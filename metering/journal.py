@@ -135,18 +135,24 @@ def claim_orphans(root: Path) -> list[OrphanedJournal]:
 class SegmentReader:
     """The entries of one segment from a byte offset on; afterwards ``damaged_lines`` says how many did not hold.
 
+    ``end``: the byte before which to stop, while others write behind it; None reads to the end of the file.
+
     A last line without its newline was never acknowledged (the crash came first) and is no damage.
     """
 
-    def __init__(self, path: Path, offset: int) -> None:
+    def __init__(self, path: Path, offset: int, end: int | None = None) -> None:
         self._path = path
         self._offset = offset
+        self._end = end
         self.damaged_lines = 0
 
     def __iter__(self) -> Iterator[Entry]:
         with self._path.open("rb") as file:
-            file.seek(self._offset)
+            position = file.seek(self._offset)
             for line in file:
+                position += len(line)
+                if self._end is not None and position > self._end:
+                    return
                 try:
                     yield decode_line(line.removesuffix(b"\n"))
                 except JournalLineDamaged:

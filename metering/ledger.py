@@ -8,6 +8,10 @@ correction is a further event of the same request that names the event it replac
 most one, so corrections form a chain whose end is the current fact, and two people mending the same event cannot both
 win. A correction restates the turn in full (it is no difference), so quantities stay non-negative and the current
 events alone are the truth. Appending what is already there changes nothing: the first one stays.
+
+What is summed. Beside the events a ledger keeps their daily sums (``metering.rollup``), changed by the transaction that
+appends; reports read those. What they cost is no business of the ledger's; it only keeps the statements of months that
+were closed.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ from typing import Protocol
 from metering.codec import COUNT_FIELDS
 from metering.latency_counts import LatencyCounts
 from metering.usage import UsageEvent
+
+UNCLAIMED_SUFFIX = ":unclaimed"
+"""How the ``request_id`` of an event ends that accounts for work which belonged to no turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,10 @@ class UsagePage:
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """Sums over events, in integers. ``failed``, ``interrupted`` and ``estimated`` count events."""
+    """Sums over events, in integers. ``failed`` and what follows it count events.
+
+    ``unclaimed`` are those that account for work which belonged to no turn (docs/decisions/0005).
+    """
 
     events: int = 0
     audio_ms_in: int = 0
@@ -75,9 +85,11 @@ class UsageTotals:
     failed: int = 0
     interrupted: int = 0
     estimated: int = 0
+    unclaimed: int = 0
 
-    def plus(self, other: UsageTotals) -> UsageTotals:
-        return UsageTotals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    def plus(self, other: UsageTotals, times: int = 1) -> UsageTotals:
+        """The sums with ``other`` counted in, so many times; -1 takes it out."""
+        return UsageTotals(*(getattr(self, name) + times * getattr(other, name) for name in TOTAL_FIELDS))
 
     @classmethod
     def of(cls, events: Iterable[UsageEvent]) -> UsageTotals:
@@ -90,7 +102,69 @@ class UsageTotals:
             sums["failed"] += not event.success
             sums["interrupted"] += event.interrupted
             sums["estimated"] += event.estimated
+            sums["unclaimed"] += is_unclaimed(event)
         return cls(**sums)
+
+
+TOTAL_FIELDS = tuple(f.name for f in fields(UsageTotals))
+
+
+def is_unclaimed(event: UsageEvent) -> bool:
+    """Whether the event accounts for work that belonged to no turn."""
+    return event.request_id.endswith(UNCLAIMED_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class DayQuery:
+    """Which daily sums. ``None`` means any; days are UTC days since 1970-01-01, from inclusive to exclusive."""
+
+    tenant_id: str | None = None
+    agent_id: str | None = None
+    first_day: int | None = None
+    day_before: int | None = None
+
+    def matches(self, day: int, tenant_id: str, agent_id: str) -> bool:
+        return (
+            self.tenant_id in (None, tenant_id)
+            and self.agent_id in (None, agent_id)
+            and (self.first_day is None or day >= self.first_day)
+            and (self.day_before is None or day < self.day_before)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DailyUsage:
+    """What one tenant's agent did in one lane on one day."""
+
+    day: int
+    tenant_id: str
+    agent_id: str
+    mode: str
+    totals: UsageTotals
+
+
+@dataclass(frozen=True, slots=True)
+class DailyAmount:
+    """How much of one meter of a provider's model that took; see ``metering.quantities``."""
+
+    day: int
+    tenant_id: str
+    agent_id: str
+    mode: str
+    provider: str
+    model: str
+    meter: str
+    amount: int
+    whole_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodClosing:
+    """A month (``2026-09``) that is closed: when, in epoch milliseconds, and the statement it closed with (JSON)."""
+
+    period: str
+    closed_at: int
+    statement: str
 
 
 class Ledger(Protocol):
@@ -113,6 +187,25 @@ class Ledger(Protocol):
 
     def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
         """The ``latency_ms`` of the newest ``most`` turns that were measured. Raises LedgerError."""
+        ...
+
+    def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
+        """Sums of the current events per day, tenant, agent and lane, in that order; never behind the events.
+
+        As many rows as there are, so give it a period. Raises LedgerError.
+        """
+        ...
+
+    def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
+        """Likewise what providers did, per meter. Raises LedgerError."""
+        ...
+
+    def close_period(self, closing: PeriodClosing) -> PeriodClosing:
+        """Close a month for ever, and return the closing that stands: the first one. Raises LedgerError."""
+        ...
+
+    def closings(self) -> tuple[PeriodClosing, ...]:
+        """Every closed month, in order. Raises LedgerError."""
         ...
 
     def close(self) -> None:

@@ -10,7 +10,17 @@ from collections.abc import Sequence
 
 from metering.codec import check
 from metering.latency_counts import LatencyCounts, counted
-from metering.ledger import PageRequest, UsagePage, UsageQuery, UsageTotals
+from metering.ledger import (
+    DailyAmount,
+    DailyUsage,
+    DayQuery,
+    PageRequest,
+    PeriodClosing,
+    UsagePage,
+    UsageQuery,
+    UsageTotals,
+)
+from metering.rollup import Rollup, named
 from metering.usage import UsageEvent
 
 
@@ -20,7 +30,8 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._events: list[UsageEvent] = []
         self._ids: set[str] = set()
-        self._replaced: set[str] = set()
+        self._replaced: set[tuple[str, str]] = set()
+        self._closings: dict[str, PeriodClosing] = {}
 
     def append(self, events: Sequence[UsageEvent]) -> int:
         for event in events:
@@ -31,7 +42,7 @@ class MemoryLedger:
                 self._ids.add(event.event_id)
                 self._events.append(event)
                 if event.corrects is not None:
-                    self._replaced.add(event.corrects)
+                    self._replaced.add((event.tenant_id, event.corrects))
         return len(self._events) - before
 
     def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
@@ -54,8 +65,23 @@ class MemoryLedger:
         measured.sort(key=lambda event: event.started_at, reverse=True)
         return counted([event.latency_ms for event in measured], most)
 
+    def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
+        return tuple(row for row in self._rollup().days() if query.matches(row.day, row.tenant_id, row.agent_id))
+
+    def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
+        return tuple(row for row in self._rollup().quantities() if query.matches(row.day, row.tenant_id, row.agent_id))
+
+    def close_period(self, closing: PeriodClosing) -> PeriodClosing:
+        return self._closings.setdefault(closing.period, closing)
+
+    def closings(self) -> tuple[PeriodClosing, ...]:
+        return tuple(self._closings[period] for period in sorted(self._closings))
+
     def close(self) -> None:
         """Nothing to release."""
+
+    def _rollup(self) -> Rollup:
+        return Rollup.of(event for event in self._events if named(event) not in self._replaced)
 
     def _matches(self, event: UsageEvent, query: UsageQuery) -> bool:
         for name in ("tenant_id", "user_id", "session_id", "agent_id", "transport"):
@@ -66,7 +92,7 @@ class MemoryLedger:
             return False
         if query.started_before is not None and event.started_at >= query.started_before:
             return False
-        return query.replaced or event.event_id not in self._replaced
+        return query.replaced or named(event) not in self._replaced
 
 
 class MemoryRecorder:

@@ -1,8 +1,9 @@
 """The recorder: usage events from the event loop to the disk, on one thread of its own.
 
-Owns the thread and its inbox; ``metering.forwarder`` does the work there. Driven by the sessions (``open_turn``,
-``record``) and the composition root (``start``, ``aclose``), all on event loops. Calls cost microseconds and never
-wait: what waits is the awaitable that ``record`` returns.
+Owns the thread and its inbox, and a second thread for the ledger's work; ``metering.forwarder`` does it there.
+Driven by the sessions (``open_turn``, ``record``) and the composition root (``start``, ``aclose``), all on event loops.
+Calls cost microseconds and never wait: what waits is the awaitable that ``record`` returns, and that is done when the
+journal has the event (a ledger that works gets a moment to have it too, while what comes next is journalled).
 
 Bounds. Events are never dropped, so the bound stands where work begins: while ``queue_limit`` entries wait (both the
 journal and the ledger fail, or the disk is far behind), ``open_turn`` refuses further turns. A turn that was opened
@@ -17,6 +18,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from metering.codec import check, to_json
 from metering.errors import RecorderClosed, RecorderOverloaded
 from metering.forwarder import Forwarder, RecorderOptions, Recovery
 from metering.ledger import Ledger
+from metering.ledger_worker import ThreadWorker
 from metering.usage import UsageEvent
 
 _log = logging.getLogger(__name__)
@@ -86,7 +89,21 @@ class _Stop:
     waiter: _Waiter
 
 
-_Item = _Open | _Record | _Recover | _Stop
+@dataclass(frozen=True, slots=True)
+class _Durable:
+    """Recorded turns that the journal has and nobody was told yet: the ledger has until then to have them too."""
+
+    group: int
+    until_s: float
+    waiters: list[_Waiter]
+
+
+@dataclass(frozen=True, slots=True)
+class _LedgerDone:
+    """A job on the ledger has ended: there may be a next one."""
+
+
+_Item = _Open | _Record | _Recover | _Stop | _LedgerDone
 
 
 class UsageRecorder:
@@ -98,11 +115,13 @@ class UsageRecorder:
 
     def __init__(self, ledger: Ledger, journal_root: Path, options: RecorderOptions | None = None) -> None:
         self._options = options or RecorderOptions()
-        self._forwarder = Forwarder(ledger, journal_root, self._options)
         self._inbox: SimpleQueue[_Item] = SimpleQueue()
+        self._worker = ThreadWorker("usage-ledger", on_done=lambda: self._inbox.put(_LedgerDone()))
+        self._forwarder = Forwarder(ledger, journal_root, self._options, self._worker)
         self._thread = threading.Thread(target=self._run, name="usage-recorder", daemon=True)
         self._running = False
         self._held = 0  # written by the thread: events that nothing has taken yet
+        self._durable: deque[_Durable] = deque()
         self._stop: _Stop | None = None
 
     async def start(self) -> Recovery:
@@ -172,13 +191,17 @@ class UsageRecorder:
         held: list[_Record] = []
         retry_at_s: float | None = None
         while self._stop is None or held:
-            items = self._next_items(_earliest(retry_at_s, self._forwarder.retry_at_s))
+            report_at_s = self._durable[0].until_s if self._durable else None
+            items = self._next_items(_earliest(retry_at_s, self._forwarder.retry_at_s, report_at_s))
             held += [item for item in items if isinstance(item, _Record)]
-            if self._take([item.event for item in items if isinstance(item, _Open)], held):
+            if held and _nothing_new(items) and retry_at_s is not None and time.monotonic() < retry_at_s:
+                self._take([], [])  # the ledger is free or late, and what waits is not due yet
+            elif self._take([item.event for item in items if isinstance(item, _Open)], held):
                 held, retry_at_s = [], None
             else:
                 retry_at_s = time.monotonic() + self._options.retry_first_s
             self._held = len(held)
+            self._report()
             self._obey(items)
             if self._stop is not None and time.monotonic() >= self._stop.deadline_s:
                 break
@@ -203,9 +226,21 @@ class UsageRecorder:
         except Exception:  # noqa: BLE001  (a fault here must not end the thread: everybody waits on it)
             _log.exception("usage events could not be handled; they are kept and tried again")
             return False
-        if durable:
-            _settle([item.waiter for item in held], None)
+        if durable and held:
+            group = 0 if self._forwarder.journal_failed else self._forwarder.journalled
+            until_s = time.monotonic() + self._options.visible_within_s
+            self._durable.append(_Durable(group, until_s, [item.waiter for item in held]))
         return durable
+
+    def _report(self) -> None:
+        """Tell whose events are durable, once the ledger has them or is not waited for."""
+        while self._durable:
+            first = self._durable[0]
+            if self._forwarder.delivered < first.group and not self._forwarder.ledger_failed:
+                if time.monotonic() < first.until_s:
+                    return
+                self._forwarder.give_up_on_ledger()
+            _settle(self._durable.popleft().waiters, None)
 
     def _obey(self, items: list[_Item]) -> None:
         for item in items:
@@ -222,16 +257,24 @@ class UsageRecorder:
 
     def _finish(self, held: list[_Record]) -> None:
         deadline_s = time.monotonic() if self._stop is None else self._stop.deadline_s
-        while self._forwarder.retry_at_s is not None and time.monotonic() < deadline_s:
+        for durable in self._durable:
+            _settle(durable.waiters, None)
+        while (self._forwarder.retry_at_s is not None or self._forwarder.working) and time.monotonic() < deadline_s:
             self._forwarder.forward(math.inf)
-            if self._forwarder.ledger_failed:
+            self._forwarder.wait(deadline_s - time.monotonic(), math.inf)
+            if self._forwarder.last_job_failed and not self._forwarder.working:
                 break
         for item in held:
             _log.critical("a usage event could not be stored", extra={"usage_event": to_json(item.event).decode()})
+        self._worker.close()
         self._forwarder.close()
         _settle([item.waiter for item in held], RecorderClosed("neither the journal nor the ledger took the event"))
         if self._stop is not None:
             _settle([self._stop.waiter], not held)
+
+
+def _nothing_new(items: list[_Item]) -> bool:
+    return all(isinstance(item, _LedgerDone) for item in items)
 
 
 def _earliest(*times_s: float | None) -> float | None:

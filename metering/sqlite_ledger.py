@@ -8,7 +8,6 @@ is simply tried again. Knows nothing of journals, threads or retries: ``metering
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections.abc import Generator, Sequence
@@ -17,40 +16,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, dumps, from_dict, to_dict
+from metering import ledger_sql, sqlite_rollup
+from metering.codec import FIELDS
 from metering.errors import LedgerUnavailable
-from metering.latency_counts import LatencyCounts, counted_texts
-from metering.ledger import PageRequest, UsagePage, UsageQuery, UsageTotals
+from metering.latency_counts import LatencyCounts
+from metering.ledger import (
+    DailyAmount,
+    DailyUsage,
+    DayQuery,
+    PageRequest,
+    PeriodClosing,
+    UsagePage,
+    UsageQuery,
+    UsageTotals,
+)
 from metering.sqlite_schema import migrate
 from metering.usage import UsageEvent
 
 BUSY_TIMEOUT_MS = 250
 """How long a call waits for another process's lock: short, since the journal already holds the events."""
 
-_COLUMNS = ", ".join(FIELDS)
 _INSERT = (
-    f"INSERT INTO usage_events ({_COLUMNS}) VALUES ({', '.join('?' * len(FIELDS))}) "  # noqa: S608  (constants)
+    f"INSERT INTO usage_events ({ledger_sql.COLUMNS}) VALUES ({', '.join('?' * len(FIELDS))}) "  # noqa: S608
     "ON CONFLICT DO NOTHING"
 )
-_TOTALS = ", ".join(
-    ["count(*)"]
-    + [f"coalesce(sum({name}), 0)" for name in COUNT_FIELDS]
-    + [f"coalesce(sum({flag}), 0)" for flag in ("1 - success", "interrupted", "estimated")]
-)
-_NOT_REPLACED = (
-    "NOT EXISTS (SELECT 1 FROM usage_events AS later WHERE later.corrects = usage_events.event_id "
-    "AND later.tenant_id = usage_events.tenant_id)"
-)
-_MEASURED = "latency_ms <> '{}'"
-_CONDITIONS = (
-    ("tenant_id", "tenant_id = ?"),
-    ("user_id", "user_id = ?"),
-    ("session_id", "session_id = ?"),
-    ("agent_id", "agent_id = ?"),
-    ("transport", "transport = ?"),
-    ("started_from", "started_at >= ?"),
-    ("started_before", "started_at < ?"),
-)
+_CLOSE = "INSERT INTO closed_periods (period, closed_at, statement) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 _Files = tuple[tuple[int, int], tuple[int, int]]
 
@@ -74,51 +64,59 @@ class SqliteLedger:
         self._reading = _Slot(threading.Lock())
 
     def append(self, events: Sequence[UsageEvent]) -> int:
-        rows = [_row(event) for event in events]
-        with self._using(self._writing) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            inserted = connection.executemany(_INSERT, rows).rowcount
-            connection.execute("COMMIT")
-            # A removed file can still be written to, in vain: only what is reachable by its name is recorded.
-            if self._writing.files is None or self._files() != self._writing.files:
-                raise LedgerUnavailable("the ledger's file was removed or replaced while it was written")
-            return max(inserted, 0)
+        rows = [ledger_sql.event_row(event) for event in events]
+        with self._changing() as connection:
+            new = [
+                event for event, row in zip(events, rows, strict=True) if connection.execute(_INSERT, row).rowcount == 1
+            ]
+            sqlite_rollup.count_in(connection, new)
+            return len(new)
 
     def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
-        conditions, values = _where(query)
-        if page.cursor is not None:
-            conditions.append("sequence < ?" if page.newest_first else "sequence > ?")
-            values.append(page.cursor)
-        order = "DESC" if page.newest_first else "ASC"
-        sql = (
-            f"SELECT sequence, {_COLUMNS} FROM usage_events {_clause(conditions)} "  # noqa: S608  (constants)
-            f"ORDER BY sequence {order} LIMIT ?"
-        )
-        with self._using(self._reading) as connection:
-            rows = connection.execute(sql, (*values, page.limit + 1)).fetchall()
+        rows = self._ask(*ledger_sql.page_question(query, page, "?"))
         taken = rows[: page.limit]
-        return UsagePage(tuple(_event(row[1:]) for row in taken), taken[-1][0] if len(rows) > len(taken) else None)
+        events = tuple(ledger_sql.row_event(row[1:]) for row in taken)
+        return UsagePage(events, taken[-1][0] if len(rows) > len(taken) else None)
 
     def totals(self, query: UsageQuery) -> UsageTotals:
-        conditions, values = _where(query)
-        sql = f"SELECT {_TOTALS} FROM usage_events {_clause(conditions)}"  # noqa: S608  (constants)
-        with self._using(self._reading) as connection:
-            return UsageTotals(*connection.execute(sql, values).fetchone())
+        return ledger_sql.totals(self._ask(*ledger_sql.totals_question(query, "?"))[0])
 
     def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
-        conditions, values = _where(query)
-        sql = (
-            f"SELECT latency_ms FROM usage_events {_clause([*conditions, _MEASURED])} "  # noqa: S608  (constants)
-            "ORDER BY started_at DESC LIMIT ?"
-        )
-        with self._using(self._reading) as connection:
-            texts: list[str] = [text for (text,) in connection.execute(sql, (*values, most + 1))]
-        return counted_texts(texts, most)
+        return ledger_sql.latencies(self._ask(*ledger_sql.latencies_question(query, most, "?")), most)
+
+    def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
+        return ledger_sql.daily(self._ask(*ledger_sql.daily_question(query, "?")))
+
+    def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
+        return ledger_sql.amounts(self._ask(*ledger_sql.amounts_question(query, "?")))
+
+    def close_period(self, closing: PeriodClosing) -> PeriodClosing:
+        with self._changing() as connection:
+            connection.execute(_CLOSE, (closing.period, closing.closed_at, closing.statement))
+        return next(standing for standing in self.closings() if standing.period == closing.period)
+
+    def closings(self) -> tuple[PeriodClosing, ...]:
+        return ledger_sql.closings(self._ask(ledger_sql.CLOSINGS, ()))
 
     def close(self) -> None:
         for slot in (self._reading, self._writing):
             with slot.lock:
                 _drop(slot)
+
+    def _ask(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with self._using(self._reading) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _changing(self) -> Generator[sqlite3.Connection]:
+        """One transaction; what it did is in the file that the ledger's name leads to when this ends."""
+        with self._using(self._writing) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+            # A removed file can still be written to, in vain: only what is reachable by its name is recorded.
+            if self._writing.files is None or self._files() != self._writing.files:
+                raise LedgerUnavailable("the ledger's file was removed or replaced while it was written")
 
     @contextmanager
     def _using(self, slot: _Slot) -> Generator[sqlite3.Connection]:
@@ -169,31 +167,3 @@ def _drop(slot: _Slot) -> None:
     if connection is not None:
         with suppress(sqlite3.Error):
             connection.close()
-
-
-def _where(query: UsageQuery) -> tuple[list[str], list[Any]]:
-    wanted = [(sql, getattr(query, name)) for name, sql in _CONDITIONS]
-    conditions = [sql for sql, value in wanted if value is not None]
-    if not query.replaced:
-        conditions.append(_NOT_REPLACED)
-    return conditions, [value for _, value in wanted if value is not None]
-
-
-def _clause(conditions: list[str]) -> str:
-    return "WHERE " + " AND ".join(conditions) if conditions else ""
-
-
-def _row(event: UsageEvent) -> tuple[Any, ...]:
-    plain = to_dict(event)
-    for name in JSON_FIELDS:
-        plain[name] = dumps(plain[name])
-    return tuple(plain.values())
-
-
-def _event(row: tuple[Any, ...]) -> UsageEvent:
-    plain = dict(zip(FIELDS, row, strict=True))
-    for name in JSON_FIELDS:
-        plain[name] = json.loads(plain[name])
-    for name in FLAG_FIELDS:
-        plain[name] = bool(plain[name])
-    return from_dict(plain)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 
+from metering import sqlite_rollup
 from metering.errors import LedgerIncompatible
+from metering.ledger import TOTAL_FIELDS
 
+_SUMS_SINCE = 4
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
 
 
@@ -82,9 +85,45 @@ _ARRIVALS = (
 """How a conversation came, and when its stages began; unknown for what was recorded before."""
 
 
+def _sums(strict: bool) -> tuple[str, ...]:
+    """Daily sums beside the events (``migrate`` makes them from those that are there), and closed months."""
+    end = " STRICT" if strict else ""
+    totals = ", ".join(f"{name} INTEGER NOT NULL" for name in TOTAL_FIELDS)
+    day = "day INTEGER NOT NULL, tenant_id TEXT NOT NULL, agent_id TEXT NOT NULL, mode TEXT NOT NULL"
+    return (
+        f"CREATE TABLE usage_daily (row_id TEXT PRIMARY KEY, {day}, {totals}){end}",
+        f"""
+        CREATE TABLE usage_amounts (
+            row_id TEXT PRIMARY KEY, {day}, provider TEXT NOT NULL, model TEXT NOT NULL, meter TEXT NOT NULL,
+            amount INTEGER NOT NULL, whole_seconds INTEGER NOT NULL
+        ){end}
+        """,
+        "CREATE INDEX usage_events_started ON usage_events (started_at)",  # everybody's newest turns
+        "CREATE INDEX usage_daily_day ON usage_daily (day)",
+        "CREATE INDEX usage_amounts_day ON usage_amounts (day)",
+        f"""
+        CREATE TABLE closed_periods (
+            period TEXT PRIMARY KEY, closed_at INTEGER NOT NULL, statement TEXT NOT NULL
+        ){end}
+        """,
+        *(
+            f"""
+            CREATE TRIGGER closed_periods_no_{verb.lower()} BEFORE {verb} ON closed_periods
+            BEGIN SELECT RAISE(ABORT, 'a closed month stays as it is'); END
+            """
+            for verb in ("UPDATE", "DELETE")
+        ),
+        """
+        CREATE TRIGGER closed_periods_no_replace BEFORE INSERT ON closed_periods
+        WHEN EXISTS (SELECT 1 FROM closed_periods WHERE period = NEW.period)
+        BEGIN SELECT RAISE(IGNORE); END
+        """,
+    )
+
+
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict), _SHARES, _ARRIVALS)
+    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict))
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -99,6 +138,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     for step in steps[version:]:
         for statement in step:
             connection.execute(statement)
+    if version < _SUMS_SINCE:  # once all columns are there that a row is read with
+        sqlite_rollup.rebuild(connection)
     connection.execute(f"PRAGMA user_version = {len(steps)}")
     connection.execute("COMMIT")
 

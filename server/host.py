@@ -23,7 +23,6 @@ from agents.core.session import Session
 from agents.loop.agent import Agent
 from metering.ledger import Ledger
 from metering.recorder import UsageRecorder
-from metering.sqlite_ledger import SqliteLedger
 from metering.usage import Mode
 from server.budget_view import budget_name
 from server.contracts.errors import ErrorCode
@@ -35,6 +34,7 @@ from server.engine_source import EngineSource, Lease
 from server.errors import EdgeError, Refused
 from server.guard import Identity
 from server.latency_choice import LatencyChoice, SessionLatency
+from server.ledgers import open_ledger
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
 from server.observability.session_watch import SessionWatch
@@ -82,9 +82,9 @@ class Host:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Everything open while the body runs; engines load meanwhile. Raises DataDirectoryUnusable."""
+        """Everything open while the body runs; engines load meanwhile. Raises DataDirectoryUnusable, SettingsError."""
         await anyio.to_thread.run_sync(self._make_data_directory)
-        ledger = SqliteLedger(self.settings.ledger_path)
+        ledger = open_ledger(self.settings)
         recorder = UsageRecorder(ledger, self.settings.journal_path)
         recovery = await recorder.start()
         logger.info("usage recorder started", extra={"recovery": str(recovery)})

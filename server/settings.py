@@ -31,6 +31,7 @@ from pydantic_settings import (
 from agents.core.budget_profiles import Profile
 from server.azure_settings import AzureSettings
 from server.latency_settings import LatencySettings
+from server.ledger_settings import LedgerSettings
 from server.memory import share_heaps
 from server.model_settings import ModelSettings
 from server.setting_types import Directory, Secrets, Section, Words
@@ -128,6 +129,7 @@ class Settings(BaseSettings):
     agent: AgentSettings = AgentSettings()
     webrtc: WebRtcSettings = WebRtcSettings()
     latency: LatencySettings = LatencySettings()
+    ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
@@ -211,7 +213,7 @@ class Settings(BaseSettings):
 
     @property
     def ledger_path(self) -> Path:
-        """The usage ledger's file."""
+        """The usage ledger's file, where it is one."""
         return self.data_dir / "usage.sqlite3"
 
     @property

@@ -1,8 +1,22 @@
-"""What all tests share: properties are about what happens, not how soon, and machines that run them are busy."""
+"""What all tests share: properties are about what happens, not how soon, and machines that run them are busy. And what
+any test may ask for: a real PostgreSQL, started once for all that want one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+from postgres_server import PostgresServer, programs, running_postgres
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running server; take a database of your own from it."""
+    if programs() is None:
+        pytest.skip("PostgreSQL 15 or newer is not installed (Debian, Ubuntu: apt-get install postgresql)")
+    with running_postgres() as server:
+        yield server

@@ -1,4 +1,5 @@
-"""What ``doctor`` looks at: Python, settings, data directory, port, page, microphone, accounts, engines.
+"""What ``doctor`` looks at: Python, settings, data directory, ledger and prices, port, page, microphone, accounts,
+engines.
 
 Each check is a function from the settings to findings; none changes anything but a probe file it removes. Engines
 are really loaded, because nothing less tells whether they work.
@@ -16,11 +17,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from metering.errors import LedgerError, PriceSheetError
+from metering.ledger import UsageQuery
 from server.cli.account_checks import examine_accounts
 from server.cli.findings import Finding
 from server.engine_rules import Asked
 from server.engines import EngineSet, StageReport
 from server.latency_choice import LatencyChoice
+from server.ledgers import open_ledger, price_book
 from server.routes.page import page_directory
 from server.sessions.voice_options import DEFAULT_LOCALE
 from server.settings import DEFAULT_CONFIG_FILE, Settings, SettingsError, load_settings
@@ -43,6 +47,7 @@ async def examine(config: Path | None) -> list[Finding]:
         _keys,
         _budget,
         _data_directory,
+        _ledger,
         _port,
         _page,
         _microphone,
@@ -96,6 +101,23 @@ def _data_directory(settings: Settings) -> Finding:
             "data directory", "note", f"{path}: only {free // 1_048_576} MB free", "Make room for the ledger."
         )
     return Finding("data directory", "ok", str(path))
+
+
+def _ledger(settings: Settings) -> Finding:
+    where = "SQLite" if settings.ledger.url is None else "PostgreSQL"
+    try:
+        price_book(settings)
+        if settings.ledger.url is not None:
+            ledger = open_ledger(settings)
+            try:
+                ledger.totals(UsageQuery())
+            finally:
+                ledger.close()
+    except (LedgerError, SettingsError) as error:
+        return Finding("ledger", "wrong", str(error), "Is the database there, and ledger.url right?")
+    except PriceSheetError as error:
+        return Finding("ledger", "wrong", str(error), "Mend the sheet: convergio-voice price check")
+    return Finding("ledger", "ok", where)
 
 
 def _port(settings: Settings) -> Finding:

@@ -83,13 +83,13 @@ def command(  # noqa: PLR0913 - click gives each option by name
 def _read(question: LatencyQuestion, settings: Settings) -> LatencyReportResponse:
     import time  # noqa: PLC0415
 
-    from metering.sqlite_ledger import SqliteLedger  # noqa: PLC0415
     from server.latency_view import read_report  # noqa: PLC0415
+    from server.ledgers import open_ledger  # noqa: PLC0415
 
     path = settings.ledger_path
-    if not path.is_file():
+    if settings.ledger.url is None and not path.is_file():
         raise click.ClickException(f"Nothing was used yet: there is no ledger at {path}.")
-    ledger = SqliteLedger(path)
+    ledger = open_ledger(settings)
     try:
         now_ms = time.time_ns() // 1_000_000
         return read_report(ledger, question, tenant_id=None, request_id="local", now_ms=now_ms + 1)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from metering.ledger import UsageTotals
+    from metering.ledger import Ledger, UsageTotals
     from metering.usage import UsageEvent
+    from server.settings import Settings
 
 DEFAULT_ROWS = 20
+NO_CURRENCY = "XXX"  # ISO 4217, of sheets for what costs nothing
 
 
 @click.command("usage")
@@ -28,7 +30,7 @@ def command(config: Path | None, data_dir: Path | None, rows: int, form: str | N
     from metering.journal import waiting_turns  # noqa: PLC0415 - commands import late
     from metering.ledger import PageRequest, UsageQuery, read_all  # noqa: PLC0415
     from metering.report import csv_export, jsonl_export  # noqa: PLC0415
-    from metering.sqlite_ledger import SqliteLedger  # noqa: PLC0415
+    from server.ledgers import open_ledger  # noqa: PLC0415
     from server.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(config, data_dir=data_dir)
@@ -36,11 +38,11 @@ def command(config: Path | None, data_dir: Path | None, rows: int, form: str | N
     if waiting:
         note = f"{waiting} turns of a server that was cut short wait in its journal; the next start enters them."
         click.echo(note, err=True)
-    if not path.is_file():
+    if settings.ledger.url is None and not path.is_file():
         if waiting:
             raise click.ClickException("Nothing is in the ledger yet.")
         raise click.ClickException(f"Nothing was used yet: there is no ledger at {path}.")
-    ledger = SqliteLedger(path)
+    ledger = open_ledger(settings)
     try:
         if form is not None:
             export = jsonl_export if form == "json" else csv_export
@@ -49,28 +51,39 @@ def command(config: Path | None, data_dir: Path | None, rows: int, form: str | N
             sys.stdout.flush()
         else:
             page = ledger.read(UsageQuery(), PageRequest(limit=rows, newest_first=True))
-            strays = sum(_is_stray(event) for event in read_all(ledger, UsageQuery()))
-            _table(page.events, ledger.totals(UsageQuery()), strays)
+            _table(page.events, ledger.totals(UsageQuery()))
+            _costs(ledger, settings)
     finally:
         ledger.close()
     return 0
 
 
-def _is_stray(event: UsageEvent) -> bool:
-    """Whether it accounts for what was heard or made and belonged to no turn."""
-    return event.request_id.endswith(":unclaimed")
+def _costs(ledger: Ledger, settings: Settings) -> None:
+    """What it cost, by currency; and what has no price, which is not to say that it is free."""
+    from metering.ledger import DayQuery  # noqa: PLC0415
+    from metering.pricing.closing import cost_of_days, never_priced  # noqa: PLC0415
+    from metering.pricing.cost import money, totals_by_currency  # noqa: PLC0415
+    from server.ledgers import price_book  # noqa: PLC0415
+
+    lines = cost_of_days(ledger.amounts(DayQuery()), price_book(settings), ledger.closings())
+    for currency, micros in totals_by_currency(lines).items():
+        if currency != NO_CURRENCY:
+            click.echo(f"cost {money(micros)} {currency}")
+    for sentence in never_priced(lines):
+        click.echo(f"not in the cost: {sentence}", err=True)
 
 
-def _table(events: tuple[UsageEvent, ...], totals: UsageTotals, strays: int) -> None:
+def _table(events: tuple[UsageEvent, ...], totals: UsageTotals) -> None:
     from rich.table import Table  # noqa: PLC0415
 
+    from metering.ledger import is_unclaimed  # noqa: PLC0415
     from metering.report import seconds, timestamp  # noqa: PLC0415
     from server.cli.console import console  # noqa: PLC0415
 
     table = Table(box=None, padding=(0, 1), show_footer=True)
     columns = {
         "started": "total",
-        "agent": f"{totals.events - strays} turns",
+        "agent": f"{totals.events - totals.unclaimed} turns",
         "lane": "",
         "heard s": str(seconds(totals.audio_ms_in)),
         "spoken s": str(seconds(totals.audio_ms_out)),
@@ -93,6 +106,6 @@ def _table(events: tuple[UsageEvent, ...], totals: UsageTotals, strays: int) -> 
             str(event.output_tokens),
             str(event.tool_calls),
             str(event.latency_ms.get("total", "")),
-            event.error_code or ("no turn" if _is_stray(event) else "interrupted" if event.interrupted else ""),
+            event.error_code or ("no turn" if is_unclaimed(event) else "interrupted" if event.interrupted else ""),
         )
     console().print(table)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.errors import InvalidUsageEvent
 from metering.identity import as_correction, event_id
-from metering.ledger import Ledger, PageRequest, UsageQuery, UsageTotals, read_all
+from metering.ledger import DayQuery, Ledger, PageRequest, PeriodClosing, UsageQuery, UsageTotals, read_all
 from metering.memory import MemoryLedger
+from metering.postgres.ledger import PostgresLedger
+from metering.rollup import DAY_MS, Rollup
 from metering.sqlite_ledger import SqliteLedger
-from metering.usage import StageProvider, UsageEvent
+from metering.usage import ProviderShare, StageProvider, UsageEvent
 
 EVERYTHING = UsageQuery()
 
@@ -42,9 +45,20 @@ def turn(number: int, tenant: str = "school") -> UsageEvent:
     )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+KINDS = ["memory", "sqlite", "postgres"]
+
+
+def new_ledger(kind: str, request: pytest.FixtureRequest, directory: Path) -> Ledger:
+    """An empty ledger of that kind."""
+    if kind == "postgres":
+        server: Any = request.getfixturevalue("postgres")
+        return PostgresLedger(server.database())
+    return MemoryLedger() if kind == "memory" else SqliteLedger(directory / "usage.db")
+
+
+@pytest.fixture(params=KINDS)
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    ledger: Ledger = MemoryLedger() if request.param == "memory" else SqliteLedger(tmp_path / "usage.db")
+    ledger = new_ledger(request.param, request, tmp_path)
     yield ledger
     ledger.close()
 
@@ -180,26 +194,90 @@ def test_reading_all_goes_through_every_page(ledger: Ledger) -> None:
     assert all_events(ledger) == events
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-@given(batches=st.lists(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=6), max_size=6))
+@pytest.mark.parametrize("kind", KINDS)
 def test_any_sequence_of_appends_leaves_the_set_of_distinct_events_and_their_sums(
-    kind: str, batches: list[list[tuple[int, int]]], tmp_path_factory: pytest.TempPathFactory
+    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    ledger = MemoryLedger() if kind == "memory" else SqliteLedger(tmp_path_factory.mktemp("ledger") / "usage.db")
-    expected: dict[str, UsageEvent] = {}
-    new = 0
-    for batch in batches:
-        events = [corrected(number, depth) for number, depth in batch]
-        new += ledger.append(events)
-        for event in events:
-            expected.setdefault(event.event_id, event)
-    assert new == len(expected)
-    assert all_events(ledger, UsageQuery(replaced=True)) == list(expected.values())
-    replaced = {event.corrects for event in expected.values()}
-    current = [event for event in expected.values() if event.event_id not in replaced]
-    assert ledger.totals(EVERYTHING) == UsageTotals.of(current)
-    assert ledger.totals(EVERYTHING).audio_ms_in == sum(event.audio_ms_in for event in current)
-    ledger.close()
+    @settings(max_examples=8 if kind == "postgres" else 100)
+    @given(batches=st.lists(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=6), max_size=6))
+    def holds(batches: list[list[tuple[int, int]]]) -> None:
+        ledger = new_ledger(kind, request, tmp_path_factory.mktemp("ledger"))
+        expected: dict[str, UsageEvent] = {}
+        new = 0
+        for batch in batches:
+            events = [corrected(number, depth) for number, depth in batch]
+            new += ledger.append(events)
+            for event in events:
+                expected.setdefault(event.event_id, event)
+        assert new == len(expected)
+        assert all_events(ledger, UsageQuery(replaced=True)) == list(expected.values())
+        replaced = {event.corrects for event in expected.values()}
+        current = [event for event in expected.values() if event.event_id not in replaced]
+        assert (
+            ledger.totals(EVERYTHING) == UsageTotals.of(current) == ledger.totals(UsageQuery(started_before=DAY_MS - 1))
+        )
+        assert ledger.daily(DayQuery()) == Rollup.of(current).days()
+        assert ledger.amounts(DayQuery()) == Rollup.of(current).quantities()
+        ledger.close()
+
+    holds()
+
+
+def test_what_a_correction_replaces_is_taken_out_of_the_daily_sums(ledger: Ledger) -> None:
+    other = StageProvider("azure", "conversation")
+    ledger.append([turn(1), turn(2)])
+    ledger.append([as_correction(turn(1), replace(turn(1), audio_ms_in=1500, providers={"stt": other}))])
+    (day,) = [row for row in ledger.daily(DayQuery()) if row.agent_id == "agent_1"]
+    assert (day.totals.events, day.totals.audio_ms_in) == (1, 1500)
+    heard = [row for row in ledger.amounts(DayQuery()) if row.meter == "audio_ms_in"]
+    assert [(row.provider, row.amount, row.whole_seconds) for row in heard] == [("azure", 1500, 2), ("whisper", 2, 1)]
+
+
+def test_shares_are_kept_and_counted_by_who_did_the_work_also_where_a_correction_takes_them_back(
+    ledger: Ledger,
+) -> None:
+    whisper, azure = (
+        ProviderShare("stt", "whisper", "base.en", audio_ms_in=400),
+        ProviderShare("stt", "azure", "conversation", audio_ms_in=1_100),
+    )
+    shared = replace(turn(1), audio_ms_in=1_500, shares=(whisper, azure))
+    ledger.append([shared, turn(2)])
+    assert all_events(ledger) == [shared, turn(2)]
+
+    def heard() -> list[tuple[str, int, int]]:
+        rows = [row for row in ledger.amounts(DayQuery(agent_id="agent_1")) if row.meter == "audio_ms_in"]
+        return [(row.provider, row.amount, row.whole_seconds) for row in rows]
+
+    assert heard() == [("azure", 1_100, 2), ("whisper", 400, 1)]
+    correction = as_correction(shared, replace(shared, shares=(replace(azure, audio_ms_in=1_500),)))
+    ledger.append([correction])
+    assert heard() == [("azure", 1_500, 2)]
+    assert all_events(ledger) == [turn(2), correction]
+
+
+def test_days_are_asked_for_by_tenant_agent_and_period(ledger: Ledger) -> None:
+    events = [replace(turn(n), started_at=n * DAY_MS) for n in range(6)]
+    ledger.append([*events, turn(7, "business")])
+    asked = DayQuery(tenant_id="school", first_day=1, day_before=5)
+    assert [row.day for row in ledger.daily(asked)] == [1, 2, 3, 4]
+    assert {row.day for row in ledger.amounts(asked)} == {1, 2, 3, 4}
+    assert [row.day for row in ledger.daily(DayQuery(tenant_id="school", agent_id="agent_1"))] == [1, 5]
+    whole_days = UsageQuery(tenant_id="school", started_from=DAY_MS, started_before=5 * DAY_MS)
+    assert ledger.totals(whole_days) == UsageTotals.of(events[1:5])
+
+
+def test_work_that_belonged_to_no_turn_is_counted(ledger: Ledger) -> None:
+    stray = replace(turn(1), request_id="ses:unclaimed", event_id=event_id("school", "ses:unclaimed"))
+    ledger.append([stray, turn(2)])
+    assert ledger.totals(EVERYTHING).unclaimed == ledger.totals(UsageQuery(started_before=DAY_MS - 1)).unclaimed == 1
+
+
+def test_a_month_is_closed_once(ledger: Ledger) -> None:
+    first, second = PeriodClosing("2026-09", 5, "{}"), PeriodClosing("2026-09", 6, '{"other":1}')
+    earlier = PeriodClosing("2026-08", 7, "{}")
+    assert ledger.closings() == ()
+    assert [ledger.close_period(closing) for closing in (first, second, earlier)] == [first, first, earlier]
+    assert ledger.closings() == (earlier, first)
 
 
 def corrected(number: int, depth: int) -> UsageEvent:

@@ -101,6 +101,7 @@ async def test_a_server_killed_at_any_moment_of_a_turn_loses_and_doubles_nothing
 
 
 @pytest.mark.engines
+@pytest.mark.timeout(240)
 async def test_the_engines_processes_die_with_the_server_and_the_ledger_is_whole(tmp_path: Path) -> None:
     await kill_again_and_again(embedded_server, tmp_path, (600, 1_500))
 

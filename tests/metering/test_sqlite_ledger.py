@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,14 @@ from pathlib import Path
 import pytest
 from usage_events import numbered
 
-from metering import sqlite_ledger, sqlite_schema
-from metering.codec import to_dict
+from metering import ledger_sql, sqlite_ledger, sqlite_schema
+from metering.codec import FIELDS, from_dict, to_dict
 from metering.errors import LedgerIncompatible, LedgerUnavailable
-from metering.identity import as_correction
-from metering.ledger import PageRequest, UsageQuery, read_all
+from metering.identity import as_correction, event_id
+from metering.ledger import DayQuery, PageRequest, PeriodClosing, UsageQuery, UsageTotals, read_all
+from metering.rollup import Rollup
 from metering.sqlite_ledger import SqliteLedger
-from metering.usage import ProviderShare
+from metering.usage import ProviderShare, UsageEvent
 
 APPENDING_PROCESS = """
 import sys
@@ -58,7 +60,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (4,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -72,27 +74,50 @@ def test_an_older_library_gets_the_same_table_without_strict() -> None:
     connection.close()
 
 
-def test_a_ledger_of_the_first_version_keeps_its_events_and_takes_new_ones(path: Path) -> None:
+SINCE = {"shares": 2, "transport": 3, "latency_start_ms": 3}
+"""Which version brought which column."""
+
+
+def made_by_version(path: Path, version: int, events: Sequence[UsageEvent]) -> list[UsageEvent]:
+    """A ledger that an older version made, with what it could keep of these events; and what that is."""
     path.parent.mkdir(exist_ok=True)
-    connection = sqlite3.connect(path)
-    for statement in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[0]:
-        connection.execute(statement)
-    old = to_dict(numbered(1))
-    for name in ("shares", "transport", "latency_start_ms"):
-        del old[name]
-    old |= {name: json.dumps(old[name]) for name in ("providers", "latency_ms")}
-    marks = ", ".join("?" * len(old))
-    connection.execute(f"INSERT INTO usage_events ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
-    connection.execute("PRAGMA user_version = 1")
-    connection.commit()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN")
+    for step in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[:version]:
+        for statement in step:
+            connection.execute(statement)
+    names = [column[1] for column in connection.execute("PRAGMA table_info(usage_events)")][1:]
+    assert set(FIELDS) - set(names) == {name for name, since in SINCE.items() if since > version}
+    insert = f"INSERT INTO usage_events ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    for event in events:
+        row = dict(zip(FIELDS, ledger_sql.event_row(event), strict=True))
+        connection.execute(insert, [row[name] for name in names])
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("COMMIT")
     connection.close()
-    share = ProviderShare("stt", "azure", "conversation", audio_ms_in=numbered(2).audio_ms_in)
+    kept = [{name: value for name, value in to_dict(event).items() if name in names} for event in events]
+    return [from_dict(plain) for plain in kept]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_ledger_of_an_older_version_keeps_its_events_and_gets_their_daily_sums(path: Path, version: int) -> None:
+    heard = numbered(2).audio_ms_in
+    share = ProviderShare("stt", "azure", "conversation", audio_ms_in=heard)
+    shared = replace(numbered(2), shares=(share,), transport="webrtc", latency_start_ms={"stt": 40})
+    others = [numbered(n) for n in range(3, 2_100)]  # more than are read at once
+    kept = made_by_version(path, version, [shared, *others, as_correction(numbered(7), numbered(9))])
     ledger = SqliteLedger(path)
-    ledger.append([replace(numbered(2), shares=(share,))])
-    first, second = read_all(ledger, UsageQuery())
+    assert list(read_all(ledger, UsageQuery(replaced=True))) == kept
+    current = [event for event in kept if event.event_id != numbered(7).event_id]
+    assert ledger.daily(DayQuery()) == Rollup.of(current).days()
+    assert ledger.amounts(DayQuery()) == Rollup.of(current).quantities()
+    assert [row.amount for row in ledger.amounts(DayQuery()) if row.provider == "azure"] == [heard] * (version > 1)
+    new = replace(shared, request_id="req_new", event_id=event_id(shared.tenant_id, "req_new"))
+    assert ledger.append([kept[0], new]) == 1
+    assert ledger.read(UsageQuery(), PageRequest(limit=1, newest_first=True)).events == (new,)
+    assert ledger.totals(UsageQuery()) == UsageTotals.of([*current, new])
+    assert ledger.latencies(UsageQuery(transport="webrtc"), 10).turns == 1 + (version > 2)
     ledger.close()
-    assert first == numbered(1)
-    assert second.shares == (share,)
 
 
 def test_shares_written_before_tokens_were_divided_are_still_read(path: Path) -> None:
@@ -151,6 +176,20 @@ def test_insert_or_replace_replaces_nothing(path: Path, same: str) -> None:
     connection.commit()
     connection.close()
     assert list(read_all(ledger, UsageQuery(replaced=True))) == [original, correction]
+    ledger.close()
+
+
+def test_a_closed_month_cannot_be_changed_around_the_ledger(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    kept = ledger.close_period(PeriodClosing("2026-09", 1, "{}"))
+    connection = sqlite3.connect(path)
+    for tampering in ("UPDATE closed_periods SET statement = ''", "DELETE FROM closed_periods"):
+        with pytest.raises(sqlite3.IntegrityError, match="stays as it is"):
+            connection.execute(tampering)
+    connection.execute("INSERT OR REPLACE INTO closed_periods VALUES ('2026-09', 2, '')")
+    connection.commit()
+    connection.close()
+    assert ledger.closings() == (kept,)
     ledger.close()
 
 
@@ -239,31 +278,3 @@ def test_several_processes_open_and_append_at_once(path: Path) -> None:
     assert [child.wait(timeout=50) for child in children] == [0] * 4
     expected = {numbered(100 * n + k).request_id for n in range(4) for k in range(60)}
     assert contents(path) == expected
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_ledger_of_an_older_schema_is_brought_up_with_its_events(path: Path, version: int) -> None:
-    path.parent.mkdir(parents=True)
-    connection = sqlite3.connect(path, isolation_level=None)
-    for step in sqlite_schema.migrations(strict=sqlite3.sqlite_version_info >= (3, 37))[:version]:
-        for statement in step:
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {version}")
-    old = connection.execute("PRAGMA table_info(usage_events)").fetchall()
-    event = numbered(1)
-    row = {**to_dict(event), "sequence": 1}
-    row |= {"providers": "{}", "latency_ms": '{"total":540}', "shares": "[]"}
-    names = [column[1] for column in old]
-    marks = ", ".join("?" * len(names))
-    connection.execute(f"INSERT INTO usage_events ({', '.join(names)}) VALUES ({marks})", [row[name] for name in names])
-    connection.close()
-    ledger = SqliteLedger(path)
-    (kept,) = ledger.read(UsageQuery(), PageRequest()).events
-    assert (kept.request_id, kept.latency_ms, kept.transport, kept.latency_start_ms) == (
-        event.request_id,
-        {"total": 540},
-        None,
-        {},
-    )
-    assert ledger.append([numbered(2)]) == 1
-    ledger.close()

@@ -12,16 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from usage_events import numbered, opened
-
-from metering.identity import as_abandoned
-from metering.ledger import UsageQuery, read_all
-from metering.recorder import UsageRecorder
-from metering.sqlite_ledger import SqliteLedger
-from metering.usage import UsageEvent
+from crash_account import Account
+from postgres_server import PostgresServer
 
 CHILD = Path(__file__).with_name("recording_child.py")
-TRIALS = int(os.environ.get("CONVERGIO_KILL_TRIALS", "28"))
+TRIALS = 16  # tests/load/kill_trials.py makes a thousand
 
 
 def start(*arguments: object, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
@@ -59,78 +54,52 @@ def kill(child: subprocess.Popen[bytes]) -> bytes:
     return rest
 
 
-class Account:
-    """What was promised, and whether it was kept."""
-
-    def __init__(self) -> None:
-        self.done: set[tuple[str, int]] = set()
-        self.open: set[tuple[str, int]] = set()
-
-    def hear(self, said: bytes) -> None:
-        for line in said.decode().splitlines(keepends=True):
-            match line.split() if line.endswith("\n") else []:
-                case ["done", prefix, number]:
-                    self.done.add((prefix, int(number)))
-                case ["open", prefix, number]:
-                    self.open.add((prefix, int(number)))
-                case _:
-                    pass
-
-    async def settle(self, directory: Path) -> list[UsageEvent]:
-        """Recover whatever was left, then hold the ledger against every promise."""
-        ledger = SqliteLedger(directory / "usage.db")
-        recorder = UsageRecorder(ledger, directory / "journal")
-        recovery = await recorder.start()
-        assert (recovery.pending, recovery.damaged_lines) == (0, 0)
-        assert await recorder.aclose()
-        found = list(read_all(ledger, UsageQuery(replaced=True)))
-        ledger.close()
-        by_request = {event.request_id: event for event in found}
-        assert len(by_request) == len(found), "doubled"
-        for prefix, number in self.done:
-            event = numbered(number, prefix=prefix)
-            assert by_request.get(event.request_id) == event, "lost or changed"
-        for prefix, number in self.open:
-            event = as_abandoned(opened(numbered(number, prefix=prefix)))
-            assert by_request.get(event.request_id) == event, "an open turn was lost"
-        for event in found:
-            prefix, number = event.request_id.rsplit("_", 1)
-            whole = numbered(int(number), prefix=prefix)
-            assert event in (whole, as_abandoned(opened(whole)))
-        assert list((directory / "journal").iterdir()) == []
-        return found
+def database(kind: str, request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The argument that puts the ledger on a new PostgreSQL database; none for SQLite."""
+    if kind == "sqlite":
+        return ()
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return (server.database(),)
 
 
-@pytest.mark.timeout(60 + 3 * TRIALS)
-async def test_killed_at_random_instants_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
-    chance = random.Random(TRIALS)
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(("kind", "trials"), [("sqlite", TRIALS), ("postgres", 6)])
+async def test_killed_at_random_instants_nothing_acknowledged_is_lost_or_doubled(
+    kind: str, trials: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = database(kind, request)
+    chance = random.Random(trials)
     account = Account()
-    for trial in range(TRIALS):
-        children = [start("record", tmp_path, f"t{trial}c{which}") for which in range(1 + trial % 2)]
+    for trial in range(trials):
+        children = [start("record", tmp_path, f"t{trial}c{which}", *url) for which in range(1 + trial % 2)]
         if trial % 4 == 3:  # while it starts and recovers what the last one left
             said = [read_for(child, chance.uniform(0.05, 0.3)) for child in children]
         else:
             said = [wait_until_ready(child) + read_for(child, chance.uniform(0, 0.08)) for child in children]
         for child, words in zip(children, said, strict=True):
             account.hear(words + kill(child))
-    found = await account.settle(tmp_path)
-    assert len(account.done) > TRIALS
-    assert len(account.open) > 0
-    print(f"{TRIALS} trials, {len(account.done)} done, {len(account.open)} open, {len(found)} in the ledger")
+    found = await account.settle(tmp_path, *url)
+    assert len(account.done) > 0
+    print(f"{kind}: {trials} trials, {len(account.done)} done, {len(account.open)} open, {len(found)} in the ledger")
 
 
-@pytest.mark.timeout(240)
-async def test_killed_at_every_write_step_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("kind", "stride"), [("sqlite", 3), ("postgres", 8)])
+async def test_killed_at_every_write_step_nothing_acknowledged_is_lost_or_doubled(
+    kind: str, stride: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = database(kind, request)
     account = Account()
-    for fatal in range(1, 200):
-        child = start("step", tmp_path, fatal)  # each life also recovers what the one before it left, and may die there
-        said, _ = child.communicate(timeout=30)
+    for fatal in range(1, 600, stride):
+        # Each life also recovers what the one before it left, and may die there.
+        child = start("step", tmp_path, fatal, f"life{fatal}", *url)
+        said, _ = child.communicate(timeout=60)
         account.hear(said)
         if b"finished" in said:
             break
     else:
         pytest.fail("it never got to the end")
-    await account.settle(tmp_path)
+    await account.settle(tmp_path, *url)
     assert fatal > 20
 
 
@@ -142,7 +111,7 @@ def test_a_full_disk_makes_events_wait_and_loses_none(tmp_path: Path) -> None:
 
 def test_a_full_file_system_makes_events_wait_and_loses_none(tmp_path: Path) -> None:
     unshare = shutil.which("unshare")
-    mount = 'mount -t tmpfs -o size=600k none "$0" && head -c 300000 /dev/zero > "$0/ballast" && exec "$@"'
+    mount = 'mount -t tmpfs -o size=900k none "$0" && head -c 300000 /dev/zero > "$0/ballast" && exec "$@"'
     if (
         unshare is None
         or subprocess.run(

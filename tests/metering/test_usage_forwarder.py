@@ -16,9 +16,10 @@ from usage_events import numbered, opened
 
 from metering import journal as journal_module
 from metering.errors import LedgerUnavailable
-from metering.forwarder import Forwarder, RecorderOptions, Recovery
+from metering.forwarder import Forwarder, RecorderOptions
 from metering.identity import as_abandoned
 from metering.ledger import PageRequest, UsagePage, UsageQuery, UsageTotals, read_all
+from metering.ledger_jobs import Recovery
 from metering.memory import MemoryLedger
 from metering.usage import UsageEvent
 
@@ -238,6 +239,24 @@ def test_a_damaged_line_costs_only_itself_and_the_journal_is_kept(
     recovery = Forwarder(ledger, tmp_path, SMALL).recover(0)
     assert (recovery.events, recovery.damaged_lines) == (3, 1)
     assert len(list(tmp_path.glob("*.damaged/*.jsonl"))) >= 1
+
+
+def test_a_damaged_segment_is_kept_and_the_others_are_not(
+    forwarder: Forwarder, ledger: UnreliableLedger, tmp_path: Path
+) -> None:
+    ledger.script = ["fails"]
+    for number in range(20):
+        forwarder.take([], [numbered(number)], 0)
+    first, *others = sorted(tmp_path.glob("*/*.jsonl"))
+    damaged = next(segment for segment in (first, *others) if b"req_000001" in segment.read_bytes())
+    damaged.write_bytes(damaged.read_bytes().replace(b"req_000001", b"req_xxxxxx"))
+    assert len(others) > 3
+    while (due_s := forwarder.retry_at_s) is not None:
+        forwarder.forward(due_s)
+    assert in_ledger(ledger) == [numbered(n) for n in range(20) if n != 1]
+    left = sorted(tmp_path.glob("*/*.jsonl"))
+    assert left[0] == damaged
+    assert len(left) == 2  # and the one that is written to
 
 
 def raise_io_error(_: int) -> None:

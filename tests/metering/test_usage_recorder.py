@@ -4,23 +4,23 @@ import asyncio
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gated_ledger import GatedLedger, kept
 from usage_events import numbered, opened
 
 from metering import journal as journal_module
-from metering.errors import InvalidUsageEvent, LedgerUnavailable, RecorderClosed, RecorderOverloaded
-from metering.forwarder import RecorderOptions, Recovery
+from metering.errors import InvalidUsageEvent, RecorderClosed, RecorderOverloaded
+from metering.forwarder import RecorderOptions
 from metering.identity import as_abandoned
-from metering.ledger import PageRequest, UsagePage, UsageQuery, UsageTotals, read_all
-from metering.memory import MemoryLedger, MemoryRecorder
+from metering.ledger import UsageQuery, read_all
+from metering.ledger_jobs import Recovery
+from metering.memory import MemoryRecorder
 from metering.recorder import Recorder, UsageRecorder
 from metering.sqlite_ledger import SqliteLedger
-from metering.usage import UsageEvent
 
 LOCKING_PROCESS = """
 import sqlite3, sys
@@ -30,39 +30,6 @@ print("locked", flush=True)
 sys.stdin.readline()
 connection.execute("ROLLBACK")
 """
-
-
-class GatedLedger:
-    """A real ledger behind a gate: shut, appends block; broken, they fail. Tells each time one got through."""
-
-    def __init__(self) -> None:
-        self.kept = MemoryLedger()
-        self.gate = threading.Event()
-        self.gate.set()
-        self.broken = False
-        self.entered = threading.Event()
-        self.appended = threading.Event()
-        self.batches: list[int] = []
-
-    def append(self, events: Sequence[UsageEvent]) -> int:
-        self.entered.set()
-        if not self.gate.wait(20):
-            raise LedgerUnavailable("the test forgot the gate")
-        if self.broken:
-            raise LedgerUnavailable("scripted")
-        self.batches.append(len(events))
-        new = self.kept.append(events)
-        self.appended.set()
-        return new
-
-    def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
-        return self.kept.read(query, page)
-
-    def totals(self, query: UsageQuery) -> UsageTotals:
-        return self.kept.totals(query)
-
-    def close(self) -> None:
-        self.kept.close()
 
 
 @pytest.fixture
@@ -79,10 +46,6 @@ async def recorder(ledger: GatedLedger, tmp_path: Path) -> AsyncIterator[UsageRe
     await recorder.aclose(1.0)
 
 
-def kept(ledger: GatedLedger) -> list[UsageEvent]:
-    return list(read_all(ledger, UsageQuery()))
-
-
 async def test_a_recorded_event_is_in_the_ledger_when_its_awaitable_is_done(
     recorder: UsageRecorder, ledger: GatedLedger
 ) -> None:
@@ -97,15 +60,13 @@ async def test_recording_twice_counts_once(recorder: UsageRecorder, ledger: Gate
     assert kept(ledger) == [numbered(1)]
 
 
-async def test_calls_return_while_the_ledger_hangs_and_events_go_in_groups_afterwards(
-    recorder: UsageRecorder, ledger: GatedLedger
+async def test_events_that_come_while_one_is_written_go_in_groups(
+    recorder: UsageRecorder, ledger: GatedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.gate.clear()
     first = recorder.record(numbered(0))
     assert await asyncio.to_thread(ledger.entered.wait, 10)
     waiting = [recorder.record(numbered(n)) for n in range(1, 7)]
-    assert not first.done()
-    assert not any(future.done() for future in waiting)
     ledger.gate.set()
     await asyncio.gather(first, *waiting)
     assert ledger.batches == [1, 4, 2]
@@ -119,21 +80,52 @@ async def test_an_invalid_event_is_refused_at_once(recorder: UsageRecorder) -> N
 
 
 async def test_when_too_much_waits_no_further_turn_begins_but_every_begun_one_is_recorded(
-    recorder: UsageRecorder, ledger: GatedLedger
+    recorder: UsageRecorder, ledger: GatedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def disk_full(_: int) -> None:
+        raise OSError(28, "scripted")
+
     ledger.gate.clear()
-    first = recorder.record(numbered(100))
-    assert await asyncio.to_thread(ledger.entered.wait, 10)
-    for number in range(8):
-        recorder.open_turn(opened(numbered(number)))
-    assert recorder.status().waiting == 8
-    with pytest.raises(RecorderOverloaded):
-        recorder.open_turn(opened(numbered(8)))
-    waiting = [recorder.record(numbered(number)) for number in range(8)]
-    ledger.gate.set()
-    await asyncio.gather(first, *waiting)
+    with monkeypatch.context() as patched:  # the journal fails, so the ledger is waited for
+        patched.setattr(journal_module.os, "fdatasync", disk_full)
+        first = recorder.record(numbered(100))
+        assert await asyncio.to_thread(ledger.entered.wait, 10)
+        for number in range(8):
+            recorder.open_turn(opened(numbered(number)))
+        assert recorder.status().waiting == 8
+        with pytest.raises(RecorderOverloaded):
+            recorder.open_turn(opened(numbered(8)))
+        waiting = [recorder.record(numbered(number)) for number in range(8)]
+        ledger.gate.set()
+        await asyncio.gather(first, *waiting)
     recorder.open_turn(opened(numbered(8)))
     assert len(kept(ledger)) == 9
+
+
+async def test_where_nothing_takes_an_event_it_is_tried_at_intervals_not_at_once(
+    ledger: GatedLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = 0
+
+    def disk_full(_: int) -> None:
+        nonlocal attempts
+        attempts += 1
+        raise OSError(28, "scripted")
+
+    recorder = UsageRecorder(ledger, tmp_path, RecorderOptions(retry_first_s=60))
+    await recorder.start()
+    ledger.broken = True
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_module.os, "fdatasync", disk_full)
+        waiting = recorder.record(numbered(1))
+        assert await asyncio.to_thread(ledger.entered.wait, 10)
+        ledger.entered.clear()
+        again = await asyncio.to_thread(ledger.entered.wait, 0.3)  # a ledger's end of work is no reason to try again
+        assert not again
+        assert attempts == 1
+    ledger.broken = False
+    await asyncio.gather(waiting, recorder.record(numbered(2)))
+    assert await recorder.aclose()
 
 
 async def test_a_cancelled_wait_changes_nothing(recorder: UsageRecorder, ledger: GatedLedger) -> None:

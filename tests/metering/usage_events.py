@@ -42,7 +42,7 @@ def opened(event: UsageEvent) -> UsageEvent:
     return replace(event, ended_at=event.started_at, audio_ms_out=0, audio_ms_synthesized=0, latency_ms={})
 
 
-_texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40)
 _counts = st.integers(0, MAX_COUNT)
 _stages = st.sampled_from(["stt", "agent", "tts"])
 

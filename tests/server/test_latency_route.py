@@ -12,6 +12,7 @@ import anyio.to_thread
 import httpx
 import pytest
 from click.testing import CliRunner
+from postgres_server import PostgresServer
 
 from metering.identity import event_id
 from metering.latency_report import STAGES
@@ -20,6 +21,8 @@ from metering.usage import StageProvider, UsageEvent
 from server.cli.main import cli
 from server.contracts.latency import LatencyReportResponse
 from server.contracts.server_messages import StageName
+from server.ledgers import open_ledger
+from server.settings import load_settings
 from tests.scripted_server import Served, served
 
 KEY = "a-long-random-secret"
@@ -164,6 +167,19 @@ def test_the_command_draws_the_stages_and_the_newest_turns(tmp_path: Path) -> No
     assert bars.keys() == {"endpoint", "agent", "total"}
     assert bars["agent"].index("█") > bars["endpoint"].index("█")  # it begins where the wait ended
     assert bars["agent"].count("█") > bars["endpoint"].count("█")
+
+
+def test_the_command_reads_a_ledger_on_postgresql(
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVERGIO_LEDGER__URL", postgres.database())
+    ledger = open_ledger(load_settings())
+    ledger.append([turn(1, 600), turn(2, 1_200)])
+    ledger.close()
+    document = json.loads(run("--data-dir", str(tmp_path / "none"), "--json", "--turns", "1"))
+    total = next(stage for stage in document["stages"] if stage["stage"] == "total")
+    assert (document["turns"], total["p50_ms"], total["max_ms"]) == (2, 600, 1_200)
+    assert [recent["turn_id"] for recent in document["recent"]] == ["turn_2"]
 
 
 async def test_a_server_and_the_ledger_give_the_same_json(tmp_path: Path) -> None:

@@ -1,0 +1,217 @@
+"""What the ledgers on SQL databases have in common: tables, columns, conditions and rows. Pure.
+
+Owns the names and the questions, so that two databases cannot come to answer differently; each adapter owns its
+connection, its transactions and its way of inserting. ``mark`` is the driver's placeholder (``?`` or ``%s``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, dumps, from_dict, to_dict
+from metering.latency_counts import LatencyCounts, counted_texts
+from metering.ledger import (
+    TOTAL_FIELDS,
+    UNCLAIMED_SUFFIX,
+    DailyAmount,
+    DailyUsage,
+    DayQuery,
+    PageRequest,
+    PeriodClosing,
+    UsageQuery,
+    UsageTotals,
+)
+from metering.rollup import DAY_MS, Rollup, row_id
+from metering.usage import UsageEvent
+
+COLUMNS = ", ".join(FIELDS)
+DAY_KEY = ("day", "tenant_id", "agent_id", "mode")
+AMOUNT_KEY = (*DAY_KEY, "provider", "model", "meter")
+AMOUNT_SUMS = ("amount", "whole_seconds")
+DAILY_COLUMNS = ("row_id", *DAY_KEY, *TOTAL_FIELDS)
+AMOUNT_COLUMNS = ("row_id", *AMOUNT_KEY, *AMOUNT_SUMS)
+
+Question = tuple[str, tuple[Any, ...]]
+"""A statement and its values."""
+
+_CONDITIONS = (
+    ("tenant_id", "tenant_id = "),
+    ("user_id", "user_id = "),
+    ("session_id", "session_id = "),
+    ("agent_id", "agent_id = "),
+    ("transport", "transport = "),
+    ("started_from", "started_at >= "),
+    ("started_before", "started_at < "),
+)
+_DAY_CONDITIONS = (
+    ("tenant_id", "tenant_id = "),
+    ("agent_id", "agent_id = "),
+    ("first_day", "day >= "),
+    ("day_before", "day < "),
+)
+_NOT_REPLACED = (
+    "NOT EXISTS (SELECT 1 FROM usage_events AS later WHERE later.corrects = usage_events.event_id "
+    "AND later.tenant_id = usage_events.tenant_id)"
+)
+
+
+def page_question(query: UsageQuery, page: PageRequest, mark: str) -> Question:
+    """``sequence`` and the event's columns; one row more than the page holds tells that there are more."""
+    conditions, values = _where(query, mark)
+    if page.cursor is not None:
+        conditions.append(f"sequence {'<' if page.newest_first else '>'} {mark}")
+        values.append(page.cursor)
+    order = "DESC" if page.newest_first else "ASC"
+    sql = (
+        f"SELECT sequence, {COLUMNS} FROM usage_events{_clause(conditions)} "  # noqa: S608  (constants)
+        f"ORDER BY sequence {order} LIMIT {mark}"
+    )
+    return sql, (*values, page.limit + 1)
+
+
+def totals_question(query: UsageQuery, mark: str) -> Question:
+    """The columns of ``UsageTotals``: from the daily sums where they can tell, else from the events."""
+    days = _as_days(query)
+    if days is not None:
+        conditions, values = _day_where(days, mark)
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in TOTAL_FIELDS)
+        return f"SELECT {sums} FROM usage_daily{_clause(conditions)}", tuple(values)  # noqa: S608
+    conditions, values = _where(query, mark)
+    stray = f"substr(request_id, length(request_id) - {len(UNCLAIMED_SUFFIX) - 1}) = '{UNCLAIMED_SUFFIX}'"
+    counted = ["NOT success", "interrupted", "estimated", stray]
+    sums = ", ".join(
+        ["count(*)"]
+        + [f"coalesce(sum({name}), 0)" for name in COUNT_FIELDS]
+        + [f"coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0)" for condition in counted]
+    )
+    return f"SELECT {sums} FROM usage_events{_clause(conditions)}", tuple(values)  # noqa: S608
+
+
+def latencies_question(query: UsageQuery, most: int, mark: str) -> Question:
+    """``latency_ms`` as text, of one turn more than asked for, which tells that there are more."""
+    conditions, values = _where(query, mark)
+    measured = "CAST(latency_ms AS text) <> '{}'"
+    sql = (
+        f"SELECT CAST(latency_ms AS text) FROM usage_events{_clause([*conditions, measured])} "  # noqa: S608
+        f"ORDER BY started_at DESC LIMIT {mark}"
+    )
+    return sql, (*values, most + 1)
+
+
+def daily_question(query: DayQuery, mark: str) -> Question:
+    """The columns of ``DailyUsage``, its totals at the end."""
+    return _day_question("usage_daily", (*DAY_KEY, *TOTAL_FIELDS), query, mark)
+
+
+def amounts_question(query: DayQuery, mark: str) -> Question:
+    """The columns of ``DailyAmount``."""
+    return _day_question("usage_amounts", (*AMOUNT_KEY, *AMOUNT_SUMS), query, mark)
+
+
+CLOSINGS = "SELECT period, closed_at, statement FROM closed_periods ORDER BY period"
+
+
+def totals(row: Sequence[Any]) -> UsageTotals:
+    """The answer to ``totals_question``; some databases sum into decimals."""
+    return UsageTotals(*map(int, row))
+
+
+def latencies(rows: Sequence[Sequence[Any]], most: int) -> LatencyCounts:
+    """The answer to ``latencies_question``."""
+    return counted_texts([text for (text,) in rows], most)
+
+
+def daily(rows: Sequence[Sequence[Any]]) -> tuple[DailyUsage, ...]:
+    """The answer to ``daily_question``, ordered the same everywhere (databases compare text each in their own way)."""
+    return tuple(
+        DailyUsage(day, tenant, agent, mode, UsageTotals(*sums))
+        for day, tenant, agent, mode, *sums in sorted(map(tuple, rows))
+    )
+
+
+def amounts(rows: Sequence[Sequence[Any]]) -> tuple[DailyAmount, ...]:
+    """The answer to ``amounts_question``."""
+    return tuple(DailyAmount(*row) for row in sorted(map(tuple, rows)))
+
+
+def closings(rows: Sequence[Sequence[Any]]) -> tuple[PeriodClosing, ...]:
+    """The answer to ``CLOSINGS``."""
+    return tuple(PeriodClosing(period, closed_at, statement) for period, closed_at, statement in rows)
+
+
+def event_row(event: UsageEvent) -> tuple[Any, ...]:
+    """The event's columns, its parts as JSON text. Raises InvalidUsageEvent."""
+    plain = to_dict(event)
+    for name in JSON_FIELDS:
+        plain[name] = dumps(plain[name])
+    return tuple(plain.values())
+
+
+def row_event(row: Sequence[Any]) -> UsageEvent:
+    """The event of its columns."""
+    plain = dict(zip(FIELDS, row, strict=True))
+    for name in JSON_FIELDS:
+        if isinstance(plain[name], str):
+            plain[name] = json.loads(plain[name])
+    for name in FLAG_FIELDS:
+        plain[name] = bool(plain[name])
+    return from_dict(plain)
+
+
+def daily_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
+    """Rows of ``DAILY_COLUMNS``, in an order that is the same for every writer."""
+    rows = [
+        (row_id(key), *key, *(getattr(totals, name) for name in TOTAL_FIELDS)) for key, totals in rollup.usage.items()
+    ]
+    return sorted(rows)
+
+
+def amount_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
+    """Rows of ``AMOUNT_COLUMNS``, likewise."""
+    return sorted((row_id(key), *key, *sums) for key, sums in rollup.amounts.items())
+
+
+def added_up(table: str, sums: Sequence[str]) -> str:
+    """The end of an INSERT that counts a row's sums into the one that is there."""
+    return "ON CONFLICT (row_id) DO UPDATE SET " + ", ".join(
+        f"{name} = {table}.{name} + excluded.{name}" for name in sums
+    )
+
+
+def _as_days(query: UsageQuery) -> DayQuery | None:
+    """The same question put to the daily sums; None if they cannot answer it."""
+    if query.replaced or any(name is not None for name in (query.user_id, query.session_id, query.transport)):
+        return None
+    bounds = (query.started_from, query.started_before)
+    if any(bound is not None and bound % DAY_MS for bound in bounds):
+        return None
+    first, before = (None if bound is None else bound // DAY_MS for bound in bounds)
+    return DayQuery(query.tenant_id, query.agent_id, first, before)
+
+
+def _day_question(table: str, columns: Sequence[str], query: DayQuery, mark: str) -> Question:
+    conditions, values = _day_where(query, mark)
+    return f"SELECT {', '.join(columns)} FROM {table}{_clause([*conditions, _NOT_EMPTY[table]])}", tuple(values)  # noqa: S608
+
+
+_NOT_EMPTY = {"usage_daily": "events <> 0", "usage_amounts": "amount <> 0"}
+"""Corrections may leave rows without anything in them."""
+
+
+def _where(query: UsageQuery, mark: str) -> tuple[list[str], list[Any]]:
+    wanted = [(sql + mark, getattr(query, name)) for name, sql in _CONDITIONS]
+    conditions = [sql for sql, value in wanted if value is not None]
+    if not query.replaced:
+        conditions.append(_NOT_REPLACED)
+    return conditions, [value for _, value in wanted if value is not None]
+
+
+def _day_where(query: DayQuery, mark: str) -> tuple[list[str], list[Any]]:
+    wanted = [(sql + mark, getattr(query, name)) for name, sql in _DAY_CONDITIONS]
+    return [sql for sql, value in wanted if value is not None], [value for _, value in wanted if value is not None]
+
+
+def _clause(conditions: list[str]) -> str:
+    return " WHERE " + " AND ".join(conditions) if conditions else ""

@@ -1,0 +1,253 @@
+"""The ledger on PostgreSQL: several servers, one ledger, nothing but appends.
+
+Owns its connections (one that writes, one that reads, each behind a lock, so any thread may call). They open on first
+use and are dropped after any failure, so a database that was down, full or restarted is simply tried again. Every wait
+has a limit: connecting, a statement, a lock, a network that swallows everything. Knows nothing of journals, threads or
+retries: ``metering.forwarder`` has those.
+
+Appends take turns (an advisory lock for the length of a transaction), in whatever process: so the order of
+``sequence`` is the order of commits, and a reader that pages never passes by an event that is committed later.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
+
+from metering import ledger_sql
+from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, TIME_FIELDS
+from metering.errors import LedgerIncompatible, LedgerUnavailable
+from metering.latency_counts import LatencyCounts
+from metering.ledger import (
+    TOTAL_FIELDS,
+    DailyAmount,
+    DailyUsage,
+    DayQuery,
+    PageRequest,
+    PeriodClosing,
+    UsagePage,
+    UsageQuery,
+    UsageTotals,
+)
+from metering.postgres.migrate import APPEND_LOCK, Connection, migrate
+from metering.rollup import Named, change
+from metering.usage import UsageEvent
+
+CONNECT_TIMEOUT_S: Final = 5
+STATEMENT_TIMEOUT_MS: Final = 10_000
+LOCK_TIMEOUT_MS: Final = 5_000
+NETWORK_TIMEOUT_MS: Final = 10_000
+ANSWER_TIMEOUT_S = 15.0
+"""Longer than the server's own limits, for a server that is there and says nothing: stopped, or out of memory."""
+CLOSE_TIMEOUT_S: Final = 2.0
+_LOOK_EVERY_S: Final = 0.1  # while waiting, for an interrupt
+
+T = TypeVar("T")
+
+_INTEGERS = frozenset((*COUNT_FIELDS, *TIME_FIELDS, *TOTAL_FIELDS, *ledger_sql.AMOUNT_SUMS, "day"))
+
+
+def _types(columns: Sequence[str]) -> list[str]:
+    return ["bigint" if name in _INTEGERS else "text" for name in columns]
+
+
+def _from_arrays(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
+    """An INSERT of many rows whose values are one array per column, in the order given."""
+    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+    selected = ", ".join(f"{name}::jsonb" if name in JSON_FIELDS else name for name in columns)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {selected} "  # noqa: S608  (constants)
+        f"FROM unnest({arrays}) WITH ORDINALITY AS given({', '.join(columns)}, place) ORDER BY place "
+    )
+
+
+_EVENT_TYPES = ["boolean" if name in FLAG_FIELDS else "bigint" if name in _INTEGERS else "text" for name in FIELDS]
+_INSERT = _from_arrays("usage_events", FIELDS, _EVENT_TYPES) + "ON CONFLICT DO NOTHING RETURNING event_id"
+_COUNT_DAY = _from_arrays(
+    "usage_daily", ledger_sql.DAILY_COLUMNS, _types(ledger_sql.DAILY_COLUMNS)
+) + ledger_sql.added_up("usage_daily", TOTAL_FIELDS)
+_COUNT_AMOUNT = _from_arrays(
+    "usage_amounts", ledger_sql.AMOUNT_COLUMNS, _types(ledger_sql.AMOUNT_COLUMNS)
+) + ledger_sql.added_up("usage_amounts", ledger_sql.AMOUNT_SUMS)
+_REPLACED = "SELECT tenant_id, corrects FROM usage_events WHERE corrects = ANY(%s::text[])"
+_ORIGINALS = f"SELECT {ledger_sql.COLUMNS} FROM usage_events WHERE event_id = ANY(%s::text[])"  # noqa: S608  (constants)
+_CLOSE = "INSERT INTO closed_periods (period, closed_at, statement) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+
+
+class _LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives up on an answer that does not come; the limits in the server are no help then."""
+
+    def wait(self, gen: PQGen[T], interval: float = _LOOK_EVERY_S, timeout: float | None = None) -> T:
+        return super().wait(gen, interval, ANSWER_TIMEOUT_S if timeout is None else timeout)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One connection and its lock."""
+
+    lock: threading.Lock
+    connection: Connection | None = None
+
+
+class PostgresLedger:
+    """The ledger port on a PostgreSQL database (15 or newer), its tables made when first used.
+
+    ``url`` is libpq's (``postgresql://user:password@host:5432/database?sslmode=verify-full``) and stays secret: no
+    error repeats it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._writing = _Slot(threading.Lock())
+        self._reading = _Slot(threading.Lock())
+
+    def append(self, events: Sequence[UsageEvent]) -> int:
+        rows = [ledger_sql.event_row(event) for event in events]
+        if not rows:
+            return 0
+        with self._using(self._writing) as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+            inserted = {row[0] for row in connection.execute(_query(_INSERT), _columns(rows))}
+            # Of two events with one id in this batch, the first was inserted.
+            first = {event.event_id: event for event in reversed(events)}
+            new = [event for event_id, event in first.items() if event_id in inserted]
+            if new:
+                _count_in(connection, new)
+        return len(new)
+
+    def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
+        rows = self._ask(*ledger_sql.page_question(query, page, "%s"))
+        taken = rows[: page.limit]
+        events = tuple(ledger_sql.row_event(row[1:]) for row in taken)
+        return UsagePage(events, taken[-1][0] if len(rows) > len(taken) else None)
+
+    def totals(self, query: UsageQuery) -> UsageTotals:
+        return ledger_sql.totals(self._ask(*ledger_sql.totals_question(query, "%s"))[0])
+
+    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
+        return ledger_sql.latencies(self._ask(*ledger_sql.latencies_question(query, most, "%s")), most)
+
+    def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
+        return ledger_sql.daily(self._ask(*ledger_sql.daily_question(query, "%s")))
+
+    def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
+        return ledger_sql.amounts(self._ask(*ledger_sql.amounts_question(query, "%s")))
+
+    def close_period(self, closing: PeriodClosing) -> PeriodClosing:
+        with self._using(self._writing) as connection:
+            connection.execute(_CLOSE, (closing.period, closing.closed_at, closing.statement))
+        return next(standing for standing in self.closings() if standing.period == closing.period)
+
+    def closings(self) -> tuple[PeriodClosing, ...]:
+        return ledger_sql.closings(self._ask(ledger_sql.CLOSINGS, ()))
+
+    def close(self) -> None:
+        for slot in (self._reading, self._writing):
+            if slot.lock.acquire(
+                timeout=CLOSE_TIMEOUT_S
+            ):  # else a call still waits for the database, and has its limits
+                try:
+                    _drop(slot)
+                finally:
+                    slot.lock.release()
+
+    def _ask(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with self._using(self._reading) as connection:
+            return connection.execute(_query(sql), values).fetchall()
+
+    @contextmanager
+    def _using(self, slot: _Slot) -> Generator[Connection]:
+        """The slot's connection, opened if need be; dropped (which rolls back) if anything goes wrong."""
+        with slot.lock:
+            try:
+                if slot.connection is None:
+                    slot.connection = self._open(read_only=slot is self._reading)
+                yield slot.connection
+            except psycopg.Error as error:
+                _drop(slot)
+                raise LedgerUnavailable(f"the usage ledger cannot be used: {_words(error)}") from None
+            except BaseException:
+                _drop(slot)
+                raise
+
+    def _open(self, *, read_only: bool) -> Connection:
+        connection = _LimitedConnection.connect(**_parameters(self._url), autocommit=True)
+        try:
+            _require_unicode(connection)
+            migrate(connection)
+            if read_only:
+                connection.execute("SET default_transaction_read_only = on")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _require_unicode(connection: Connection) -> None:
+    if connection.info.parameter_status("server_encoding") != "UTF8":
+        raise LedgerIncompatible("the ledger's database must be encoded in UTF8")
+
+
+def _parameters(url: str) -> dict[str, Any]:
+    """What the URL says, and the limits where it is silent."""
+    try:
+        given: dict[str, Any] = conninfo_to_dict(url)
+    except psycopg.Error:
+        raise LedgerIncompatible("the ledger's address is no PostgreSQL URL") from None
+    limits = {
+        "application_name": "convergio-voice",
+        "client_encoding": "UTF8",
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": NETWORK_TIMEOUT_MS,
+    }
+    options = (
+        f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
+        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT_MS} -c synchronous_commit=on "
+        "-c default_transaction_isolation=read\\ committed"
+    )
+    given["options"] = f"{given.get('options', '')} {options}".strip()
+    return limits | given
+
+
+def _count_in(connection: Connection, new: list[UsageEvent]) -> None:
+    """Count events in that have just been inserted, and those out that they replace."""
+    found = connection.execute(_REPLACED, ([event.event_id for event in new],)).fetchall()
+    replaced: set[Named] = {(tenant, original) for tenant, original in found}
+    corrected = [event.corrects for event in new if event.corrects is not None]
+    originals = connection.execute(_query(_ORIGINALS), (corrected,)).fetchall() if corrected else []
+    rollup = change(new, replaced, map(ledger_sql.row_event, originals))
+    if rollup.usage:
+        connection.execute(_query(_COUNT_DAY), _columns(ledger_sql.daily_rows(rollup)))
+    if rollup.amounts:
+        connection.execute(_query(_COUNT_AMOUNT), _columns(ledger_sql.amount_rows(rollup)))
+
+
+def _query(sql: str) -> Any:
+    """Text for psycopg, whose types only take literals; ours is put together from constants, values apart."""
+    return sql
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _words(error: psycopg.Error) -> str:
+    """The first line of what happened; never a connection's settings."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _drop(slot: _Slot) -> None:
+    connection, slot.connection = slot.connection, None
+    if connection is not None:
+        with suppress(psycopg.Error):
+            connection.close()

@@ -1,0 +1,66 @@
+"""Bring a database to the newest schema, with Alembic, under a lock. Driven by ``metering.postgres.ledger``.
+
+Alembic and SQLAlchemy are only imported where there is something to migrate: a ledger that is up to date opens in one
+question.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+
+from metering.errors import LedgerIncompatible
+
+HEAD: Final = "0001"
+"""The newest migration in ``versions``; a test holds the two together."""
+KNOWN: Final = frozenset({HEAD})
+MIGRATION_LOCK: Final = 0x636F6E7665726701  # "converg", 1: of PostgreSQL's advisory locks
+APPEND_LOCK: Final = 0x636F6E7665726702
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def migrate(connection: Connection) -> None:
+    """Make the tables, or bring them up to date. Raises LedgerIncompatible, psycopg.Error.
+
+    ``connection`` is used and left open, outside any transaction.
+    """
+    version = _version(connection)
+    if version == HEAD:
+        return
+    if version is not None and version not in KNOWN:
+        raise LedgerIncompatible(f"the ledger has schema {version}, this program knows {HEAD}")
+    _upgrade(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    if connection.execute("SELECT to_regclass('convergio_usage_version') IS NULL").fetchone() == (True,):
+        return None
+    row = connection.execute("SELECT version_num FROM convergio_usage_version").fetchone()
+    return None if row is None else str(row[0])
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - half a second of imports, once in a ledger's life
+    from alembic.config import Config  # noqa: PLC0415
+    from sqlalchemy import create_engine  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+    from sqlalchemy.pool import StaticPool  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", "metering:postgres")
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
+    autocommit = connection.autocommit
+    connection.autocommit = False
+    try:
+        with engine.connect() as shared:
+            config.attributes["connection"] = shared
+            command.upgrade(config, "head")
+            shared.commit()
+    except DBAPIError as error:
+        raise psycopg.OperationalError(f"the ledger's tables cannot be made: {error.orig}") from None
+    finally:
+        if not connection.closed:
+            connection.rollback()
+            connection.autocommit = autocommit
