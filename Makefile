@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench soak smoke-azure setup setup-dev contracts docs format clean
+.PHONY: help run test check bench bench-overlap soak smoke-azure setup setup-dev contracts docs format clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: setup-dev ## measure latency, barge-in and capacity on this machine (some
 	@$(BIN)/python tests/load/bench_webrtc.py
 	@$(BIN)/python tests/load/bench_azure.py
 	@$(BIN)/python tests/load/bench_azure_sessions.py
+
+bench-overlap: setup-dev ## measure what stops the agent and what does not, with and without an echo (some minutes)
+	@$(BIN)/python tests/load/bench_overlap.py
 
 soak: setup-dev ## half an hour of conversations on Azure that come and go: nothing may grow (ARGS="--minutes 5")
 	@$(BIN)/python tests/load/soak_azure.py $(ARGS)

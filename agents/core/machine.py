@@ -15,7 +15,8 @@ Transcribing   transcript or its time limit -> Replying, or Listening if there a
 Replying       first output -> started; late -> Filling; speech -> Overlap; over -> Listening
 Filling        as Replying, once, until the answer starts
 Overlap        enough speech -> held; more speech or real words -> UserSpeaking, Settling or Speculating;
-               a cough or "mhm" -> back to the reply, resumed if it was held; the reply over -> UserSpeaking, Settling
+               a cough, "mhm" or our own echo -> back to the reply, resumed if it was held; the reply over ->
+               UserSpeaking, Settling
 Closed         nothing
 =============  ==========================================================================================
 
@@ -71,6 +72,7 @@ from agents.core.turn_types import (
     CancelRequested,
     CloseRequested,
     CommitRequested,
+    EchoHeard,
     Effect,
     EndUtterance,
     HintArrived,
@@ -108,6 +110,8 @@ def step(state: State, event: TurnEvent, policy: TurnPolicy) -> Result:
             return _on_commit(state, event, policy)
         case InputCleared():
             return _on_cleared(state, event)
+        case EchoHeard(utterance=utterance):
+            return _on_cleared(state, InputCleared(utterance))
         case TranscriptCorrected():
             return corrected(state, event, policy)
         case ReplyBound(turn=turn):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.core.turn_types import Source
+from agents.core.turn_types import Source, TranscriptArrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,8 @@ class Overlap:
     ``held`` means speech is held, waiting to learn whether it was an interruption; ``stopped_ms`` is set while the
     user is silent again and the verdict depends on the transcript. ``timer`` is the one that counts now. Where the
     agent may not be interrupted it is that of the end of the user's turn, which is answered once the agent has
-    finished; ``text`` is its transcript, once known.
+    finished; ``text`` is its transcript, once known. ``yielding`` is the timer that limits how long the agent finishes
+    its clause before it stops; ``said`` is what was recognised meanwhile and made it an interruption.
     """
 
     reply: Replying | Filling
@@ -102,6 +103,8 @@ class Overlap:
     held: bool = False
     stopped_ms: int | None = None
     text: str | None = None
+    yielding: int | None = None
+    said: TranscriptArrived | None = None
 
 
 @dataclass(frozen=True, slots=True)

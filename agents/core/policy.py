@@ -26,8 +26,9 @@ class TurnPolicy:
     Overlap, counted from the sound's onset: ``interrupt_after_ms`` of speech hold the agent's voice,
     ``confirm_after_ms`` make it an interruption without waiting for words; after a shorter sound the transcript
     decides within ``verdict_ms``, else the agent goes on. Words recognised with less than ``sure_confidence`` decide
-    nothing, unless they are among the language's ``interrupters``. Where the agent is not ``interruptible``, what is
-    said meanwhile is dropped, unless ``keep_overlap``: then it is the next turn.
+    nothing, unless they are among the language's ``interrupters``. For up to ``finish_clause_ms`` the agent finishes
+    its clause before it stops. Where it is not ``interruptible``, what is said meanwhile is dropped, unless
+    ``keep_overlap``: then it is the next turn.
 
     ``transcript_limit_ms`` bounds the wait for a final transcript; one that comes later still corrects what was said,
     up to ``correction_ms`` after the last speech. ``filler_after_ms`` (``None`` for never) the
@@ -45,6 +46,7 @@ class TurnPolicy:
     interruptible: bool = True
     keep_overlap: bool = False
     interrupt_after_ms: int = 220
+    finish_clause_ms: int = 0
     confirm_after_ms: int = 800
     verdict_ms: int = 700
     sure_confidence: float = 0.45

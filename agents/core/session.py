@@ -20,9 +20,11 @@ import anyio
 
 from agents.core.accounts import TurnAccount
 from agents.core.awaited_reply import AwaitedReply
+from agents.core.echo_guard import EchoGuard, EchoPorts
+from agents.core.end_hints import ask_hint
 from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
-from agents.core.input_desk import EMPTY_INPUT, InputDesk, InputPorts
+from agents.core.input_desk import InputDesk, InputPorts
 from agents.core.item_ids import spoken_item_id
 from agents.core.item_speech import ItemSpeech, ReadSamples
 from agents.core.machine import step
@@ -32,6 +34,7 @@ from agents.core.outbox import Outbox
 from agents.core.phases import Listening, State
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
+from agents.core.reports import edge_told, unheard_told
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.stand_in import stand_in
 from agents.core.timers import AudioTimers
@@ -46,15 +49,12 @@ from agents.core.turn_types import (
     Effect,
     EndUtterance,
     FlushTranscript,
-    HintArrived,
     InputCleared,
     PromptReceived,
     ReplyEnded,
     ReplyRequested,
     ReportUnheard,
     SetTimer,
-    SpeechStarted,
-    SpeechStopped,
     TakeTurn,
     TimerFired,
     TurnEvent,
@@ -65,11 +65,9 @@ from agents.events import (
     Failed,
     RecordingTranscribed,
     SpeechDropped,
-    SpeechStartedHeard,
-    SpeechStoppedHeard,
 )
 from agents.loop.history import History, HistoryLimits
-from audio.errors import EngineError
+from audio.endpoint.port import EndOfTurnModel
 from audio.formats import Samples
 from metering.recorder import Recorder
 
@@ -100,9 +98,9 @@ class Session:
         self._timers = AudioTimers(lambda timer, now_ms: self._post(TimerFired(timer, now_ms)))
         self._quality = QualityWatch()
         self._transcripts = TranscriptDesk(self.outbox, loop.time)
+        self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
         self._hearing = self._make_hearing()
         self._recognition = Recognition(engines, self._hearing, lambda: self._options)
-        self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
         self._history = History(self._history_limits())
         self._desk = self._make_desk(loop.time)
         self._input = self._make_input()
@@ -151,7 +149,8 @@ class Session:
         if self._stall is not None:
             self._stall.cancel()
         self._stall = asyncio.get_running_loop().call_later(STALLED_S, self._hearing.stalled)
-        self._timers.advance(now_ms, hold=self._hearing.undecided)
+        self._echo.weigh(speaking=self._hearing.speaking)
+        self._timers.advance(now_ms, hold=self._hearing.undecided or self._echo.suspects)
         for issue in self._quality.check(self._hearing.quality, now_ms):
             self.outbox.emit(issue)
 
@@ -248,14 +247,15 @@ class Session:
         """Run the machine on one event; events that arise from its effects follow in order."""
         if self._input.take(event):
             return
-        self._inbox.append(event)
+        self._inbox.append(self._echo.read(event) if self._options.policy.auto_end else event)
         if self._stepping or self._tasks is None:
             return
         self._stepping = True
         try:
             while self._inbox:
                 event = self._inbox.popleft()
-                self._tell(event)
+                if (told := edge_told(event)) is not None:
+                    self.outbox.emit(told)
                 self._state, effects = step(self._state, event, self._options.policy)
                 for effect in effects:
                     self._carry_out(effect, self._tasks)
@@ -266,8 +266,12 @@ class Session:
     def _answer_awaited(self) -> None:
         """Begin the reply the client asked for, once nobody speaks, all is understood and the last turn is closed."""
         busy = self._input.busy or self._recordings.busy or self._desk.has_turns
-        if not busy and isinstance(self._state.phase, Listening) and self._awaited.begin():
+        if busy or not isinstance(self._state.phase, Listening):
+            return
+        if self._awaited.begin():
             self._post(ReplyRequested(self._hearing.now_ms))
+        elif self._options.greet and (prompt := self._echo.take_prompt()):
+            self._post(PromptReceived(prompt, self._hearing.now_ms, "announcement"))
 
     def _carry_out(self, effect: Effect, tasks: asyncio.TaskGroup) -> None:
         match effect:
@@ -278,8 +282,8 @@ class Session:
             case FlushTranscript():
                 self._transcripts.asked()
                 self._hearing.flush(effect.utterance, effect.through_ms)
-                if self._engines.end_of_turn is not None:
-                    tasks.create_task(self._ask_hint(effect, self._hearing.recent()), name="end of turn")
+                if (model := self._engines.end_of_turn) is not None:
+                    tasks.create_task(self._ask_hint(model, effect, self._hearing.recent()), name="end of turn")
             case EndUtterance():
                 self._hearing.end(effect.utterance)
                 if not effect.used:
@@ -288,7 +292,7 @@ class Session:
             case TakeTurn():
                 self._take(effect)
             case ReportUnheard():
-                self._report_unheard(effect)
+                self.outbox.emit(unheard_told(effect))
             case _:
                 if isinstance(effect, BeginTurn) and effect.source != "request":
                     self._awaited.forget()
@@ -314,34 +318,17 @@ class Session:
         if not self._options.answers and self._tasks is not None:
             self._tasks.create_task(self._close_accounts(item_id), name="account")
 
-    def _tell(self, event: TurnEvent) -> None:
-        if isinstance(event, SpeechStarted):
-            self.outbox.emit(SpeechStartedHeard(event.utterance, event.at_ms))
-        elif isinstance(event, SpeechStopped):
-            self.outbox.emit(SpeechStoppedHeard(event.utterance, event.at_ms))
-
     def _on_over(self, turn: int) -> None:
         self._remember_said()
         if live_turn(self._state.phase) == turn:
             self._post(ReplyEnded(turn, self._hearing.now_ms))
 
-    def _report_unheard(self, effect: ReportUnheard) -> None:
-        if effect.failed:
-            self.outbox.emit(Failed("provider.unavailable", "What you said could not be recognised.", True))
-        else:
-            message = "Nothing was said before the turn was committed."
-            self.outbox.emit(Failed("request.invalid", message, True, details=EMPTY_INPUT))
-
     # --- hearing ---
 
-    async def _ask_hint(self, flushed: FlushTranscript, samples: Samples) -> None:
-        assert self._engines.end_of_turn is not None
-        try:
-            with anyio.move_on_after(self._options.limits.hint_s):
-                probability = await self._engines.end_of_turn.probability(samples)
-                self._post(HintArrived(flushed.utterance, flushed.through_ms, probability, self._hearing.now_ms))
-        except EngineError as error:
-            log.info("no end-of-turn hint", extra={"reason": str(error)})
+    async def _ask_hint(self, model: EndOfTurnModel, flushed: FlushTranscript, samples: Samples) -> None:
+        hint = await ask_hint(model, flushed, samples, self._options.limits.hint_s, lambda: self._hearing.now_ms)
+        if hint is not None:
+            self._post(hint)
 
     def _on_vad_failure(self, error: Exception) -> None:
         log.error("voice activity detection failed", exc_info=error)
@@ -352,7 +339,13 @@ class Session:
 
     def _make_hearing(self) -> Hearing:
         make, vad = self._engines.make_detector if self._options.listen else None, self._options.vad
-        ports = HearingPorts(self._post, self._transcripts.update, self._transcripts.learn, self._on_vad_failure)
+        echo = EchoPorts(
+            self._writer, lambda: self._hearing, self._post, self.outbox.emit, lambda: self._options.locale
+        )
+        self._echo = EchoGuard(echo)
+        ports = HearingPorts(
+            self._post, self._transcripts.update, self._transcripts.learn, self._on_vad_failure, self._echo.admit
+        )
         return Hearing(None if make is None else make(vad), ports, vad, hands_free=self._options.hands_free)
 
     def _make_input(self) -> InputDesk:

@@ -25,6 +25,7 @@ from agents.core.turn_types import (
     BeginTurn,
     CommitTurn,
     CorrectText,
+    FinishClause,
     HoldSpeech,
     ResumeSpeech,
     RewordTurn,
@@ -34,7 +35,8 @@ from agents.events import Interrupted, LongSilence, Resumed
 from audio.fallback import Maker
 from metering.usage import StageProvider
 
-TurnEffect = BeginTurn | RewordTurn | CorrectText | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
+Stopping = HoldSpeech | FinishClause
+TurnEffect = BeginTurn | RewordTurn | CorrectText | CommitTurn | AbandonTurn | SpeakFiller | Stopping | ResumeSpeech
 
 KNOWN_IDS: Final = 256
 """How many ids of typed turns are remembered, so that one sent again is not answered again."""
@@ -147,8 +149,8 @@ class TurnDesk:
                 run.abandon(effect.reason)
             case SpeakFiller():
                 self._fill(run)
-            case HoldSpeech():
-                self._hold(run)
+            case HoldSpeech() | FinishClause():
+                self._stop(run, effect)
             case ResumeSpeech():
                 self._resume(run)
             case _:
@@ -251,7 +253,10 @@ class TurnDesk:
             run.fill(fillers[self._fillers_said % len(fillers)])
             self._fillers_said += 1
 
-    def _hold(self, run: TurnRun) -> None:
+    def _stop(self, run: TurnRun, effect: Stopping) -> None:
+        if isinstance(effect, FinishClause):
+            self._turns.writer.finish_clause(run.turn)
+            return
         heard = self._turns.writer.hold(run.turn)
         if heard is not None:
             self._turns.outbox.emit(Interrupted(run.turn_id, heard.ms, heard.text, resumable=True))

@@ -23,7 +23,7 @@ from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
 from agents.core.spoken_items import SpokenItems, Truncated
-from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyStarted, Source, TurnEvent
+from agents.core.turn_types import AbandonReason, BeginTurn, ClauseFinished, ReplyBound, ReplyStarted, Source, TurnEvent
 from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, piece_cutter, unspoken
 from agents.core.writer import Heard, Voice, Writer
 from agents.events import Failed, Interrupted, TurnCompleted, TurnEnd, TurnLatency, TurnStarted
@@ -232,6 +232,7 @@ class TurnRun:
             self._on_started,
             self._all_heard.set,
             options.client_clears,
+            lambda: self._ports.on_event(ClauseFinished(self.turn)),
         )
         self._ports.writer.open(channel, audible=self.committed)
         account = self.account

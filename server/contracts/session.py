@@ -53,6 +53,8 @@ class TurnDetectionFields(Contract):
     """Whether the user's speech stops the agent's."""
     interrupt_after_ms: Annotated[int, Field(ge=0, le=2_000)] = 220
     """Speech over the agent's that holds its voice. Shorter sounds ("mhm", a cough) do not."""
+    finish_clause_ms: Annotated[int, Field(ge=0, le=5_000)] = 0
+    """How long the agent may take to finish its clause before an interruption stops it. 0: it stops at once."""
 
 
 class TurnDetection(TurnDetectionFields):

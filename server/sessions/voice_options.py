@@ -80,6 +80,7 @@ def turn_policy(detection: TurnDetection, patience: Patience) -> TurnPolicy:
         eagerness=detection.eagerness,
         interruptible=detection.interruptible,
         interrupt_after_ms=detection.interrupt_after_ms,
+        finish_clause_ms=detection.finish_clause_ms,
         filler_after_ms=FILLER_AFTER_MS,
         confirm_after_ms=max(_NORMAL.confirm_after_ms, detection.interrupt_after_ms),
     )

@@ -15,9 +15,11 @@ from agents.core.turn_types import (
     AbandonTurn,
     BeginTurn,
     CancelRequested,
+    ClauseFinished,
     CloseRequested,
     CommitRequested,
     CommitTurn,
+    EchoHeard,
     Effect,
     EndUtterance,
     HintArrived,
@@ -54,6 +56,8 @@ events = st.one_of(
     st.builds(PromptReceived, texts, ms, st.sampled_from(["text", "announcement"])),
     st.builds(ReplyStarted, st.integers(1, 12)),
     st.builds(ReplyBound, st.integers(1, 12)),
+    st.builds(ClauseFinished, st.integers(1, 12)),
+    st.builds(EchoHeard, small),
     st.builds(ReplyEnded, st.integers(1, 12)),
 )
 policies = st.builds(
@@ -62,6 +66,7 @@ policies = st.builds(
     speculate=st.booleans(),
     auto_reply=st.booleans(),
     interruptible=st.booleans(),
+    finish_clause_ms=st.sampled_from([0, 1_000]),
     filler_after_ms=st.one_of(st.none(), ms),
     eagerness=st.sampled_from(["low", "auto", "high"]),
 )
