@@ -18,6 +18,7 @@ import numpy as np
 from agents.core.echo_gate import EchoGate
 from agents.core.echo_words import MIN_WORDS, repeats
 from agents.core.hearing import Hearing
+from agents.core.options import SessionOptions
 from agents.core.playback import Playback
 from agents.core.sentences import sentences_for
 from agents.core.turn_types import EchoHeard, TranscriptArrived, TurnEvent
@@ -35,7 +36,7 @@ MAX_LAG_FRAMES: Final = 40
 CHECK_EVERY_MS: Final = 80
 WATCH_EVERY_MS: Final = 480
 """How often an echo that is known is looked for, to learn its level and whether it has gone."""
-SUSPECT: Final = 0.6
+SUSPECT: Final = 0.66
 """Likeness that makes it worth waiting for more, before the agent is stopped."""
 SUSPECT_MS: Final = 500
 """How long, counted from the sound's beginning."""
@@ -69,14 +70,14 @@ Duplex = Literal["full_duplex", "half_duplex"]
 
 @dataclass(frozen=True, slots=True)
 class EchoPorts:
-    """What the guard works with. ``on_event`` takes what the turn machine is to know, ``emit`` what the client is;
-    ``locale`` is the language it is told in."""
+    """What the guard works with. ``on_event`` takes what the turn machine is to know, ``emit`` what the client is, in
+    the language of the ``options``. Where only the client ends a turn, whatever is heard is meant, and not guarded."""
 
     writer: Writer
     hearing: Callable[[], Hearing]
     on_event: Callable[[TurnEvent], None]
     emit: Callable[[Degraded], None]
-    locale: Callable[[], str]
+    options: Callable[[], SessionOptions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class EchoGuard:
     def admit(self, samples: Samples) -> bool:
         """Whether voice activity is to be looked for in the next samples; else they are our own voice, or silence."""
         known = self._known
-        if known is None:
+        if known is None or not self._applies:
             return True
         playback = self._ports.writer.played_lately(_REACH_MS)
         if playback is None:
@@ -139,7 +140,7 @@ class EchoGuard:
         """After every chunk: compare, if it is time. ``speaking`` is what voice activity says."""
         now_ms = self._ports.hearing().now_ms
         self._spoken_since_ms = (self._spoken_since_ms or now_ms) if speaking else None
-        if now_ms < self._next_ms or not (speaking or self.half_duplex):
+        if now_ms < self._next_ms or not (speaking or self.half_duplex) or not self._applies:
             return
         self._next_ms = now_ms + (CHECK_EVERY_MS if speaking else WATCH_EVERY_MS)
         look = self._look()
@@ -154,7 +155,7 @@ class EchoGuard:
     def read(self, event: TurnEvent) -> TurnEvent:
         """The event, or that what it transcribes is an echo."""
         utterance = self._ports.hearing().open_utterance
-        if not isinstance(event, TranscriptArrived) or event.utterance != utterance:
+        if not isinstance(event, TranscriptArrived) or event.utterance != utterance or not self._applies:
             return event
         look = self._look()
         if look is None or self._speaker_over(look) or not self._is_our_own(event.text, look.match):
@@ -172,6 +173,10 @@ class EchoGuard:
         return prompt
 
     # --- deciding ---
+
+    @property
+    def _applies(self) -> bool:
+        return self._ports.options().policy.auto_end
 
     def _look(self) -> _Look | None:
         """The last of the microphone beside the last that was played, if anything was."""
@@ -252,7 +257,7 @@ class EchoGuard:
         if duplex == "full_duplex":
             self._ports.emit(Degraded(before, duplex, "echo: it is gone"))
             return
-        advice = sentences_for(self._ports.locale()).echo
+        advice = sentences_for(self._ports.options().locale).echo
         self._ports.emit(Degraded(before, duplex, f"echo: {advice}"))
         if not self._prompted:
             self._prompted, self.prompt = True, advice

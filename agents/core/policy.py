@@ -45,10 +45,10 @@ class TurnPolicy:
     speculate: bool = True
     interruptible: bool = True
     keep_overlap: bool = False
-    interrupt_after_ms: int = 220
+    interrupt_after_ms: int = 140
     finish_clause_ms: int = 0
     confirm_after_ms: int = 800
-    verdict_ms: int = 700
+    verdict_ms: int = 520
     sure_confidence: float = 0.45
     transcript_limit_ms: int = 2_000
     correction_ms: int = 6_000

@@ -247,7 +247,7 @@ class Session:
         """Run the machine on one event; events that arise from its effects follow in order."""
         if self._input.take(event):
             return
-        self._inbox.append(self._echo.read(event) if self._options.policy.auto_end else event)
+        self._inbox.append(self._echo.read(event))
         if self._stepping or self._tasks is None:
             return
         self._stepping = True
@@ -339,9 +339,7 @@ class Session:
 
     def _make_hearing(self) -> Hearing:
         make, vad = self._engines.make_detector if self._options.listen else None, self._options.vad
-        echo = EchoPorts(
-            self._writer, lambda: self._hearing, self._post, self.outbox.emit, lambda: self._options.locale
-        )
+        echo = EchoPorts(self._writer, lambda: self._hearing, self._post, self.outbox.emit, lambda: self._options)
         self._echo = EchoGuard(echo)
         ports = HearingPorts(
             self._post, self._transcripts.update, self._transcripts.learn, self._on_vad_failure, self._echo.admit

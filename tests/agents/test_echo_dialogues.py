@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +255,17 @@ async def test_the_session_is_full_duplex_again_once_the_echo_has_stayed_away() 
             await ask(caller)
         await caller.listen_until(TurnCompleted, 5)
         assert announced(caller.talk) == [("full_duplex", "half_duplex"), ("half_duplex", "full_duplex")]
+
+
+@dialogue
+async def test_who_presses_to_talk_over_the_echo_is_heard_however_quiet() -> None:
+    async with call(EchoRoom(HEARING_RATE_HZ), hears=(*MISHEARD, *MISHEARD[1:], "Good evening.")) as caller:
+        await ask(caller)
+        await caller.listen_until(Degraded)
+        session, options = caller.talk.session, caller.talk.options
+        session.update(replace(options, policy=replace(POLICY, auto_end=False)))
+        await caller.say(recording("cards_001", 1_000.0))
+        session.commit()
+        await caller.listen_until(TurnStarted, 2)
+        assert caller.talk.all(TurnStarted)[1].source == "speech"
+        assert caller.talk.all(TurnCompleted)[0].interrupted

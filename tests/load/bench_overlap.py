@@ -30,7 +30,7 @@ from audio.formats import HEARING_RATE_HZ, Samples
 from audio.wav import read_wav
 
 PORT = 8197
-PROMPTS = ("Tell me a long story about the sea.", "Tell me all about mountains.", "Explain how rain is made.")
+PROMPT, TURN = "Tell me a long story about the sea.", "bench-turn"
 MUMBLED = ("mhm", "hmm", "uh-huh", "yeah", "okay", "right", "I see")
 ECHO_DB = -26.0
 INTO_S = 0.7
@@ -46,63 +46,58 @@ class Figures:
     interruptions: int = 0
     sounds: int = 0
     ended: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
     held: int = 0
 
 
-async def answer(phone: Telephone, number: int) -> str:
-    """Let the agent begin a long answer; returns its turn."""
-    turn, before = f"bench-{number}-{time.monotonic_ns()}", len(phone.audio)
-    await phone.command(type="chat.start", request_id=turn, prompt=PROMPTS[number % len(PROMPTS)])
-    await phone.until(lambda: len(phone.audio) > before)
-    await asyncio.sleep(INTO_S)
-    return turn
+@asynccontextmanager
+async def answered(url: str, gain_db: float | None) -> AsyncIterator[Telephone]:
+    """A call in which the agent is well into a long answer; where there is an echo, the server has found it by then."""
+    async with telephone(url, EchoRoom(OUTPUT_HZ, gain_db=gain_db)) as phone:
+        await phone.command(type="chat.start", request_id=TURN, prompt=PROMPT)
+        await phone.until(lambda: phone.audio)
+        if gain_db is not None:
+            await phone.until(lambda: phone.count("degraded") or phone.count("voice.audio.done"))
+        await asyncio.sleep(INTO_S)
+        yield phone
 
 
-async def stop(phone: Telephone, turn: str) -> None:
-    await phone.command(type="voice.cancel")
-    await phone.until(lambda: any(event["request_id"] == turn for event in phone.all("chat.complete")))
-    await phone.say(silence(1.2))
-    running = {event["request_id"] for event in phone.all("turn.started")}
-    if running - {event["request_id"] for event in phone.all("chat.complete")}:  # what the interruption asked
-        await phone.command(type="voice.cancel")
-    await phone.until(lambda: phone.count("chat.complete") >= phone.count("turn.started"))
-    phone.room.clear()
-    await phone.say(silence(0.5))
-
-
-async def interrupt(phone: Telephone, name: str, number: int, figures: Figures) -> None:
+async def interrupt(phone: Telephone, name: str, figures: Figures) -> None:
     """Speak a recording over the answer: from its onset to the last byte of the agent's audio."""
-    turn, speech = await answer(phone, number), clip(name)
+    speech = clip(name)
     onset_s = int(np.argmax(np.abs(speech.astype(np.int32)) > 1_500)) / HEARING_RATE_HZ
-    began_s = await said_from(phone, speech)
+    if not goes_on(phone):
+        return
+    began_s = time.perf_counter()
+    await phone.say(speech)
     stopped_s = phone.first_s("voice.interrupted", began_s)
     figures.interruptions += 1
-    if stopped_s is not None:
-        last_s = max(at for at, _ in phone.audio if at <= stopped_s + 0.001)
-        figures.stopped_ms.append((last_s - began_s - onset_s) * 1_000)
-    await stop(phone, turn)
+    if stopped_s is None:
+        figures.missed.append(name)
+        return
+    last_s = max(at for at, _ in phone.audio if at <= stopped_s + 0.001)
+    figures.stopped_ms.append((last_s - began_s - onset_s) * 1_000)
 
 
-async def said_from(phone: Telephone, samples: Samples) -> float:
-    """Speak; returns when the first frame of it was due."""
-    began_s = time.perf_counter()
-    await phone.say(samples)
-    return began_s
-
-
-async def mumble(phone: Telephone, name: str, sound: Samples, number: int, figures: Figures) -> None:
+async def mumble(phone: Telephone, name: str, sound: Samples, figures: Figures) -> None:
     """Make a sound over the answer that means nothing: does it go on, and how long after the sound?"""
-    turn = await answer(phone, number)
-    began_s = await said_from(phone, np.concatenate([sound, silence(2.2)]))
+    if not goes_on(phone):
+        return
+    began_s = time.perf_counter()
     over_s = began_s + len(sound) / HEARING_RATE_HZ
-    told = [(at, event) for at, event in phone.events if at >= began_s and event.get("request_id") == turn]
+    await phone.say(np.concatenate([sound, silence(2.0)]))
+    told = [(at, event) for at, event in phone.events if at >= began_s and event.get("request_id") == TURN]
     cut = [event for _, event in told if event["type"] == "voice.interrupted"]
     figures.sounds += 1
     figures.held += any(event["resumable"] for event in cut)
     if any(not event["resumable"] for event in cut):
         figures.ended.append(name)
     figures.resumed_ms += [(at - over_s) * 1_000 for at, event in told if event["type"] == "voice.resumed"][-1:]
-    await stop(phone, turn)
+
+
+def goes_on(phone: Telephone) -> bool:
+    """Whether there is an answer to make a sound over."""
+    return not phone.count("voice.audio.done")
 
 
 def sounds() -> dict[str, Samples]:
@@ -125,27 +120,14 @@ def sounds() -> dict[str, Samples]:
     return made
 
 
-@asynccontextmanager
-async def in_room(url: str, gain_db: float | None) -> AsyncIterator[Telephone]:
-    """A call; where there is an echo, the server has found it before anything is measured."""
-    async with telephone(url, EchoRoom(OUTPUT_HZ, gain_db=gain_db)) as phone:
-        for number in range(4 if gain_db is not None else 0):
-            turn = await answer(phone, number)
-            await phone.say(silence(4.0))
-            found = phone.count("degraded") > 0
-            await stop(phone, turn)
-            if found:
-                break
-        yield phone
-
-
 async def measure(url: str, gain_db: float | None, names: Sequence[str]) -> Figures:
     figures = Figures()
-    async with in_room(url, gain_db) as phone:
-        for number, name in enumerate(names):
-            await interrupt(phone, name, number, figures)
-        for number, (name, sound) in enumerate(sounds().items()):
-            await mumble(phone, name, sound, number, figures)
+    for name in names:
+        async with answered(url, gain_db) as phone:
+            await interrupt(phone, name, figures)
+    for name, sound in sounds().items():
+        async with answered(url, gain_db) as phone:
+            await mumble(phone, name, sound, figures)
     return figures
 
 
@@ -156,6 +138,8 @@ def show(room: str, figures: Figures) -> None:
     print(f"    onset -> last byte of its audio        {percentiles(figures.stopped_ms)} ms")
     print(f"    mumbles and coughs that do not end it  {kept} of {figures.sounds} ({figures.held} held it a moment)")
     print(f"    end of the sound -> it goes on         {percentiles(figures.resumed_ms)} ms")
+    if figures.missed:
+        print(f"    not stopped by                         {', '.join(figures.missed)}")
     if figures.ended:
         print(f"    ended by                               {', '.join(figures.ended)}")
 
@@ -175,7 +159,7 @@ def cost() -> None:
 def main() -> None:
     """Print the figures."""
     cost()
-    names = [name for name in clips() if len(clip(name)) > 1.5 * HEARING_RATE_HZ] * 2
+    names = [name for name in clips() if len(clip(name)) > 1.5 * HEARING_RATE_HZ]
     with embedded_server(PORT) as (url, _):
         show("a headset", asyncio.run(measure(url, None, names)))
         show(f"a telephone on the table, echo at {ECHO_DB:.0f} dB", asyncio.run(measure(url, ECHO_DB, names)))
