@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench bench-endpoint soak smoke-azure setup setup-dev contracts docs format clean
+.PHONY: help run test check bench bench-endpoint bench-overlap soak smoke-azure setup setup-dev contracts docs format clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: setup-dev ## measure latency, barge-in and capacity on this machine (some
 	@$(BIN)/python tests/load/bench_metering.py --events 200000
 	@$(BIN)/python tests/load/bench_azure_sessions.py
 	@$(BIN)/python tests/load/bench_telemetry.py
+
+bench-overlap: setup-dev ## measure what stops the agent and what does not, with and without an echo (some minutes)
+	@$(BIN)/python tests/load/bench_overlap.py
 
 soak: setup-dev ## half an hour of conversations on Azure that come and go: nothing may grow (ARGS="--minutes 5")
 	@$(BIN)/python tests/load/soak_azure.py $(ARGS)

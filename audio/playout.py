@@ -30,6 +30,8 @@ _UNSPACED: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 
 _WORD: Final = re.compile(rf"[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+")
 _WORD_CHARACTER: Final = re.compile(r"\w")
+_CLAUSE_ENDS: Final = (",", ";", ":", ".", "?", "!", "…", "、", "。", "，", "？", "！", "；", "।", "؟")
+_CLOSING: Final = "\"'”’»)]"
 _WORDS_AHEAD: Final = 4
 """How many words of the text a timed word may skip: engines say "twenty" where the text has "20"."""
 
@@ -223,6 +225,17 @@ class PlayoutLedger:
         segment = self._segments[at]
         return segment.start_sample + segment.word_start(samples - segment.start_sample)
 
+    def clause_end(self, samples: int) -> int | None:
+        """Where the clause that sounds at a position ends, as near as is known; ``None`` where that is not made yet."""
+        for segment in self._segments:
+            local = samples - segment.start_sample
+            if local >= segment.samples:
+                continue
+            end = segment.clause_end(max(0, local))
+            if end is not None:
+                return segment.start_sample + end
+        return None
+
     def _heard_parts(self, samples: int) -> Iterator[str]:
         if samples <= 0:
             return
@@ -293,6 +306,22 @@ class _Segment:
             if character < after:
                 return min(samples, sample + (character - before) * (next_sample - sample) // (after - before))
         return samples
+
+    def clause_end(self, samples: int) -> int | None:
+        """The sample at which the clause sounding at ``samples`` ends; ``None`` where that is not in this segment."""
+        word = bisect_right(self.spans, self._characters_at(samples), key=lambda span: span[1])
+        for start, end in self.spans[word:]:
+            if self.text[start:end].rstrip(_CLOSING).endswith(_CLAUSE_ENDS):
+                return self._sample_after(end)
+        return None
+
+    def _sample_after(self, characters: int) -> int | None:
+        """Where the first ``characters`` have been spoken; ``None`` where that is more than there is of the audio."""
+        for (sample, before), (next_sample, after) in self._stretches():
+            if before < characters <= after:
+                end = sample + (characters - before) * (next_sample - sample) // (after - before)
+                return end if end <= self.samples else None
+        return None
 
     def _characters_at(self, samples: int) -> int:
         for (sample, before), (next_sample, after) in self._stretches():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agents.core.attribution import Attribution
-from agents.core.options import Identity
+from agents.core.options import Engines, Identity
 from agents.events import TurnUsage
 from agents.latency_events import StageLatency
 from agents.models.port import ModelProfile, Overtaken, TokenUsage
@@ -38,6 +38,13 @@ class TurnAccount:
     interrupted: bool = False
     error_code: str | None = None
     work: Attribution = field(default_factory=Attribution)
+
+    def name_providers(self, engines: Engines, *, answers: bool, speaks: bool) -> None:
+        """Who is asked first: for an answer, where one is to be found, and for a voice, where it ``speaks``."""
+        if answers:
+            self.providers["agent"] = StageProvider(engines.agent.profile.provider, engines.agent.profile.model)
+        if engines.tts is not None and speaks:
+            self.providers["tts"] = StageProvider(engines.tts.profile.provider, engines.tts.profile.model)
 
     def asked_voice(self, characters: int, more: bool) -> None:
         """So much text was given to a voice, ``more`` of what it was given before."""

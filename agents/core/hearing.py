@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from agents.core.turn_types import (
     SpeechStarted,
     SpeechStopped,
@@ -37,17 +39,21 @@ SHORTEST_TURN_MS: Final = 250
 SHORTEST_COMMIT_MS: Final = 100
 """What a client commits by hand is at least this long, as other realtime servers have it."""
 QUIET_DBFS: Final = -55.0
+OPENING_MS: Final = 160
+"""What passes before it is plain that a voice is to be admitted belongs to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class HearingPorts:
     """Where what is heard goes. ``on_correction`` gets better transcripts of utterances that are over;
-    ``on_vad_failure`` is called once, when voice activity can no longer be told."""
+    ``on_vad_failure`` is called once, when voice activity can no longer be told. ``admits`` says whether voice
+    activity is looked for in what comes next, or it counts as silence."""
 
     on_event: Callable[[TurnEvent], None]
     on_transcript: Callable[[Transcript], None]
     on_correction: Callable[[Transcript], None]
     on_vad_failure: Callable[[Exception], None]
+    admits: Callable[[Samples], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Hearing:
         self._free_from_sample = 0
         self._recognised_samples = 0
         self._speaking = False
+        self._shut_until = 0
 
     @property
     def now_ms(self) -> int:
@@ -111,6 +118,11 @@ class Hearing:
     def open_utterance(self) -> int | None:
         """The utterance that is being heard."""
         return self._utterance
+
+    @property
+    def speaking(self) -> bool:
+        """Whether there is voice activity just now."""
+        return self._speaking
 
     @property
     def undecided(self) -> bool:
@@ -155,6 +167,13 @@ class Hearing:
             self._speaking = False
             if self._utterance is not None:
                 self._ports.on_event(SpeechStopped(self._utterance, self.now_ms))
+
+    def forget_speech(self) -> None:
+        """The voice that sounds just now is nobody's: what comes next is told anew."""
+        if self._detector is not None:
+            self._detector.reset()
+        self._speaking = False
+        self._shut_until = self._heard_samples
 
     def flush(self, utterance: int, through_ms: int) -> None:
         """Ask recognition for all that was said up to the end of speech (an engine may well have that by now)."""
@@ -225,9 +244,7 @@ class Hearing:
             self._next_start = self._heard_samples
             return None
         self._free_from_sample = self._heard_samples
-        if self._detector is not None:
-            self._detector.reset()
-        self._speaking = False
+        self.forget_speech()
         return self._utterance
 
     def recent(self, ms: int = RECENT_MS) -> Samples:
@@ -261,6 +278,9 @@ class Hearing:
     def _detect(self, chunk: PcmChunk) -> tuple[SpeechEdge, ...]:
         if self._detector is None:
             return ()
+        if not self._ports.admits(chunk.samples):
+            self._shut_until = max(0, chunk.end_sample - OPENING_MS * SAMPLES_PER_MS)
+            chunk = PcmChunk(np.zeros_like(chunk.samples), chunk.start_sample)
         try:
             return tuple(self._detector.process(chunk))
         except Exception as error:  # noqa: BLE001 - whatever a native detector raises, hearing goes on without it
@@ -274,7 +294,8 @@ class Hearing:
             case EdgeKind.STARTED:
                 self._speaking = True
                 if self._utterance is None:
-                    self._open(max(edge.sample - self._prefix_samples, self._free_from_sample))
+                    free_from = max(self._free_from_sample, self._shut_until)
+                    self._open(max(edge.sample - self._prefix_samples, free_from))
                 assert self._utterance is not None
                 self._ports.on_event(SpeechStarted(self._utterance, at_ms))
             case EdgeKind.STOPPED:

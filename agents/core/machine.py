@@ -17,7 +17,8 @@ Replying       first output -> started; late -> Filling; speech -> Overlap; over
 Filling        as Replying, once, until the answer starts
 Overlap        enough speech -> held; more speech or real words -> UserSpeaking, Settling or Speculating;
                the same, while the reply has hardly begun -> the turn is taken back (``agents.core.taking_back``);
-               a cough or "mhm" -> back to the reply, resumed if it was held; the reply over -> UserSpeaking, Settling
+               a cough, "mhm" or our own echo -> back to the reply, resumed if it was held; the reply over ->
+               UserSpeaking, Settling
 Closed         nothing
 =============  ==========================================================================================
 
@@ -76,6 +77,7 @@ from agents.core.turn_types import (
     CancelRequested,
     CloseRequested,
     CommitRequested,
+    EchoHeard,
     Effect,
     EndUtterance,
     HintArrived,
@@ -120,6 +122,8 @@ def step(state: State, event: TurnEvent, policy: TurnPolicy) -> Result:
             return _on_commit(state, event, policy)
         case InputCleared():
             return _on_cleared(state, event)
+        case EchoHeard(utterance=utterance):
+            return _on_cleared(state, InputCleared(utterance))
         case TranscriptCorrected():
             return corrected(state, event, policy)
         case ReplyBound(turn=turn):

@@ -14,7 +14,9 @@ from agents.core.taking_back import is_early, taken_back, whole_text
 from agents.core.turn_types import (
     AbandonReason,
     AbandonTurn,
+    ClauseFinished,
     EndUtterance,
+    FinishClause,
     FlushTranscript,
     HoldSpeech,
     ReplyEnded,
@@ -62,16 +64,18 @@ def in_overlap(state: State, phase: Overlap, event: TurnEvent, policy: TurnPolic
             state, timer = set_timer(state, at_ms + policy.verdict_ms, "verdict")
             paused = replace(phase, stopped_ms=at_ms, timer=timer.timer)
             return replace(state, phase=paused), (FlushTranscript(phase.utterance, at_ms), timer)
-        case TimerFired(timer=phase.timer):
-            return _on_overlap_timer(state, phase, policy)
+        case TimerFired():
+            return _on_overlap_timer(state, phase, event, policy)
         case TranscriptArrived(utterance=phase.utterance):
             return _on_overlap_words(state, phase, event, policy)
         case TranscriptFailed(utterance=phase.utterance) if phase.stopped_ms is not None:
             return drop_sound(state, phase)
+        case ClauseFinished(turn=turn) if turn == phase.reply.turn and phase.yielding is not None:
+            return _clause_is_over(state, phase, policy)
         case ReplyStarted(turn=turn) if turn == phase.reply.turn:
             return _held_early(state, replace(phase, reply=started(phase.reply, event.now_ms)))
         case ReplyEnded(turn=turn) if turn == phase.reply.turn:
-            return _floor_is_free(state, phase, "", policy)
+            return _take_words(state, phase, phase.said, policy)
         case _:
             return state, ()
 
@@ -129,6 +133,8 @@ def started(reply: Replying | Filling, now_ms: int | None) -> Replying:
 def _overlap_goes_on(state: State, phase: Overlap, at_ms: int, policy: TurnPolicy) -> Result:
     if phase.stopped_ms is None:
         return state, ()
+    if phase.yielding is not None:
+        return replace(state, phase=replace(phase, stopped_ms=None, timer=NO_TIMER)), ()
     if phase.held and not phase.early:
         due_ms, purpose = at_ms + policy.confirm_after_ms - policy.interrupt_after_ms, "confirm"
     else:
@@ -137,7 +143,11 @@ def _overlap_goes_on(state: State, phase: Overlap, at_ms: int, policy: TurnPolic
     return replace(state, phase=replace(phase, stopped_ms=None, since_ms=at_ms, timer=timer.timer)), (timer,)
 
 
-def _on_overlap_timer(state: State, phase: Overlap, policy: TurnPolicy) -> Result:
+def _on_overlap_timer(state: State, phase: Overlap, event: TimerFired, policy: TurnPolicy) -> Result:
+    if event.timer == phase.yielding:
+        return _clause_is_over(state, phase, policy)
+    if event.timer != phase.timer:
+        return state, ()
     if phase.stopped_ms is not None:
         return drop_sound(state, phase)
     if phase.early:
@@ -145,27 +155,64 @@ def _on_overlap_timer(state: State, phase: Overlap, policy: TurnPolicy) -> Resul
     unheard = isinstance(phase.reply, Replying) and not phase.reply.started
     if phase.held or unheard:
         return take_floor(state, phase, policy, "interrupted")
+    if policy.finish_clause_ms:
+        return _finish_clause(state, phase, event.now_ms, policy)
+    return _hold(state, phase, policy)
+
+
+def _hold(state: State, phase: Overlap, policy: TurnPolicy) -> Result:
     state, timer = set_timer(state, phase.since_ms + policy.confirm_after_ms, "confirm")
     held = replace(phase, held=True, timer=timer.timer)
     return replace(state, phase=held), (HoldSpeech(phase.reply.turn), timer)
 
 
+def _finish_clause(state: State, phase: Overlap, now_ms: int, policy: TurnPolicy) -> Result:
+    """The agent will stop, but not in the middle of what it is saying."""
+    if phase.yielding is not None:
+        return replace(state, phase=phase), ()
+    state, timer = set_timer(state, now_ms + policy.finish_clause_ms, "clause")
+    return replace(state, phase=replace(phase, yielding=timer.timer)), (FinishClause(phase.reply.turn), timer)
+
+
+def _clause_is_over(state: State, phase: Overlap, policy: TurnPolicy) -> Result:
+    """What the agent was saying is said, or took too long: what the user said meanwhile counts now."""
+    phase = replace(phase, yielding=None)
+    if phase.said is not None:
+        state, effects = _take_words(state, phase, phase.said, policy)
+        return state, (AbandonTurn(phase.reply.turn, "interrupted"), *effects)
+    if phase.stopped_ms is None:
+        return _hold(state, phase, policy)
+    return replace(state, phase=replace(phase, held=True)), (HoldSpeech(phase.reply.turn),)  # the verdict is to come
+
+
 def _on_overlap_words(state: State, phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> Result:
     means_something = _means_something(phase, event, policy)
-    judged = event.flushed and phase.stopped_ms is not None and event.through_ms >= phase.stopped_ms
+    judged = _is_whole(phase, event)
     if judged and not means_something:
         return drop_sound(state, phase)
-    if judged or (means_something and len(words_of(event.text)) > 1):
-        dropped = AbandonTurn(phase.reply.turn, "went_on" if phase.early else "interrupted")
-        if phase.early:
-            state = taken_back(state, phase)
-            event = replace(event, text=whole_text(state, event.utterance, event.text))
-        state, effects = _floor_is_free(state, phase, event.text, policy)
-        if judged and isinstance(state.phase, Settling):
-            state, more = settled(state, replace(state.phase, text=event.text), policy, event.now_ms)
-            return state, (dropped, *more)
-        return state, (dropped, *effects)
-    return state, ()
+    if not judged and (not means_something or len(words_of(event.text)) < 2):
+        return state, ()
+    if policy.finish_clause_ms and not phase.held and isinstance(phase.reply, Replying) and phase.reply.started:
+        return _finish_clause(state, replace(phase, said=event, timer=NO_TIMER), event.now_ms, policy)
+    dropped = AbandonTurn(phase.reply.turn, "went_on" if phase.early else "interrupted")
+    if phase.early:
+        state = taken_back(state, phase)
+        event = replace(event, text=whole_text(state, event.utterance, event.text))
+    state, effects = _take_words(state, phase, event, policy)
+    return state, (dropped, *effects)
+
+
+def _take_words(state: State, phase: Overlap, said: TranscriptArrived | None, policy: TurnPolicy) -> Result:
+    """The reply is over, and the user has the floor with what they have said so far."""
+    state, effects = _floor_is_free(state, phase, "" if said is None else said.text, policy)
+    if said is not None and _is_whole(phase, said) and isinstance(state.phase, Settling):
+        return settled(state, replace(state.phase, text=said.text), policy, said.now_ms)
+    return state, effects
+
+
+def _is_whole(phase: Overlap, said: TranscriptArrived) -> bool:
+    """Whether that is all the user said, now that they are silent."""
+    return said.flushed and phase.stopped_ms is not None and said.through_ms >= phase.stopped_ms
 
 
 def _means_something(phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) -> bool:
@@ -185,7 +232,7 @@ def _is_a_guess(phase: Overlap, event: TranscriptArrived, policy: TurnPolicy) ->
 def drop_sound(state: State, phase: Overlap) -> Result:
     """The sound was no interruption: the reply goes on."""
     ended = EndUtterance(phase.utterance, used=False)
-    if not phase.held:
+    if not phase.held and phase.yielding is None:
         return replace(state, phase=phase.reply), (ended,)
     return replace(state, phase=phase.reply), (ended, ResumeSpeech(phase.reply.turn))
 

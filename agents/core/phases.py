@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.core.endpoint_pauses import NO_HABIT, PauseHabit
-from agents.core.turn_types import Source
+from agents.core.turn_types import Source, TranscriptArrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ class Overlap:
     user is silent again and the verdict depends on the transcript. ``early``: the reply has hardly begun, so who speaks
     goes on with what they were saying and takes the turn back. ``timer`` is the one that counts now. Where the agent
     may not be interrupted it is that of the end of the user's turn, which is answered once the agent has finished;
-    ``text`` is its transcript, once known.
+    ``text`` is its transcript, once known. ``yielding`` is the timer that limits how long the agent finishes its clause
+    before it stops; ``said`` is what was recognised meanwhile and made it an interruption.
     """
 
     reply: Replying | Filling
@@ -119,6 +120,8 @@ class Overlap:
     stopped_ms: int | None = None
     text: str | None = None
     early: bool = False
+    yielding: int | None = None
+    said: TranscriptArrived | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ class TurnPolicy:
     within ``verdict_ms``, else the agent goes on. Who speaks at most ``take_back_ms`` after the reply began to sound
     goes on with what they were saying: the voice is held at once, and speech that lasts takes the turn back. Words
     recognised with less than ``sure_confidence`` decide nothing, unless they are among the language's ``interrupters``.
-    Where the agent is not ``interruptible``, what is said meanwhile is dropped, unless ``keep_overlap``: then it is the
-    next turn.
+    For up to ``finish_clause_ms`` the agent finishes its clause before it stops. Where it is not ``interruptible``,
+    what is said meanwhile is dropped, unless ``keep_overlap``: then it is the next turn.
 
     ``transcript_limit_ms`` bounds the wait for a final transcript; one that comes later still corrects what was said,
     up to ``correction_ms`` after the last speech. ``partial_after_ms`` (``None`` for never) into that wait, words that
@@ -51,9 +51,10 @@ class TurnPolicy:
     speculate: bool = True
     interruptible: bool = True
     keep_overlap: bool = False
-    interrupt_after_ms: int = 220
+    interrupt_after_ms: int = 140
+    finish_clause_ms: int = 0
     confirm_after_ms: int = 800
-    verdict_ms: int = 700
+    verdict_ms: int = 520
     take_back_ms: int = 200
     sure_confidence: float = 0.45
     transcript_limit_ms: int = 2_000

@@ -19,6 +19,8 @@ from typing import Final
 import anyio
 
 from agents.core.awaited_reply import AwaitedReply
+from agents.core.echo_guard import EchoGuard, EchoPorts
+from agents.core.end_hints import ask_hint
 from agents.core.endpoint_context import asked_for
 from agents.core.fillers import Fillers
 from agents.core.greeting import greeting_events
@@ -33,6 +35,7 @@ from agents.core.outbox import Outbox
 from agents.core.phases import Listening, State
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
+from agents.core.reports import apology, edge_told, unheard_told
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.stand_in import stand_in
 from agents.core.timers import AudioTimers
@@ -47,31 +50,25 @@ from agents.core.turn_types import (
     Effect,
     EndUtterance,
     FlushTranscript,
-    HintArrived,
     InputCleared,
     PromptReceived,
     ReplyEnded,
     ReplyRequested,
     ReportUnheard,
     SetTimer,
-    SpeechStarted,
-    SpeechStopped,
     TakeTurn,
     TimerFired,
     TurnEvent,
 )
-from agents.core.unheard import apology, unheard
 from agents.core.writer import Writer
 from agents.events import (
     Degraded,
     Failed,
     RecordingTranscribed,
     SpeechDropped,
-    SpeechStartedHeard,
-    SpeechStoppedHeard,
 )
 from agents.loop.history import History, HistoryLimits
-from audio.errors import EngineError
+from audio.endpoint.port import EndOfTurnModel
 from audio.formats import Samples
 from metering.recorder import Recorder
 
@@ -102,9 +99,9 @@ class Session:
         self._timers = AudioTimers(lambda timer, now_ms: self._post(TimerFired(timer, now_ms)))
         self._quality = QualityWatch()
         self._transcripts = TranscriptDesk(self.outbox, loop.time)
+        self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
         self._hearing = self._make_hearing()
         self._recognition = Recognition(engines, self._hearing, lambda: self._options)
-        self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
         self._history = History(self._history_limits())
         self._desk = self._make_desk(loop.time)
         self._input = self._make_input()
@@ -153,7 +150,8 @@ class Session:
         if self._stall is not None:
             self._stall.cancel()
         self._stall = asyncio.get_running_loop().call_later(STALLED_S, self._hearing.stalled)
-        self._timers.advance(now_ms, hold=self._hearing.undecided)
+        self._echo.weigh(speaking=self._hearing.speaking)
+        self._timers.advance(now_ms, hold=self._hearing.undecided or self._echo.suspects)
         for issue in self._quality.check(self._hearing.quality, now_ms):
             self.outbox.emit(issue)
 
@@ -250,14 +248,15 @@ class Session:
         """Run the machine on one event; events that arise from its effects follow in order."""
         if self._input.take(event):
             return
-        self._inbox.append(event)
+        self._inbox.append(self._echo.read(event))
         if self._stepping or self._tasks is None:
             return
         self._stepping = True
         try:
             while self._inbox:
                 event = self._inbox.popleft()
-                self._tell(event)
+                if (told := edge_told(event, self._hearing.now_ms)) is not None:
+                    self.outbox.emit(told)
                 self._state, effects = step(self._state, event, asked_for(self._options.policy, self._history))
                 for effect in effects:
                     self._carry_out(effect, self._tasks)
@@ -268,8 +267,12 @@ class Session:
     def _answer_awaited(self) -> None:
         """Begin the reply the client asked for, once nobody speaks, all is understood and the last turn is closed."""
         busy = self._input.busy or self._recordings.busy or self._desk.has_turns
-        if not busy and isinstance(self._state.phase, Listening) and self._awaited.begin():
+        if busy or not isinstance(self._state.phase, Listening):
+            return
+        if self._awaited.begin():
             self._post(ReplyRequested(self._hearing.now_ms))
+        elif self._options.greet and (prompt := self._echo.take_prompt()):
+            self._post(PromptReceived(prompt, self._hearing.now_ms, "announcement"))
 
     def _carry_out(self, effect: Effect, tasks: asyncio.TaskGroup) -> None:
         match effect:
@@ -280,8 +283,8 @@ class Session:
             case FlushTranscript():
                 self._transcripts.asked()
                 self._hearing.flush(effect.utterance, effect.through_ms)
-                if self._engines.end_of_turn is not None:
-                    tasks.create_task(self._ask_hint(effect, self._hearing.recent()), name="end of turn")
+                if (model := self._engines.end_of_turn) is not None:
+                    tasks.create_task(self._ask_hint(model, effect, self._hearing.recent()), name="end of turn")
             case EndUtterance():
                 self._hearing.end(effect.utterance)
                 if not effect.used:
@@ -316,32 +319,22 @@ class Session:
         if not self._options.answers and self._tasks is not None:
             self._tasks.create_task(self._close_accounts(item_id), name="account")
 
-    def _tell(self, event: TurnEvent) -> None:
-        if isinstance(event, SpeechStarted):
-            self.outbox.emit(SpeechStartedHeard(event.utterance, event.at_ms, self._hearing.now_ms - event.at_ms))
-        elif isinstance(event, SpeechStopped):
-            self.outbox.emit(SpeechStoppedHeard(event.utterance, event.at_ms))
-
     def _on_over(self, turn: int) -> None:
         self._remember_said()
         if live_turn(self._state.phase) == turn:
             self._post(ReplyEnded(turn, self._hearing.now_ms))
 
     def _report(self, effect: ReportUnheard) -> None:
-        self.outbox.emit(unheard(effect))
+        self.outbox.emit(unheard_told(effect))
         if said := apology(effect, self._options):
             self._post(PromptReceived(said, self._hearing.now_ms, "announcement"))
 
     # --- hearing ---
 
-    async def _ask_hint(self, flushed: FlushTranscript, samples: Samples) -> None:
-        assert self._engines.end_of_turn is not None
-        try:
-            with anyio.move_on_after(self._options.limits.hint_s):
-                probability = await self._engines.end_of_turn.probability(samples)
-                self._post(HintArrived(flushed.utterance, flushed.through_ms, probability, self._hearing.now_ms))
-        except EngineError as error:
-            log.info("no end-of-turn hint", extra={"reason": str(error)})
+    async def _ask_hint(self, model: EndOfTurnModel, flushed: FlushTranscript, samples: Samples) -> None:
+        hint = await ask_hint(model, flushed, samples, self._options.limits.hint_s, lambda: self._hearing.now_ms)
+        if hint is not None:
+            self._post(hint)
 
     def _on_vad_failure(self, error: Exception) -> None:
         log.error("voice activity detection failed", exc_info=error)
@@ -352,7 +345,11 @@ class Session:
 
     def _make_hearing(self) -> Hearing:
         make, vad = self._engines.make_detector if self._options.listen else None, self._options.vad
-        ports = HearingPorts(self._post, self._transcripts.update, self._transcripts.learn, self._on_vad_failure)
+        echo = EchoPorts(self._writer, lambda: self._hearing, self._post, self.outbox.emit, lambda: self._options)
+        self._echo = EchoGuard(echo)
+        ports = HearingPorts(
+            self._post, self._transcripts.update, self._transcripts.learn, self._on_vad_failure, self._echo.admit
+        )
         return Hearing(None if make is None else make(vad), ports, vad, hands_free=self._options.hands_free)
 
     def _make_input(self) -> InputDesk:

@@ -33,6 +33,7 @@ class Speech:
         self.rate_hz = rate_hz
         self.audible = audible
         self.held = False
+        self.stop_at: int | None = None
         self.finished = False
         self.ended = False
         self.ledger = PlayoutLedger(rate_hz)
@@ -74,7 +75,7 @@ class Speech:
 
     def take(self, count: int, now_ms: int) -> Samples:
         """The next samples to send, at most ``count``, noted as sent at ``now_ms``."""
-        count = min(count, self.unsent)
+        count = min(count, self.unsent, count if self.stop_at is None else self.stop_at - self._position)
         taken = self._read(self._position, self._position + count)
         self._position += count
         self.ledger.sent(count, now_ms)

@@ -27,6 +27,7 @@ from agents.core.turn_types import (
     BeginTurn,
     CommitTurn,
     CorrectText,
+    FinishClause,
     HoldSpeech,
     ResumeSpeech,
     RewordTurn,
@@ -37,7 +38,8 @@ from agents.models.carried import TURN
 from audio.fallback import Maker
 from metering.usage import StageProvider
 
-RunEffect = RewordTurn | AwaitReply | CommitTurn | AbandonTurn | SpeakFiller | HoldSpeech | ResumeSpeech
+Stopping = HoldSpeech | FinishClause
+RunEffect = RewordTurn | AwaitReply | CommitTurn | AbandonTurn | SpeakFiller | Stopping | ResumeSpeech
 TurnEffect = BeginTurn | CorrectText | RunEffect
 
 KNOWN_IDS: Final = 256
@@ -154,8 +156,8 @@ class TurnDesk:
                 run.abandon(effect.reason)
             case SpeakFiller():
                 self._fill(run)
-            case HoldSpeech():
-                self._hold(run)
+            case HoldSpeech() | FinishClause():
+                self._stop(run, effect)
             case ResumeSpeech():
                 self._resume(run)
             case _:
@@ -256,7 +258,10 @@ class TurnDesk:
     def _fill(self, run: TurnRun) -> None:
         run.fill()
 
-    def _hold(self, run: TurnRun) -> None:
+    def _stop(self, run: TurnRun, effect: Stopping) -> None:
+        if isinstance(effect, FinishClause):
+            self._turns.writer.finish_clause(run.turn)
+            return
         heard = self._turns.writer.hold(run.turn)
         if heard is not None:
             self._turns.outbox.emit(Interrupted(run.turn_id, heard.ms, heard.text, resumable=True))

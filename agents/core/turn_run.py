@@ -26,7 +26,16 @@ from agents.core.outbox import Outbox
 from agents.core.speaking import Speaking, SpeakingPorts
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.turn_memory import TurnMemory
-from agents.core.turn_types import AbandonReason, BeginTurn, ReplyBound, ReplyReady, ReplyStarted, Source, TurnEvent
+from agents.core.turn_types import (
+    AbandonReason,
+    BeginTurn,
+    ClauseFinished,
+    ReplyBound,
+    ReplyReady,
+    ReplyStarted,
+    Source,
+    TurnEvent,
+)
 from agents.core.turn_voice import PHRASES_AHEAD, PIECES_AHEAD, TurnVoice, TurnVoicePorts, piece_cutter, unspoken
 from agents.core.turn_watch import TurnWatch
 from agents.core.voice_requests import VoiceRequests
@@ -113,7 +122,7 @@ class TurnRun:
         self._bridge: Bridge | None = None
         self._heard: Heard | None = None
         self.account = TurnAccount(turn_id, ports.engines.agent.spec.agent_id, ports.epoch_ms())
-        self._name_providers()
+        self.account.name_providers(ports.engines, answers=begin.source != "announcement", speaks=self._options.speak)
 
     @property
     def committed(self) -> bool:
@@ -257,6 +266,7 @@ class TurnRun:
             self._on_started,
             self._all_heard.set,
             options.client_clears,
+            lambda: self._ports.on_event(ClauseFinished(self.turn)),
             *self._watch.egress(),
         )
         self._ports.writer.open(channel, audible=self.committed)
@@ -279,13 +289,6 @@ class TurnRun:
         await self._answering.answer(phrases)
 
     # --- what happens on the way ---
-
-    def _name_providers(self) -> None:
-        engines, providers = self._ports.engines, self.account.providers
-        if self._source != "announcement":
-            providers["agent"] = StageProvider(engines.agent.profile.provider, engines.agent.profile.model)
-        if engines.tts is not None and self._options.speak:
-            providers["tts"] = StageProvider(engines.tts.profile.provider, engines.tts.profile.model)
 
     def _on_model(self, profile: ModelProfile) -> None:
         """Of several models this one answers, or would, and is paid."""
@@ -390,9 +393,6 @@ class TurnRun:
             log.warning("usage is not durable in time; it stays queued", extra={"turn_id": self.turn_id})
             self._fail("internal", "The turn is over, but its usage could not be made durable in time.")
             return
-        usage, calls = account.usage(), answering.calls.calls
-        ports.outbox.emit(
-            TurnCompleted(
-                self.turn_id, answering.reply, account.interrupted, usage, account.error_code, self._end, calls
-            )
-        )
+        usage, end, calls = account.usage(), self._end, answering.calls.calls
+        done = TurnCompleted(self.turn_id, answering.reply, account.interrupted, usage, account.error_code, end, calls)
+        ports.outbox.emit(done)

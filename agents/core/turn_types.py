@@ -11,7 +11,7 @@ from typing import Literal
 
 Source = Literal["speech", "text", "announcement", "request", "idle"]
 """What a turn answers: speech, text, nothing (it is only said), the conversation as it stands, or a long silence."""
-Purpose = Literal["endpoint", "transcript", "interrupt", "confirm", "verdict", "filler", "idle"]
+Purpose = Literal["endpoint", "transcript", "interrupt", "clause", "confirm", "verdict", "filler", "idle"]
 AbandonReason = Literal["went_on", "changed", "interrupted", "cancelled", "superseded", "closed", "corrected"]
 
 
@@ -97,6 +97,13 @@ class InputCleared:
 
 
 @dataclass(frozen=True, slots=True)
+class EchoHeard:
+    """What is heard in this utterance is the agent's own voice, come back."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """The client stops the agent."""
 
@@ -141,6 +148,13 @@ class ReplyBound:
 
 
 @dataclass(frozen=True, slots=True)
+class ClauseFinished:
+    """The clause that the agent was to finish has been heard."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyEnded:
     """The reply is over: all of it was heard, or it failed."""
 
@@ -163,12 +177,14 @@ TurnEvent = (
     | TimerFired
     | CommitRequested
     | InputCleared
+    | EchoHeard
     | CancelRequested
     | PromptReceived
     | ReplyRequested
     | ReplyReady
     | ReplyStarted
     | ReplyBound
+    | ClauseFinished
     | ReplyEnded
     | CloseRequested
 )
@@ -274,8 +290,15 @@ class HoldSpeech:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishClause:
+    """Let the turn's audio go on to the end of the clause that sounds, and no further."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class ResumeSpeech:
-    """Go on from what was heard."""
+    """Go on from what was heard, or beyond the end of the clause."""
 
     turn: int
 
@@ -307,6 +330,7 @@ Effect = (
     | CommitTurn
     | AbandonTurn
     | HoldSpeech
+    | FinishClause
     | ResumeSpeech
     | SpeakFiller
     | ReportUnheard

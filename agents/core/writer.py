@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agents.core.outbox import Outbox
+from agents.core.playback import Playback
 from agents.core.speech import Speech
 from agents.core.spoken_items import Truncated, truncated
 from agents.events import AudioOut, AudioOutEnded, MouthShape, VisemesOut
@@ -23,6 +24,8 @@ from audio.tts.port import Viseme
 
 FIRST_CHUNK_MS: Final = 20
 CHUNK_MS: Final = 60
+AHEAD_MS: Final = 500
+"""How much later than they are a client's reports, or our guesses, may say that words were heard."""
 MAX_UNSENT_MS: Final = 10_000
 """Synthesis waits once this much audio is made but not sent: memory stays bounded, and little work is wasted."""
 
@@ -36,9 +39,9 @@ class Voice:
     """A turn as its writer knows it, and whom to tell (from the writer's task, by plain calls).
 
     ``on_started``: the first of its audio has left; ``on_all_heard``: the last of it has been played.
-    ``client_clears``: whether the client drops what it has when the voice is held. ``on_late`` is told, with the ms,
-    when audio waited longer than ``late_ms`` for a client that took none, and phrases were left out for it (``None``:
-    nothing ever is).
+    ``client_clears``: whether the client drops what it has when the voice is held. ``on_clause``: the clause it was to
+    finish has been played. ``on_late`` is told, with the ms, when audio waited longer than ``late_ms`` for a client
+    that took none, and phrases were left out for it (``None``: nothing ever is).
     """
 
     turn: int
@@ -47,6 +50,7 @@ class Voice:
     on_started: Callable[[], None]
     on_all_heard: Callable[[], None]
     client_clears: bool = True
+    on_clause: Callable[[], None] = lambda: None
     late_ms: int | None = None
     on_late: Callable[[int], None] = _nobody
 
@@ -76,6 +80,7 @@ class Writer:
         self._lead_ms = lead_ms
         self._speech: Speech | None = None
         self._voice: Voice | None = None
+        self._playback = Playback()
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
 
@@ -96,6 +101,8 @@ class Writer:
 
     def open(self, voice: Voice, *, audible: bool) -> None:
         """A new turn will speak; whatever spoke before is silent from now on."""
+        self._note_playing()
+        self._playback.begin()
         self._voice = voice
         self._speech = Speech(
             voice.turn, voice.turn_id, voice.rate_hz, audible=audible, client_clears=voice.client_clears
@@ -171,17 +178,29 @@ class Writer:
         speech = self._of(turn)
         if speech is None or not speech.audible or speech.held:
             return None
+        self._note_playing()
         speech.take_back(self._outbox.drop_audio(speech.turn_id))
         speech.hold(self._clock_ms())
         return self._heard(speech)
 
-    def resume(self, turn: int) -> int | None:
-        """Go on from what was heard. Returns that position in ms of the turn's audio."""
+    def finish_clause(self, turn: int) -> None:
+        """Send no more than the clause that sounds, and tell when it has been heard."""
         speech = self._of(turn)
-        if speech is None or not speech.held:
+        if speech is not None and not speech.held:
+            speech.stop_at = speech.ledger.clause_end(speech.ledger.heard_samples(self._clock_ms()))
+            self._wake.set()
+
+    def resume(self, turn: int) -> int | None:
+        """Go on from what was heard. Returns that position in ms of the turn's audio, ``None`` if it never stopped."""
+        speech = self._of(turn)
+        if speech is None:
             return None
-        position = speech.resume()
+        speech.stop_at = None
         self._wake.set()
+        if not speech.held:
+            return None
+        self._note_playing()
+        position = speech.resume()
         return samples_to_ms(position, speech.rate_hz)
 
     def drop(self, turn: int) -> Heard | None:
@@ -194,15 +213,19 @@ class Writer:
         speech = self._of(turn)
         if speech is None:
             return None
+        self._note_playing()
+        heard = self._heard(speech)
+        self._playback.ended(heard.text, self._clock_ms())
         self._speech = None
         self._drained.set()
         self._wake.set()
-        return self._heard(speech)
+        return heard
 
     def played(self, turn_id: str | None, ms: int) -> None:
         """The client reports what it has really played of a turn."""
         speech = self._speech
         if speech is not None and turn_id in (None, speech.turn_id):
+            self._note_playing()
             speech.ledger.client_played(ms_to_samples(ms, speech.rate_hz), self._clock_ms())
             self._wake.set()
 
@@ -210,6 +233,25 @@ class Writer:
         """What is left of a turn that was played up to ``ms`` of its audio."""
         speech = self._of(turn)
         return None if speech is None else truncated(speech.ledger, speech.rate_hz, ms)
+
+    # --- what the user has been hearing ---
+
+    def played_lately(self, within_ms: int) -> Playback | None:
+        """What was played up to now, if anything was in the last ``within_ms``."""
+        self._note_playing()
+        return self._playback if self._playback.plays(self._clock_ms(), within_ms) else None
+
+    def said_lately(self) -> str:
+        """The words the user may have in the ear: those of the turn that speaks, and of those just before."""
+        now_ms, speech = self._clock_ms(), self._speech
+        said = self._playback.words(now_ms)
+        if speech is not None and speech.position:
+            said.append(speech.ledger.heard_text(min(speech.position, speech.ledger.heard_samples(now_ms + AHEAD_MS))))
+        return " ".join(said)
+
+    def _note_playing(self) -> None:
+        speech = self._speech
+        self._playback.advance(None if speech is None else speech.ledger, self._clock_ms())
 
     # --- pacing ---
 
@@ -222,6 +264,8 @@ class Writer:
             now_ms = self._clock_ms()
             heard = speech.ledger.heard_samples(now_ms)
             lead_ms = samples_to_ms(speech.position - heard, speech.rate_hz)
+            if speech.stop_at is not None and speech.position >= speech.stop_at:
+                return self._clause_sent(speech, speech.stop_at - heard)
             if speech.unsent == 0:
                 return self._all_sent(speech, lead_ms, now_ms)
             if lead_ms >= self._lead_ms:
@@ -250,11 +294,19 @@ class Writer:
             shapes = (MouthShape(each.shape, samples_to_ms(each.start_sample, speech.rate_hz)) for each in visemes)
             self._outbox.emit(VisemesOut(speech.turn_id, tuple(shapes)))
         self._outbox.emit(AudioOut(speech.turn_id, samples, speech.rate_hz, start_ms))
+        self._playback.sent(start, samples, speech.rate_hz)
         speech.forget_heard(now_ms)
         self._drained.set()
         self._drained = asyncio.Event()
         if start == 0 and self._voice is not None:
             self._voice.on_started()
+
+    def _clause_sent(self, speech: Speech, left: int) -> int | None:
+        if left > 0:
+            return max(5, samples_to_ms(left, speech.rate_hz))
+        if self._voice is not None:
+            self._voice.on_clause()
+        return None
 
     def _all_sent(self, speech: Speech, lead_ms: int, now_ms: int) -> int | None:
         if not speech.finished:

@@ -52,8 +52,10 @@ class TurnDetectionFields(Contract):
     """How soon between the two waits the agent answers."""
     interruptible: bool = True
     """Whether the user's speech stops the agent's."""
-    interrupt_after_ms: Annotated[int, Field(ge=0, le=2_000)] = 220
-    """Speech over the agent's that holds its voice. Shorter sounds ("mhm", a cough) do not."""
+    interrupt_after_ms: Annotated[int, Field(ge=0, le=2_000)] = 140
+    """Speech over the agent's that holds its voice. A shorter sound does not; "mhm" holds it for a moment."""
+    finish_clause_ms: Annotated[int, Field(ge=0, le=5_000)] = 0
+    """How long the agent may take to finish its clause before an interruption stops it. 0: it stops at once."""
 
 
 class TurnDetection(TurnDetectionFields):

@@ -117,5 +117,6 @@ def turn_policy(detection: TurnDetection, patience: Patience) -> TurnPolicy:
         interruptible=detection.interruptible,
         interrupt_after_ms=detection.interrupt_after_ms,
         take_back_ms=waits.take_back_ms,
+        finish_clause_ms=detection.finish_clause_ms,
         confirm_after_ms=max(_NORMAL.confirm_after_ms, detection.interrupt_after_ms),
     )

@@ -187,7 +187,7 @@ def test_a_cough_or_a_short_mhm_does_not_stop_the_voice(word: str) -> None:
         await talk.speak(1_000)
         await talk.until(AudioOut)
         await talk.quiet(400)
-        await talk.speak(160)
+        await talk.speak(120)
         await talk.until(TurnCompleted)
 
     talk = play(body, Script(hears=("Tell me.", word), replies=("This is a rather long answer, you see.",)))

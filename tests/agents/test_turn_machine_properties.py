@@ -15,9 +15,11 @@ from agents.core.turn_types import (
     AbandonTurn,
     BeginTurn,
     CancelRequested,
+    ClauseFinished,
     CloseRequested,
     CommitRequested,
     CommitTurn,
+    EchoHeard,
     Effect,
     EndUtterance,
     HintArrived,
@@ -56,6 +58,8 @@ events = st.one_of(
     st.builds(ReplyReady, st.integers(1, 12), ms),
     st.builds(ReplyStarted, st.integers(1, 12), st.one_of(st.none(), ms)),
     st.builds(ReplyBound, st.integers(1, 12)),
+    st.builds(ClauseFinished, st.integers(1, 12)),
+    st.builds(EchoHeard, small),
     st.builds(ReplyEnded, st.integers(1, 12)),
 )
 policies = st.builds(
@@ -64,6 +68,7 @@ policies = st.builds(
     speculate=st.booleans(),
     auto_reply=st.booleans(),
     interruptible=st.booleans(),
+    finish_clause_ms=st.sampled_from([0, 1_000]),
     filler_after_ms=st.one_of(st.none(), ms),
     filler_by_ms=st.one_of(st.none(), ms),
     partial_after_ms=st.one_of(st.none(), ms),

@@ -41,6 +41,7 @@ def test_detection_defaults_are_the_engines_own() -> None:
     assert detection.min_silence_ms == vad.min_silence_ms
     assert detection.prefix_padding_ms == vad.prefix_padding_ms
     assert detection.interrupt_after_ms == policy.interrupt_after_ms
+    assert detection.finish_clause_ms == policy.finish_clause_ms
     assert detection.eagerness == policy.eagerness
     assert detection.interruptible == policy.interruptible
 

@@ -181,6 +181,10 @@ def test_every_valid_turn_detection_makes_a_valid_policy(
     assert policy.auto_end == (patience != "never")
 
 
+def test_how_long_a_clause_may_be_finished_reaches_the_policy() -> None:
+    assert turn_policy(TurnDetection(finish_clause_ms=1_500), "normal").finish_clause_ms == 1_500
+
+
 def test_push_to_talk_and_text_only_reach_the_session() -> None:
     settings = VoiceSettings(turn_detection=TurnDetection(type="push_to_talk"), output=Output(modalities=("text",)))
     options = session_options(settings, Identity("ses_1"), SessionLatency(profile("embedded")))
