@@ -260,9 +260,10 @@ class UsageRecorder:
         for durable in self._durable:
             _settle(durable.waiters, None)
         while (self._forwarder.retry_at_s is not None or self._forwarder.working) and time.monotonic() < deadline_s:
+            last_try = not self._forwarder.working  # what is under way may have begun before the ledger was back
             self._forwarder.forward(math.inf)
             self._forwarder.wait(deadline_s - time.monotonic(), math.inf)
-            if self._forwarder.last_job_failed and not self._forwarder.working:
+            if last_try and self._forwarder.last_job_failed and not self._forwarder.working:
                 break
         for item in held:
             _log.critical("a usage event could not be stored", extra={"usage_event": to_json(item.event).decode()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from gated_ledger import GatedLedger, kept
 from usage_events import numbered, opened
 
 from metering import journal as journal_module
+from metering.errors import LedgerUnavailable
 from metering.forwarder import AT_HAND_BATCHES, RecorderOptions
 from metering.journal import SegmentReader
 from metering.journal_lines import Entry, TurnOpened, UsageRecorded
 from metering.recorder import UsageRecorder
+from metering.usage import UsageEvent
 
 
 @pytest.fixture
@@ -108,3 +111,28 @@ async def test_a_ledger_that_was_late_is_waited_for_again_once_it_has_caught_up(
     await recorder.record(numbered(50))
     assert kept(ledger)[-1] == numbered(50)
     assert await recorder.aclose()
+
+
+class FailsFirst(GatedLedger):
+    """Its first append fails, after it has been held up."""
+
+    def append(self, events: Sequence[UsageEvent]) -> int:
+        first = not self.entered.is_set()
+        if first:
+            self.entered.set()
+            self.gate.wait(20)
+            raise LedgerUnavailable("it was not back yet")
+        return super().append(events)
+
+
+async def test_at_the_end_the_ledger_is_asked_once_more_than_what_was_under_way(tmp_path: Path) -> None:
+    ledger = FailsFirst()
+    recorder = UsageRecorder(ledger, tmp_path, RecorderOptions(visible_within_s=0.01))
+    await recorder.start()
+    ledger.gate.clear()
+    await recorder.record(numbered(1))
+    assert await asyncio.to_thread(ledger.entered.wait, 10)
+    asyncio.get_running_loop().call_soon(ledger.gate.set)  # once closing has begun to wait
+    assert await recorder.aclose(30)
+    assert kept(ledger) == [numbered(1)]
+    assert os.listdir(tmp_path) == []
