@@ -218,8 +218,8 @@ client
   .on('tool.result', ({ request_id, name, error }) => {
     transcript.remark(request_id, error ? `${name} failed` : `used ${name}`);
   })
-  .on('turn.latency', ({ request_id, stages }) => {
-    const total = waterfall.add(request_id, stages);
+  .on('turn.latency', ({ request_id, stages, breaches }) => {
+    const total = waterfall.add(request_id, stages, breaches);
     if (total !== null) transcript.remark(request_id, `answered after ${Math.round(total)} ms`);
   })
   .on('content.filtered', ({ request_id }) => {

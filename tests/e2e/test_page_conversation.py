@@ -332,6 +332,33 @@ async def test_an_answer_that_a_content_filter_refuses_is_taken_back(tmp_path: P
         assert "knife" not in await words.inner_text()
 
 
+async def test_the_waterfall_shows_limits_and_says_what_was_done_about_what_was_late(tmp_path: Path) -> None:
+    async def script(call: StubCall) -> None:
+        await call.start()
+        await call.send("turn.started", "t-1", text="hi", source="speech")
+        agent = {"stage": "agent", "start_ms": 0.0, "duration_ms": 1_600.0, "target_ms": 300, "deadline_ms": 800}
+        total = {"stage": "total", "start_ms": 0.0, "duration_ms": 1_600.0, "target_ms": 1_000, "deadline_ms": 3_000}
+        late = {"stage": "agent", "action": "filler", "limit_ms": 800, "after_ms": 804}
+        await call.send("turn.latency", "t-1", stages=[agent, total], breaches=[late])
+        await call.send("chat.complete", "t-1", text="Hello.", interrupted=False, usage=None)
+
+    async with stub_page(VoiceStub(script), tone_wav(tmp_path)) as page:
+        await page.click("#talk")
+        told = page.locator(".breaches li")
+        await told.wait_for()
+        assert (
+            await told.inner_text()
+            == "First phrase written: 804 ms, more than 800 ms; the agent said that it is thinking."
+        )
+        limits = page.locator(".limit")
+        assert await limits.count() == 1, "that of the total lies beyond the axis"
+        track, mark = await page.locator(".track").first.bounding_box(), await limits.bounding_box()
+        assert track is not None
+        assert mark is not None
+        assert (mark["x"] + 1 - track["x"]) / track["width"] == pytest.approx(0.5, abs=0.02)
+        assert "aimed at 300 ms" in await page.locator(".waterfall tbody tr").first.inner_text()
+
+
 async def test_the_waterfall_is_a_table_and_the_turns_usage_stands_below_it(tmp_path: Path) -> None:
     async def script(call: StubCall) -> None:
         await call.start()

@@ -2,6 +2,7 @@
  * Where the milliseconds went: a table per turn, one row a stage, its bar placed on a common axis from the user's last
  * word. Also what the turn used. Driven by `app.js`.
  *
+ * @typedef {import('../client/types.js').Breach} Breach
  * @typedef {import('../client/types.js').StageLatency} StageLatency
  * @typedef {import('../client/types.js').Usage} Usage
  */
@@ -18,6 +19,19 @@ const STAGES = {
   total: 'Total',
 };
 
+/** @type {Readonly<Record<Breach['action'], string>>} */
+const DONE = {
+  use_partial: 'the words so far were answered',
+  hedge: 'a second model was asked',
+  fallback: 'another engine stepped in',
+  filler: 'the agent said that it is thinking',
+  shorten: 'it was cut short',
+  text_only: 'the answer went on as text',
+  apologize: 'the agent apologised',
+  fail: 'the turn was given up',
+  none: 'there was nothing to be done',
+};
+
 const KEPT_TURNS = 20;
 
 export class Waterfall {
@@ -29,9 +43,10 @@ export class Waterfall {
   /**
    * @param {string} requestId
    * @param {StageLatency[]} stages
+   * @param {Breach[]} breaches
    * @returns {number | null} the total in milliseconds, where it is known
    */
-  add(requestId, stages) {
+  add(requestId, stages, breaches = []) {
     byId('latency-empty').hidden = true;
     for (const older of this.#turns.values()) older.open = false;
     const total = stages.find(({ stage }) => stage === 'total')?.duration_ms ?? null;
@@ -39,6 +54,7 @@ export class Waterfall {
     const summary = element('summary', '', element('span', 'turn-name', title));
     if (total !== null) summary.append(element('strong', 'turn-total', `${Math.round(total)} ms`));
     const details = element('details', 'turn', summary, table(title, stages));
+    if (breaches.length > 0) details.append(element('ul', 'breaches', ...breaches.map(breachLine)));
     details.open = true;
     this.#turns.set(requestId, details);
     this.#list.prepend(element('li', '', details));
@@ -81,19 +97,33 @@ function table(title, stages) {
   return element('table', 'waterfall', caption, element('thead', '', head), element('tbody', '', ...rows));
 }
 
+/** @param {Breach} breach */
+function breachLine({ stage, action, after_ms, limit_ms }) {
+  const name = stage in STAGES ? STAGES[/** @type {StageLatency['stage']} */ (stage)] : stage;
+  return element('li', '', `${name}: ${Math.round(after_ms)} ms, more than ${limit_ms} ms; ${DONE[action] ?? action}.`);
+}
+
 /**
  * @param {StageLatency} latency
  * @param {number} from
  * @param {number} span
  */
-function row({ stage, start_ms, duration_ms, provider }, from, span) {
+function row({ stage, start_ms, duration_ms, provider, target_ms, deadline_ms }, from, span) {
   const name = element('th', '', STAGES[stage] ?? stage);
   name.scope = 'row';
   if (stage !== 'total') name.append(element('small', '', provider ? `${stage} · ${provider}` : stage));
   const bar = element('span', 'bar', element('span', 'for-readers', `from ${Math.round(start_ms)} ms`));
   bar.style.setProperty('--from', String((start_ms - from) / span));
   bar.style.setProperty('--width', String(duration_ms / span));
-  const made = element('tr', `stage-${stage}`, name, element('td', 'track', bar));
+  const track = element('td', 'track', bar);
+  const limit = deadline_ms == null ? null : (start_ms - from + deadline_ms) / span;
+  if (limit !== null && limit <= 1) {
+    const mark = element('span', 'limit', element('span', 'for-readers', `limit ${deadline_ms} ms`));
+    mark.style.setProperty('--at', String(limit));
+    track.append(mark);
+  }
+  if (target_ms != null && duration_ms > target_ms) name.append(element('small', '', `aimed at ${target_ms} ms`));
+  const made = element('tr', `stage-${stage}`, name, track);
   made.append(element('td', 'number', inWords(duration_ms)));
   return made;
 }
