@@ -10,7 +10,7 @@ from dataclasses import replace
 from agents.core.moves import NO_TIMER, Result, set_timer, settle, settled
 from agents.core.phases import Filling, Overlap, Replying, Settling, State, Understood, UserSpeaking
 from agents.core.policy import TurnPolicy, endpoint_wait_ms, is_backchannel, words_of
-from agents.core.taking_back import is_early, taken_back, whole_text
+from agents.core.taking_back import LASTS_MS, is_early, taken_back, whole_text
 from agents.core.turn_types import (
     AbandonReason,
     AbandonTurn,
@@ -39,10 +39,16 @@ def begin_overlap(state: State, reply: Replying | Filling, event: SpeechStarted,
         return state, (EndUtterance(utterance, used=False),)
     if not policy.interruptible:
         return replace(state, phase=Overlap(reply, utterance, at_ms, NO_TIMER)), ()
-    state, timer = set_timer(state, at_ms + policy.interrupt_after_ms, "interrupt")
-    overlap = Overlap(reply, utterance, at_ms, timer.timer, early=is_early(state, reply, at_ms, policy))
+    early = is_early(state, reply, at_ms, policy)
+    state, timer = set_timer(state, at_ms + _lasts_ms(policy, early=early), "interrupt")
+    overlap = Overlap(reply, utterance, at_ms, timer.timer, early=early)
     state, held = _held_early(replace(state, phase=overlap), overlap)
     return state, (*held, timer)
+
+
+def _lasts_ms(policy: TurnPolicy, *, early: bool) -> int:
+    """How long a sound must last to be more than one."""
+    return max(LASTS_MS, policy.interrupt_after_ms) if early else policy.interrupt_after_ms
 
 
 def _held_early(state: State, phase: Overlap) -> Result:
@@ -138,7 +144,7 @@ def _overlap_goes_on(state: State, phase: Overlap, at_ms: int, policy: TurnPolic
     if phase.held and not phase.early:
         due_ms, purpose = at_ms + policy.confirm_after_ms - policy.interrupt_after_ms, "confirm"
     else:
-        due_ms, purpose = at_ms + policy.interrupt_after_ms, "interrupt"
+        due_ms, purpose = at_ms + _lasts_ms(policy, early=phase.early), "interrupt"
     state, timer = set_timer(state, due_ms, purpose)
     return replace(state, phase=replace(phase, stopped_ms=None, since_ms=at_ms, timer=timer.timer)), (timer,)
 

@@ -8,10 +8,15 @@ was answered by itself is taken back, and nothing that did what lasts (a tool wi
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from agents.core.phases import Filling, GoneOn, Overlap, Replying, State
 from agents.core.policy import TurnPolicy
 from agents.core.turn_types import TranscriptArrived, TranscriptCorrected, TurnEvent
+
+LASTS_MS: Final = 450
+"""Speech that goes on so long is meant. The voice is held meanwhile, so its own echo, where there is one, has ended
+by then: that never takes a turn back."""
 
 
 def is_early(state: State, reply: Replying | Filling, at_ms: int, policy: TurnPolicy) -> bool:

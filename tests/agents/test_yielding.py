@@ -97,3 +97,11 @@ def test_an_echo_that_outlives_the_reply_is_no_turn() -> None:
     assert AbandonTurn(2, "cancelled") in talk.on(EchoHeard(2))
     assert talk.state.phase == Listening()
     assert talk.on(EchoHeard(7)) == []
+
+
+def test_its_own_echo_is_too_short_to_take_a_turn_back() -> None:
+    talk = Dialogue().replying()
+    assert talk.on(SpeechStarted(2, 1_500)) == [HoldSpeech(1)], "it has hardly begun: the voice is held at once"
+    assert talk.timers["interrupt"].due_ms == 1_950, "an echo has ended by then"
+    talk.on(SpeechStopped(2, 1_800))
+    assert ResumeSpeech(1) in talk.on(EchoHeard(2))
