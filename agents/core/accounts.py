@@ -5,8 +5,9 @@ Integers only; durations come from sample counts. The wall clock is read by the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from agents.core.attribution import Attribution
 from agents.core.options import Identity
@@ -17,6 +18,8 @@ from audio.fallback import Maker
 from audio.tts.port import SpeechAudio, TtsProfile
 from metering.identity import event_id
 from metering.usage import ProviderShare, StageProvider, UsageEvent
+
+NO_BREACHES: Final[Mapping[str, str]] = {}
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class TurnAccount:
     tts_characters: int = 0
     tokens: TokenUsage = field(default_factory=TokenUsage)
     speculative_tokens: int = 0
+    overtaken_tokens: int = 0
     tool_calls: int = 0
     interrupted: bool = False
     error_code: str | None = None
@@ -58,6 +62,7 @@ class TurnAccount:
         the models cost whose answer was not used."""
         lost = [(each.profile, each.usage) for each in overtaken]
         self.tokens = sum((usage for _, usage in lost), answer)
+        self.overtaken_tokens = sum(usage.input_tokens + usage.output_tokens for _, usage in lost)
         for profile, usage in (*by_model, *lost):
             self.work.thought(Maker(profile.provider, profile.model), usage)
 
@@ -90,8 +95,14 @@ class TurnAccount:
         """Who did most of each stage so far."""
         return {stage: self.work.who(stage, preferred) for stage, preferred in self.providers.items()}
 
-    def event(self, identity: Identity, ended_at: int, stages: tuple[StageLatency, ...]) -> UsageEvent:
-        """The usage event of the turn as it stands."""
+    def event(
+        self,
+        identity: Identity,
+        ended_at: int,
+        stages: tuple[StageLatency, ...] = (),
+        breaches: Mapping[str, str] = NO_BREACHES,
+    ) -> UsageEvent:
+        """The usage event of the turn as it stands. ``breaches``: by stage that was late, what was done about it."""
         return UsageEvent(
             event_id=event_id(identity.tenant_id, self.turn_id),
             request_id=self.turn_id,
@@ -120,6 +131,8 @@ class TurnAccount:
             transport=identity.transport,
             latency_start_ms={stage.stage: round(stage.start_ms) for stage in stages},
             shares=self._shares(),
+            breaches=dict(breaches),
+            overtaken_tokens=self.overtaken_tokens,
         )
 
     def _shares(self) -> tuple[ProviderShare, ...]:

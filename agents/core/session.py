@@ -397,4 +397,4 @@ class Session:
         """Speech that was recognised but became no turn is consumption too."""
         if (account := self._desk.unclaimed(request_id, self._epoch_ms())) is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
-                await self._recorder.record(account.event(self._options.identity, self._epoch_ms(), ()))
+                await self._recorder.record(account.event(self._options.identity, self._epoch_ms()))

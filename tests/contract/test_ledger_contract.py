@@ -41,6 +41,8 @@ def turn(number: int, tenant: str = "school") -> UsageEvent:
         latency_ms={"total": 400},
         success=number % 5 != 0,
         error_code=None if number % 5 else "provider.timeout",
+        breaches={"agent": "hedge", "total": "none"} if number % 3 else {},
+        overtaken_tokens=number,
         interrupted=number % 2 == 0,
     )
 
