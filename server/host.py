@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from agents.core.budget import BudgetError, LatencyBudget
+from agents.core.draft_allowance import DraftAllowances
 from agents.core.options import Identity as SessionIdentity
 from agents.core.options import SessionOptions
 from agents.core.session import Session
@@ -71,6 +72,7 @@ class Host:
         self.metrics = metrics
         self._tracing = make_tracing(settings)
         self.latency = LatencyChoice(settings)
+        self.drafts = DraftAllowances(settings.latency.waste_share, time.monotonic)
         self.secrets = ClientSecrets(time.monotonic)
         self._ready = anyio.Event()
         self._chats = 0
@@ -250,7 +252,8 @@ class Host:
             identity = replace(options.identity, transport=arrival.transport)
             watch = self.watch(identity, arrival, options.budget)
             watch.carry()
-            session = Session(replace(options, identity=identity), lease.engines, self.recorder, self.epoch_ms)
+            engines = replace(lease.engines, drafts=self.drafts.of(identity.tenant_id))
+            session = Session(replace(options, identity=identity), engines, self.recorder, self.epoch_ms)
             live = LiveSession(identity, caller, session, delivery, watch, self.metrics)
             self.registry.host(live, lease.give_back)
         except BaseException:
@@ -308,6 +311,8 @@ class Host:
         watch = self.metrics.watch
         watch("convergio_usage_waiting", "Usage events not yet durable.", lambda: recorder.status().waiting)
         watch("convergio_usage_ledger_failed", "1 while the ledger fails.", lambda: recorder.status().ledger_failed)
+        paused = "Tenants whose turns are not drafted now, because too much was wasted."
+        watch("convergio_speculation_paused", paused, lambda: self.drafts.paused)
         if self._tracing is not None:
             counts = self._tracing.counts
             self.metrics.watch_counts("convergio_spans", "Spans of traces, and what became of them.", "fate", counts)

@@ -38,6 +38,7 @@ class TurnAccount:
     tokens: TokenUsage = field(default_factory=TokenUsage)
     speculative_tokens: int = 0
     overtaken_tokens: int = 0
+    hedged_tokens: int = 0
     tool_calls: int = 0
     interrupted: bool = False
     error_code: str | None = None
@@ -62,7 +63,8 @@ class TurnAccount:
         the models cost whose answer was not used."""
         lost = [(each.profile, each.usage) for each in overtaken]
         self.tokens = sum((usage for _, usage in lost), answer)
-        self.overtaken_tokens = sum(usage.input_tokens + usage.output_tokens for _, usage in lost)
+        self.overtaken_tokens = sum(_whole(usage) for _, usage in lost)
+        self.hedged_tokens = sum(_whole(each.usage) for each in overtaken if each.error_code is None)
         for profile, usage in (*by_model, *lost):
             self.work.thought(Maker(profile.provider, profile.model), usage)
 
@@ -74,7 +76,13 @@ class TurnAccount:
             self.work.absorb(draft.work)
             if "tts" in draft.providers:
                 self.providers.setdefault("tts", draft.providers["tts"])
-            self.speculative_tokens += draft.tokens.input_tokens + draft.tokens.output_tokens
+            self.speculative_tokens += _whole(draft.tokens)
+
+    def spent(self, *, was_draft: bool) -> tuple[int, int]:
+        """Tokens its models took in vain, of a draft that came to nothing all and else those of models that were merely
+        slower than another; and the rest. What drafts before it took is not counted again."""
+        wasted = _whole(self.tokens) if was_draft else self.hedged_tokens
+        return wasted, _whole(self.tokens) - wasted
 
     def is_empty(self) -> bool:
         """Whether nothing was consumed."""
@@ -144,3 +152,7 @@ class TurnAccount:
         if "tts" in self.providers:
             shares += self.work.speaking(self.audio_ms_synthesized, self.tts_characters, self.providers["tts"])
         return tuple(shares)
+
+
+def _whole(usage: TokenUsage) -> int:
+    return usage.input_tokens + usage.output_tokens

@@ -19,7 +19,6 @@ from typing import Final
 import anyio
 
 from agents.core.awaited_reply import AwaitedReply
-from agents.core.endpoint_context import asked_for
 from agents.core.fillers import Fillers
 from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
@@ -31,6 +30,7 @@ from agents.core.moves import live_turn
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.phases import Listening, State
+from agents.core.policy_now import policy_now
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
 from agents.core.spoken_items import SpokenItems, Truncated
@@ -258,7 +258,7 @@ class Session:
             while self._inbox:
                 event = self._inbox.popleft()
                 self._tell(event)
-                self._state, effects = step(self._state, event, asked_for(self._options.policy, self._history))
+                self._state, effects = step(self._state, event, policy_now(self._options, self._history, self._engines))
                 for effect in effects:
                     self._carry_out(effect, self._tasks)
         finally:
