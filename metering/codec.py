@@ -28,9 +28,12 @@ COUNT_FIELDS = (
     "speculative_tokens",
     "tool_calls",
 )
-"""The quantities that may be summed, in the order they are listed everywhere."""
+"""The quantities that are summed by day, in the order they are listed everywhere."""
 
-JSON_FIELDS = ("providers", "latency_ms", "shares", "latency_start_ms")
+PART_FIELDS = ("overtaken_tokens",)
+"""Quantities that are part of others and in no sum: summed, they would be counted twice."""
+
+JSON_FIELDS = ("providers", "latency_ms", "shares", "latency_start_ms", "breaches")
 SHARED_FIELDS = {
     "stt": ("audio_ms_in",),
     "agent": ("input_tokens", "cached_input_tokens", "output_tokens"),
@@ -53,7 +56,7 @@ _KNOWN = frozenset(FIELDS)
 _SHARE_FIELDS = frozenset(f.name for f in fields(ProviderShare))
 _MODES = frozenset(get_args(Mode))
 _ids = attrgetter(*ID_FIELDS)
-_counts = attrgetter(*COUNT_FIELDS)
+_counts = attrgetter(*COUNT_FIELDS, *PART_FIELDS)
 _flags = attrgetter(*FLAG_FIELDS)
 _times = attrgetter(*TIME_FIELDS)
 _optional_texts = attrgetter(*OPTIONAL_TEXTS)
@@ -64,7 +67,7 @@ def check(event: UsageEvent) -> None:
     """Raise InvalidUsageEvent unless every field holds what its name promises and the id is the derived one."""
     for name, value in zip(ID_FIELDS, _ids(event), strict=True):
         _check_text(name, value)
-    for name, value in zip(COUNT_FIELDS, _counts(event), strict=True):
+    for name, value in zip((*COUNT_FIELDS, *PART_FIELDS), _counts(event), strict=True):
         _check_whole(name, value, MAX_COUNT)
     for name, value in zip(TIME_FIELDS, _times(event), strict=True):
         _check_whole(name, value, MAX_EPOCH_MS)
@@ -90,6 +93,11 @@ def _check_stages(event: UsageEvent) -> None:
         for stage, value in by_stage.items():
             _check_text(name, stage)
             _check_whole(name, value, MAX_COUNT)
+    for stage, action in event.breaches.items():
+        _check_text("breaches", stage)
+        _check_text("breaches", action)
+    if event.overtaken_tokens > event.input_tokens + event.output_tokens:
+        raise InvalidUsageEvent("more than all of its tokens", field="overtaken_tokens")
     if event.shares:
         _check_shares(event)
 
@@ -134,6 +142,7 @@ def to_dict(event: UsageEvent) -> dict[str, Any]:
     plain["latency_ms"] = dict(event.latency_ms)
     plain["shares"] = [asdict(share) for share in event.shares]
     plain["latency_start_ms"] = dict(event.latency_start_ms)
+    plain["breaches"] = dict(event.breaches)
     return plain
 
 
@@ -149,6 +158,7 @@ def from_dict(plain: Mapping[str, Any]) -> UsageEvent:
     values["latency_ms"] = dict(_mapping(plain, "latency_ms"))
     values["shares"] = _shares(plain.get("shares", ()))
     values["latency_start_ms"] = dict(_mapping(plain, "latency_start_ms"))
+    values["breaches"] = dict(_mapping(plain, "breaches"))
     event = UsageEvent(**values)
     check(event)
     return event

@@ -1,6 +1,6 @@
 """How long turns took: percentiles by stage, and how many missed what was promised. Pure but for the ledger it reads.
 
-Owns the objectives that turns are held against and the arithmetic. Blocks (callers use a worker thread), and takes a
+Owns the arithmetic; whoever asks says what turns are held against. Blocks (callers use a worker thread), and takes a
 bounded time: no more than ``MOST_TURNS`` of the newest turns are read, and they are counted, not parsed or sorted.
 """
 
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
+from metering.latency_counts import LatencyCounts
 from metering.ledger import Ledger, UsageQuery
 
 MOST_TURNS: Final = 100_000
 STAGES: Final = ("endpoint", "stt", "agent", "tts", "egress", "total")
 PERCENTILES: Final = (50, 95, 99)
-NOT_ENFORCED: Final = "none"
+UNDONE: Final = "none"
+"""In place of an action: nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +27,6 @@ class Objective:
 
     target_ms: int
     deadline_ms: int
-
-
-OBJECTIVES: Final[Mapping[str, Objective]] = {
-    "endpoint": Objective(600, 1_500),
-    "stt": Objective(300, 1_000),
-    "agent": Objective(700, 2_000),
-    "tts": Objective(300, 1_000),
-    "egress": Objective(50, 250),
-    "total": Objective(1_500, 3_000),
-}
-"""The budgets of CONTRACT section 7 at their defaults; ``total`` is held to section 11's objective with cloud
-providers. Stages overlap, so theirs do not add up to the total's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +46,11 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class BreachCount:
-    """Turns that missed a stage's deadline, by what was done about it."""
+    """Turns in which a stage was late, by what was done about it.
+
+    A turn that names the stage in its ``breaches`` was late by its own budget; any other is held against the
+    objective's deadline, and went without an action.
+    """
 
     stage: str
     action: str
@@ -74,20 +68,22 @@ class LatencyReport:
 
 
 def latency_report(
-    ledger: Ledger,
-    query: UsageQuery,
-    stages: Sequence[str] = STAGES,
-    objectives: Mapping[str, Objective] = OBJECTIVES,
+    ledger: Ledger, query: UsageQuery, objectives: Mapping[str, Objective], stages: Sequence[str] = STAGES
 ) -> LatencyReport:
-    """The report over the turns of ``query``. Raises LedgerError."""
+    """The report over the turns of ``query``, with ``objectives`` for each of ``stages``. Raises LedgerError."""
     counts = ledger.latencies(query, MOST_TURNS)
     found = tuple(_stage(name, counts.by_stage[name], objectives[name]) for name in stages if name in counts.by_stage)
-    return LatencyReport(counts.turns, counts.truncated, found, _breaches(found))
+    breaches = tuple(count for name in stages for count in _breaches(name, counts, objectives[name]))
+    return LatencyReport(counts.turns, counts.truncated, found, breaches)
 
 
-def _breaches(stages: Iterable[StageReport]) -> tuple[BreachCount, ...]:
-    """By action: so far none is taken, so every breach went without. Events that name their actions are told here."""
-    return tuple(BreachCount(stage.stage, NOT_ENFORCED, stage.over_deadline) for stage in stages if stage.over_deadline)
+def _breaches(stage: str, counts: LatencyCounts, objective: Objective) -> Iterable[BreachCount]:
+    """The most frequent action first."""
+    actions = dict(counts.breaches.get(stage, {}))
+    late, named = (_over(of.get(stage, {}), objective.deadline_ms) for of in (counts.by_stage, counts.breached))
+    actions[UNDONE] = actions.get(UNDONE, 0) + late - named
+    ordered = sorted(actions.items(), key=lambda each: (-each[1], each[0]))
+    return (BreachCount(stage, action, turns) for action, turns in ordered if turns)
 
 
 def _stage(name: str, counts: Mapping[int, int], objective: Objective) -> StageReport:
@@ -101,9 +97,14 @@ def _stage(name: str, counts: Mapping[int, int], objective: Objective) -> StageR
         p99_ms=p99,
         max_ms=values[-1],
         objective=objective,
-        over_target=sum(counts[value] for value in values if value > objective.target_ms),
-        over_deadline=sum(counts[value] for value in values if value > objective.deadline_ms),
+        over_target=_over(counts, objective.target_ms),
+        over_deadline=_over(counts, objective.deadline_ms),
     )
+
+
+def _over(counts: Mapping[int, int], limit_ms: int) -> int:
+    """How many took longer."""
+    return sum(turns for ms, turns in counts.items() if ms > limit_ms)
 
 
 def _percentiles(values: Sequence[int], counts: Sequence[int]) -> tuple[int, int, int]:

@@ -186,7 +186,7 @@ class Ledger(Protocol):
         ...
 
     def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
-        """The ``latency_ms`` of the newest ``most`` turns that were measured. Raises LedgerError."""
+        """The ``latency_ms`` and ``breaches`` of the newest ``most`` turns that have any. Raises LedgerError."""
         ...
 
     def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:

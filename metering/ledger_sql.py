@@ -90,11 +90,12 @@ def totals_question(query: UsageQuery, mark: str) -> Question:
 
 
 def latencies_question(query: UsageQuery, most: int, mark: str) -> Question:
-    """``latency_ms`` as text, of one turn more than asked for, which tells that there are more."""
+    """``latency_ms`` and ``breaches`` as text, of one turn more than asked for, which tells that there are more."""
     conditions, values = _where(query, mark)
-    measured = "CAST(latency_ms AS text) <> '{}'"
+    latency, breaches = (f"CAST({name} AS text)" for name in ("latency_ms", "breaches"))
+    told = f"({latency} <> '{{}}' OR {breaches} <> '{{}}')"
     sql = (
-        f"SELECT CAST(latency_ms AS text) FROM usage_events{_clause([*conditions, measured])} "  # noqa: S608
+        f"SELECT {latency}, {breaches} FROM usage_events{_clause([*conditions, told])} "  # noqa: S608
         f"ORDER BY started_at DESC LIMIT {mark}"
     )
     return sql, (*values, most + 1)
@@ -120,7 +121,7 @@ def totals(row: Sequence[Any]) -> UsageTotals:
 
 def latencies(rows: Sequence[Sequence[Any]], most: int) -> LatencyCounts:
     """The answer to ``latencies_question``."""
-    return counted_texts([text for (text,) in rows], most)
+    return counted_texts([(latency_ms, breaches) for latency_ms, breaches in rows], most)
 
 
 def daily(rows: Sequence[Sequence[Any]]) -> tuple[DailyUsage, ...]:

@@ -61,9 +61,9 @@ class MemoryLedger:
         return UsageTotals.of(event for event in self._events if self._matches(event, query))
 
     def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
-        measured = [event for event in self._events if event.latency_ms and self._matches(event, query)]
+        measured = [e for e in self._events if (e.latency_ms or e.breaches) and self._matches(e, query)]
         measured.sort(key=lambda event: event.started_at, reverse=True)
-        return counted([event.latency_ms for event in measured], most)
+        return counted([(event.latency_ms, event.breaches) for event in measured], most)
 
     def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
         return tuple(row for row in self._rollup().days() if query.matches(row.day, row.tenant_id, row.agent_id))

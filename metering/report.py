@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
-from metering.codec import COUNT_FIELDS, dumps, to_dict, to_json
+from metering.codec import COUNT_FIELDS, PART_FIELDS, dumps, to_dict, to_json
 from metering.ledger import UsageTotals
 from metering.usage import UsageEvent
 
@@ -45,6 +45,8 @@ CSV_COLUMNS = (
     "latency_ms",
     "shares",
     "latency_start_ms",
+    "breaches",
+    *PART_FIELDS,
 )
 
 
@@ -156,6 +158,9 @@ def _cells(event: UsageEvent) -> Iterator[str]:
     yield dumps(plain["latency_ms"])
     yield dumps(plain["shares"])
     yield dumps(plain["latency_start_ms"])
+    yield dumps(plain["breaches"])
+    for name in PART_FIELDS:
+        yield str(plain[name])
 
 
 def _flag(value: bool) -> str:

@@ -84,6 +84,12 @@ _ARRIVALS = (
 )
 """How a conversation came, and when its stages began; unknown for what was recorded before."""
 
+_BREACHES = (
+    "ALTER TABLE usage_events ADD COLUMN breaches TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE usage_events ADD COLUMN overtaken_tokens INTEGER NOT NULL DEFAULT 0 CHECK (overtaken_tokens >= 0)",
+)
+"""What was late and what was done about it, and what went to models in vain: none, for what was recorded before."""
+
 
 def _sums(strict: bool) -> tuple[str, ...]:
     """Daily sums beside the events (``migrate`` makes them from those that are there), and closed months."""
@@ -123,7 +129,7 @@ def _sums(strict: bool) -> tuple[str, ...]:
 
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict))
+    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

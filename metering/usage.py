@@ -46,7 +46,9 @@ class UsageEvent:
     of ``agent``). Tokens are those of every model that was asked, its answer used or not. ``speculative`` marks work
     discarded before the turn was certain. ``corrects`` names the ``event_id`` this event corrects.
     ``transport`` is how the conversation came, where that was known; ``latency_start_ms`` when each stage of
-    ``latency_ms`` began, from the last speech sample (or the text's arrival).
+    ``latency_ms`` began, from the last speech sample (or the text's arrival). ``breaches`` names the stages that took
+    longer than the turn's budget, each with what was done about it (``none`` where nothing was). ``overtaken_tokens``
+    are those of the input and output tokens that went to models whose answer was not used.
     """
 
     event_id: str
@@ -77,3 +79,5 @@ class UsageEvent:
     shares: tuple[ProviderShare, ...] = ()
     transport: str | None = None
     latency_start_ms: dict[str, int] = field(default_factory=dict[str, int])
+    breaches: dict[str, str] = field(default_factory=dict[str, str])
+    overtaken_tokens: int = 0

@@ -112,7 +112,7 @@ class ChatTurn:
         question, account = self._question, self._account
         provider = self._agent.profile
         account.providers["agent"] = StageProvider(provider.provider, provider.model)
-        self._host.recorder.open_turn(account.event(question.identity, self._host.epoch_ms(), ()))
+        self._host.recorder.open_turn(account.event(question.identity, self._host.epoch_ms()))
         failed: Failed | None = None
         try:
             yield TurnStarted(question.turn_id, question.prompt, "text")

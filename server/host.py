@@ -16,7 +16,8 @@ from typing import Final, Literal
 import anyio
 import anyio.to_thread
 
-from agents.core.budget import BudgetError
+from agents.core.budget import BudgetError, LatencyBudget
+from agents.core.draft_allowance import DraftAllowances
 from agents.core.options import Identity as SessionIdentity
 from agents.core.options import SessionOptions
 from agents.core.session import Session
@@ -37,7 +38,7 @@ from server.latency_choice import LatencyChoice, SessionLatency
 from server.ledgers import open_ledger
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
-from server.observability.session_watch import SessionWatch
+from server.observability.session_watch import EdgeDeadlines, SessionWatch
 from server.observability.tracing import Subject, make_tracing
 from server.secrets import ClientSecrets
 from server.sessions.delivery import Delivery, VoiceDelivery
@@ -71,6 +72,7 @@ class Host:
         self.metrics = metrics
         self._tracing = make_tracing(settings)
         self.latency = LatencyChoice(settings)
+        self.drafts = DraftAllowances(settings.latency.waste_share, time.monotonic)
         self.secrets = ClientSecrets(time.monotonic)
         self._ready = anyio.Event()
         self._chats = 0
@@ -248,9 +250,10 @@ class Host:
     ) -> LiveSession:
         try:
             identity = replace(options.identity, transport=arrival.transport)
-            watch = self.watch(identity, arrival)
+            watch = self.watch(identity, arrival, options.budget)
             watch.carry()
-            session = Session(replace(options, identity=identity), lease.engines, self.recorder, self.epoch_ms)
+            engines = replace(lease.engines, drafts=self.drafts.of(identity.tenant_id))
+            session = Session(replace(options, identity=identity), engines, self.recorder, self.epoch_ms)
             live = LiveSession(identity, caller, session, delivery, watch, self.metrics)
             self.registry.host(live, lease.give_back)
         except BaseException:
@@ -259,13 +262,17 @@ class Host:
         self.metrics.sessions.labels(kind).inc()
         return live
 
-    def watch(self, identity: SessionIdentity, arrival: Arrival) -> SessionWatch:
-        """Who watches a conversation that begins."""
-        if self._tracing is None:
-            return SessionWatch(self.metrics, arrival)
-        spec = self.engines.for_sessions().agent.spec
-        subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id)
-        return SessionWatch(self.metrics, arrival, self._tracing.session(subject, arrival))
+    def watch(self, identity: SessionIdentity, arrival: Arrival, budget: LatencyBudget | None = None) -> SessionWatch:
+        """Who watches a conversation that begins, and holds it to ``budget`` where no turn does."""
+        deadlines, trace = None, None
+        if budget is not None:
+            stages = budget.stages
+            deadlines = EdgeDeadlines(stages["connect"].deadline_ms, stages["barge_in"].deadline_ms)
+        if self._tracing is not None:
+            spec = self.engines.for_sessions().agent.spec
+            subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id)
+            trace = self._tracing.session(subject, arrival)
+        return SessionWatch(self.metrics, arrival, trace, deadlines=deadlines)
 
     # --- how sessions keep their time ---
 
@@ -304,6 +311,8 @@ class Host:
         watch = self.metrics.watch
         watch("convergio_usage_waiting", "Usage events not yet durable.", lambda: recorder.status().waiting)
         watch("convergio_usage_ledger_failed", "1 while the ledger fails.", lambda: recorder.status().ledger_failed)
+        paused = "Tenants whose turns are not drafted now, because too much was wasted."
+        watch("convergio_speculation_paused", paused, lambda: self.drafts.paused)
         if self._tracing is not None:
             counts = self._tracing.counts
             self.metrics.watch_counts("convergio_spans", "Spans of traces, and what became of them.", "fate", counts)

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 
 from agents.core.budget import Action, BudgetError, LatencyBudget, Permission, Stage, StageChange
 from agents.core.budget_profiles import PROFILES, Profile, profile
+from agents.core.draft_allowance import WASTE_SHARE
 from server.rule_settings import SessionRule
 from server.setting_types import Section, comma_separated
 
@@ -56,7 +57,8 @@ class LatencySettings(Section):
     ``embedded``. ``stages`` say what is otherwise in it. Their times belong to that profile, because another one has
     times of its own; their actions say what this server does at all, so they hold in every profile. ``tightest`` and
     ``loosest`` bound the deadlines that clients may ask for, as multiples of the operator's. ``enforce`` false holds no
-    turn to its budget; ``speculate`` false makes no draft before a turn is certain.
+    turn to its budget; ``speculate`` false makes no draft before a turn is certain. ``waste_share`` bounds what drafts
+    may waste of a tenant's model tokens.
     """
 
     profile: Literal["auto", Profile] = "auto"
@@ -66,6 +68,7 @@ class LatencySettings(Section):
     loosest: float = Field(default=3.0, ge=1, le=100)
     enforce: bool = True
     speculate: bool = True
+    waste_share: float = Field(default=WASTE_SHARE, ge=0, le=1)
 
     @property
     def permission(self) -> Permission:

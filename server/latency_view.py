@@ -1,5 +1,6 @@
 """The latency report as it is told: from what was asked and the ledger to the contract's answer.
 
+Stages are held against what the operator chose for sessions of whoever asks.
 Knows no HTTP and no terminal; blocks while it reads. Driven by ``server.routes.latency`` and ``server.cli.latency``.
 """
 
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, cast, get_args
 
-from metering.latency_report import STAGES, latency_report
+from agents.core.budget import LatencyBudget
+from metering.latency_report import STAGES, Objective, latency_report
 from metering.ledger import Ledger, PageRequest, UsageQuery
 from metering.usage import UsageEvent
 from server.contracts.latency import (
@@ -23,6 +25,9 @@ from server.contracts.latency import (
 )
 from server.contracts.server_messages import StageName
 from server.contracts.transport import TRANSPORTS
+from server.engine_rules import Asked
+from server.sessions.voice_options import DEFAULT_LOCALE
+from server.speech_settings import AGENT_ID
 
 DEFAULT_SINCE: Final = "24h"
 MOST_RECENT: Final = 50
@@ -48,9 +53,15 @@ class LatencyQuestion:
 
 
 def read_report(
-    ledger: Ledger, question: LatencyQuestion, *, tenant_id: str | None, request_id: str, now_ms: int
+    ledger: Ledger,
+    question: LatencyQuestion,
+    budget: LatencyBudget,
+    *,
+    tenant_id: str | None,
+    request_id: str,
+    now_ms: int,
 ) -> LatencyReportResponse:
-    """The answer, over one tenant's turns (``None``: everybody's).
+    """The answer, over one tenant's turns (``None``: everybody's), held against ``budget``.
 
     Raises:
         BadFilter: what is asked for cannot be.
@@ -65,7 +76,8 @@ def read_report(
         started_before=now_ms,
     )
     stages = STAGES if question.stage is None else (question.stage,)
-    report = latency_report(ledger, query, stages)
+    objectives = {name: Objective(each.target_ms, each.deadline_ms) for name, each in budget.stages.items()}
+    report = latency_report(ledger, query, objectives, stages)
     return LatencyReportResponse(
         request_id=request_id,
         since_ms=since_ms,
@@ -93,6 +105,11 @@ def read_report(
         ),
         recent=_recent(ledger, query, question.turns) if question.turns else (),
     )
+
+
+def asked_about(question: LatencyQuestion, tenant_id: str) -> Asked:
+    """Whose sessions' budget the report is held against: the tenant's, with the agent that was asked about."""
+    return Asked(tenant_id, question.agent_id or AGENT_ID, DEFAULT_LOCALE)
 
 
 def check_question(question: LatencyQuestion, now_ms: int) -> int:

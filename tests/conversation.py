@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from virtual_time import run_virtual
 
+from agents.core.draft_allowance import DraftAllowance
 from agents.core.options import Engines, Identity, SessionOptions
 from agents.core.policy import TurnPolicy
 from agents.core.session import Session
@@ -92,6 +93,7 @@ class Script:
     ears: Callable[[SpeechToText], SpeechToText] | None = None
     mind: Callable[[LanguageModel], LanguageModel] | None = None
     """What is put around the scripted recognition and the scripted model."""
+    drafts: DraftAllowance | None = None
     options: dict[str, Any] = field(default_factory=dict)
     """What else is different from a session's defaults."""
 
@@ -199,6 +201,7 @@ async def conversation(script: Script | None = None) -> AsyncIterator[Talk]:
         (script.voice or ScriptedTextToSpeech(ScriptedVoice(), script.before_chunk)) if script.tts else None,
         None,
         script.detector,
+        drafts=script.drafts,
     )
     recorder = MemoryRecorder()
     options = replace(SessionOptions(Identity("session-1"), policy=script.policy, speak=script.speak), **script.options)

@@ -5,8 +5,9 @@ Integers only; durations come from sample counts. The wall clock is read by the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from agents.core.attribution import Attribution
 from agents.core.options import Engines, Identity
@@ -17,6 +18,8 @@ from audio.fallback import Maker
 from audio.tts.port import SpeechAudio, TtsProfile
 from metering.identity import event_id
 from metering.usage import ProviderShare, StageProvider, UsageEvent
+
+NO_BREACHES: Final[Mapping[str, str]] = {}
 
 
 @dataclass(slots=True)
@@ -34,6 +37,8 @@ class TurnAccount:
     tts_characters: int = 0
     tokens: TokenUsage = field(default_factory=TokenUsage)
     speculative_tokens: int = 0
+    overtaken_tokens: int = 0
+    hedged_tokens: int = 0
     tool_calls: int = 0
     interrupted: bool = False
     error_code: str | None = None
@@ -65,6 +70,8 @@ class TurnAccount:
         the models cost whose answer was not used."""
         lost = [(each.profile, each.usage) for each in overtaken]
         self.tokens = sum((usage for _, usage in lost), answer)
+        self.overtaken_tokens = sum(_whole(usage) for _, usage in lost)
+        self.hedged_tokens = sum(_whole(each.usage) for each in overtaken if each.error_code is None)
         for profile, usage in (*by_model, *lost):
             self.work.thought(Maker(profile.provider, profile.model), usage)
 
@@ -76,7 +83,13 @@ class TurnAccount:
             self.work.absorb(draft.work)
             if "tts" in draft.providers:
                 self.providers.setdefault("tts", draft.providers["tts"])
-            self.speculative_tokens += draft.tokens.input_tokens + draft.tokens.output_tokens
+            self.speculative_tokens += _whole(draft.tokens)
+
+    def spent(self, *, was_draft: bool) -> tuple[int, int]:
+        """Tokens its models took in vain, of a draft that came to nothing all and else those of models that were merely
+        slower than another; and the rest. What drafts before it took is not counted again."""
+        wasted = _whole(self.tokens) if was_draft else self.hedged_tokens
+        return wasted, _whole(self.tokens) - wasted
 
     def is_empty(self) -> bool:
         """Whether nothing was consumed."""
@@ -97,8 +110,14 @@ class TurnAccount:
         """Who did most of each stage so far."""
         return {stage: self.work.who(stage, preferred) for stage, preferred in self.providers.items()}
 
-    def event(self, identity: Identity, ended_at: int, stages: tuple[StageLatency, ...]) -> UsageEvent:
-        """The usage event of the turn as it stands."""
+    def event(
+        self,
+        identity: Identity,
+        ended_at: int,
+        stages: tuple[StageLatency, ...] = (),
+        breaches: Mapping[str, str] = NO_BREACHES,
+    ) -> UsageEvent:
+        """The usage event of the turn as it stands. ``breaches``: by stage that was late, what was done about it."""
         return UsageEvent(
             event_id=event_id(identity.tenant_id, self.turn_id),
             request_id=self.turn_id,
@@ -127,6 +146,8 @@ class TurnAccount:
             transport=identity.transport,
             latency_start_ms={stage.stage: round(stage.start_ms) for stage in stages},
             shares=self._shares(),
+            breaches=dict(breaches),
+            overtaken_tokens=self.overtaken_tokens,
         )
 
     def _shares(self) -> tuple[ProviderShare, ...]:
@@ -138,3 +159,7 @@ class TurnAccount:
         if "tts" in self.providers:
             shares += self.work.speaking(self.audio_ms_synthesized, self.tts_characters, self.providers["tts"])
         return tuple(shares)
+
+
+def _whole(usage: TokenUsage) -> int:
+    return usage.input_tokens + usage.output_tokens

@@ -1,6 +1,6 @@
 """What the conversation so far means for the end of the next turn: the agent has asked for a number, a name, a list.
 
-Pure; knows the history and the policy. Driven by the session, before every step of the turn machine.
+Pure; knows the history and the policy. Driven by ``agents.core.policy_now``.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agents.core.budget import LatencyBudget
+from agents.core.draft_allowance import DraftAllowance
 from agents.core.policy import TurnPolicy
 from agents.loop.agent import Agent
 from agents.loop.brief import NO_BRIEF, Brief
@@ -103,7 +104,8 @@ class Engines:
 
     ``make_detector`` gives each session its own voice-activity detector; the rest is shared by all sessions. ``names``
     are those of the stages whose engines have no profile to say it (``vad``, ``endpoint``), for the client to show.
-    ``missing`` says for the user why a stage has nobody, where that is known.
+    ``missing`` says for the user why a stage has nobody, where that is known. ``drafts`` is how much drafts may
+    still waste (``None``: without bound).
     """
 
     agent: Agent
@@ -113,6 +115,7 @@ class Engines:
     make_detector: Callable[[VadOptions], VoiceActivityDetector] | None = None
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     missing: Mapping[Literal["stt", "tts"], str] = field(default_factory=dict[Literal["stt", "tts"], str])
+    drafts: DraftAllowance | None = None
 
     def for_session(self, on_degraded: OnDegraded) -> Engines:
         """The same engines, telling this session when another has to step in."""

@@ -21,7 +21,6 @@ import anyio
 from agents.core.awaited_reply import AwaitedReply
 from agents.core.echo_guard import EchoGuard, EchoPorts
 from agents.core.end_hints import ask_hint
-from agents.core.endpoint_context import asked_for
 from agents.core.fillers import Fillers
 from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
@@ -33,6 +32,7 @@ from agents.core.moves import live_turn
 from agents.core.options import Engines, ReplyRequest, SessionOptions
 from agents.core.outbox import Outbox
 from agents.core.phases import Listening, State
+from agents.core.policy_now import policy_now
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
 from agents.core.reports import apology, edge_told, unheard_told
@@ -257,7 +257,7 @@ class Session:
                 event = self._inbox.popleft()
                 if (told := edge_told(event, self._hearing.now_ms)) is not None:
                     self.outbox.emit(told)
-                self._state, effects = step(self._state, event, asked_for(self._options.policy, self._history))
+                self._state, effects = step(self._state, event, policy_now(self._options, self._history, self._engines))
                 for effect in effects:
                     self._carry_out(effect, self._tasks)
         finally:
@@ -394,4 +394,4 @@ class Session:
         """Speech that was recognised but became no turn is consumption too."""
         if (account := self._desk.unclaimed(request_id, self._epoch_ms())) is not None:
             with anyio.move_on_after(self._options.limits.durable_s):
-                await self._recorder.record(account.event(self._options.identity, self._epoch_ms(), ()))
+                await self._recorder.record(account.event(self._options.identity, self._epoch_ms()))

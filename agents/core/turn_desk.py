@@ -232,6 +232,8 @@ class TurnDesk:
         finally:
             del self._runs[run.turn]
             run.closed.set()
+            if (drafts := self._turns.engines.drafts) is not None:
+                drafts.spent(*run.account.spent(was_draft=not run.committed))
             if not run.committed:  # a draft that came to nothing: its cost goes to the next account that is closed
                 self._discarded.append(run.account)
             if not self._runs:

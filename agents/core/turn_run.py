@@ -188,7 +188,7 @@ class TurnRun:
             self._answering.remember_tools()
         self._gate.open(TurnStarted(self.turn_id, self.text, self._source))
         try:
-            ports.recorder.open_turn(self.account.event(self._options.identity, ports.epoch_ms(), ()))
+            ports.recorder.open_turn(self.account.event(self._options.identity, ports.epoch_ms()))
         except (RecorderOverloaded, RecorderClosed) as error:
             self._fail("server.overloaded", str(error))
             self._stop()
@@ -385,7 +385,7 @@ class TurnRun:
             account.audio_ms_synthesized += self._heard.synthesized_ms
         if not self.committed:
             return
-        event = account.event(self._options.identity, ports.epoch_ms(), self._watch.stages())
+        event = account.event(self._options.identity, ports.epoch_ms(), self._watch.stages(), self._watch.actions)
         try:
             with anyio.fail_after(self._options.limits.durable_s):
                 await ports.recorder.record(event)

@@ -73,6 +73,11 @@ class TurnWatch:
         """Whether late phrases were left out: not all that was made was heard."""
         return "egress" in self.breaches and self.breaches["egress"].action == "shorten"
 
+    @property
+    def actions(self) -> dict[str, str]:
+        """What was done about each stage that was late, as far as was told."""
+        return {stage: breach.action for stage, breach in self.breaches.items()}
+
     def answered(self) -> None:
         """The user has got something."""
         if self._time is not None:

@@ -22,7 +22,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from metering import ledger_sql
-from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, TIME_FIELDS
+from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, PART_FIELDS, TIME_FIELDS
 from metering.errors import LedgerIncompatible, LedgerUnavailable
 from metering.latency_counts import LatencyCounts
 from metering.ledger import (
@@ -51,7 +51,7 @@ _LOOK_EVERY_S: Final = 0.1  # while waiting, for an interrupt
 
 T = TypeVar("T")
 
-_INTEGERS = frozenset((*COUNT_FIELDS, *TIME_FIELDS, *TOTAL_FIELDS, *ledger_sql.AMOUNT_SUMS, "day"))
+_INTEGERS = frozenset((*COUNT_FIELDS, *PART_FIELDS, *TIME_FIELDS, *TOTAL_FIELDS, *ledger_sql.AMOUNT_SUMS, "day"))
 
 
 def _types(columns: Sequence[str]) -> list[str]:

@@ -12,9 +12,9 @@ import psycopg
 
 from metering.errors import LedgerIncompatible
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration in ``versions``; a test holds the two together."""
-KNOWN: Final = frozenset({HEAD})
+KNOWN: Final = frozenset({"0001", HEAD})
 MIGRATION_LOCK: Final = 0x636F6E7665726701  # "converg", 1: of PostgreSQL's advisory locks
 APPEND_LOCK: Final = 0x636F6E7665726702
 

@@ -83,8 +83,10 @@ def command(  # noqa: PLR0913 - click gives each option by name
 def _read(question: LatencyQuestion, settings: Settings) -> LatencyReportResponse:
     import time  # noqa: PLC0415
 
-    from server.latency_view import read_report  # noqa: PLC0415
+    from server.latency_choice import LatencyChoice  # noqa: PLC0415
+    from server.latency_view import asked_about, read_report  # noqa: PLC0415
     from server.ledgers import open_ledger  # noqa: PLC0415
+    from server.tenant_settings import DEFAULT_TENANT  # noqa: PLC0415
 
     path = settings.ledger_path
     if settings.ledger.url is None and not path.is_file():
@@ -92,7 +94,8 @@ def _read(question: LatencyQuestion, settings: Settings) -> LatencyReportRespons
     ledger = open_ledger(settings)
     try:
         now_ms = time.time_ns() // 1_000_000
-        return read_report(ledger, question, tenant_id=None, request_id="local", now_ms=now_ms + 1)
+        budget = LatencyChoice(settings).operators(asked_about(question, DEFAULT_TENANT))
+        return read_report(ledger, question, budget, tenant_id=None, request_id="local", now_ms=now_ms + 1)
     finally:
         ledger.close()
 

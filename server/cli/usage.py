@@ -92,9 +92,11 @@ def _table(events: tuple[UsageEvent, ...], totals: UsageTotals) -> None:
         "tools": str(totals.tool_calls),
         "total ms": "",
         "": f"{totals.failed} failed" if totals.failed else "",
+        "late": "",
     }
+    words = {"started", "agent", "lane", "", "late"}
     for title, footer in columns.items():
-        table.add_column(title, footer, justify="left" if title in {"started", "agent", "lane", ""} else "right")
+        table.add_column(title, footer, justify="left" if title in words else "right")
     for event in events:
         table.add_row(
             timestamp(event.started_at),
@@ -107,5 +109,6 @@ def _table(events: tuple[UsageEvent, ...], totals: UsageTotals) -> None:
             str(event.tool_calls),
             str(event.latency_ms.get("total", "")),
             event.error_code or ("no turn" if is_unclaimed(event) else "interrupted" if event.interrupted else ""),
+            ", ".join(event.breaches),
         )
     console().print(table)

@@ -16,17 +16,21 @@ class StageLatencyReport(Contract):
     p99_ms: Milliseconds
     max_ms: Milliseconds
     target_ms: Milliseconds
-    """The objective."""
+    """The objective, of the operator's latency budget for the caller's sessions."""
     deadline_ms: Milliseconds
-    """The limit."""
+    """That budget's limit."""
     over_target: Count
     """Turns in which the stage took longer than the objective."""
     over_deadline: Count
-    """Turns in which it took longer than the limit: breaches."""
+    """Turns in which it took longer than the limit."""
 
 
 class BreachCountItem(Contract):
-    """Breaches of one stage's limit, by what was done about them."""
+    """Turns in which one stage was late, by what was done about it.
+
+    Late by the turn's own latency budget, as its usage event tells. Where that tells nothing of the stage (recorded by
+    an older version, or not held to a budget), by the limit shown here, and nothing was done.
+    """
 
     stage: StageName
     action: str
@@ -66,7 +70,7 @@ class LatencyReportResponse(Contract):
     """Turns that began from here on count (epoch milliseconds)."""
     until_ms: Milliseconds
     turns: Count
-    """How many there are with a latency."""
+    """How many there are with a latency or a breach."""
     truncated: bool = False
     """There are more than are looked at; the oldest are left out."""
     stages: tuple[StageLatencyReport, ...]

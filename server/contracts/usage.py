@@ -78,6 +78,10 @@ class UsageEventRecord(Contract):
     """How the conversation came: `http`, `websocket`, `chat`, `webrtc`, `realtime`, `realtime_webrtc`, `voice_live`."""
     latency_start_ms: dict[str, int]
     """When each stage began, from the last speech sample (or the text's arrival)."""
+    breaches: dict[str, str]
+    """Stages that took longer than the turn's latency budget, each with what was done about it; `none`: nothing."""
+    overtaken_tokens: Count
+    """Of the input and output tokens, those of models whose answer was not used: hedged, too late, broken off."""
 
 
 def usage_record(event: UsageEvent) -> UsageEventRecord:

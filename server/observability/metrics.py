@@ -82,7 +82,7 @@ class Metrics:
         )
         self.breaches = Counter(
             "convergio_latency_breaches",
-            "Stages of turns that took longer than their budget, and what was done.",
+            "Stages that took longer than their budget, and what was done.",
             ["stage", "action"],
             registry=registry,
         )

@@ -1,6 +1,7 @@
 """What one conversation's events tell the metrics and, where tracing is on, its trace.
 
-Owns what has to be remembered between events: when the user began to speak. Called for every event sent, so what is
+Owns what has to be remembered between events: when the user began to speak; and the two stages that no turn measures,
+``connect`` and ``barge_in``, with the deadlines they are held to. Called for every event sent, so what is
 frequent returns at once. Knows no tracing library. Driven by ``server.sessions.live`` and ``server.routes.chat``.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from agents.events import AudioOut, Interrupted, ReplyText, ServerEvent, SessionStarted, SpeechStartedHeard
 from agents.latency_events import TurnLatency
@@ -17,8 +19,16 @@ from server.observability.metrics import Metrics
 from server.observability.tracing import SessionTrace
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeDeadlines:
+    """What the stages may take that only the edge can measure. Where one is late it is counted, and nothing done."""
+
+    connect_ms: int
+    barge_in_ms: int
+
+
 class SessionWatch:
-    """One conversation, watched."""
+    """One conversation, watched. Without ``deadlines`` its stages are measured, and none is late."""
 
     def __init__(
         self,
@@ -26,11 +36,13 @@ class SessionWatch:
         arrival: Arrival,
         trace: SessionTrace | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
+        deadlines: EdgeDeadlines | None = None,
     ) -> None:
         self._metrics = metrics
         self._arrival = arrival
         self._trace = trace
         self._monotonic_s = monotonic_s
+        self._deadlines = deadlines
         self._onset_s: float | None = None
         self._failed: str | None = None
 
@@ -46,7 +58,7 @@ class SessionWatch:
                 for stage in event.stages:
                     self._measure(stage.stage, stage.duration_ms / 1_000, stage.provider, exemplar)
             case SessionStarted():
-                self._measure("connect", self._monotonic_s() - self._arrival.at_s, None, self._exemplar(None))
+                self._connected(self._monotonic_s() - self._arrival.at_s)
             case SpeechStartedHeard():
                 self._onset_s = self._monotonic_s() - event.ago_ms / 1_000
             case Interrupted():
@@ -68,11 +80,24 @@ class SessionWatch:
         if self._trace is not None:
             self._trace.end(error_code)
 
+    def _connected(self, took_s: float) -> None:
+        self._measure("connect", took_s, None, self._exemplar(None))
+        if self._deadlines is not None:
+            self._hold("connect", took_s, self._deadlines.connect_ms)
+
     def _barge_in(self, event: Interrupted) -> None:
         """From the onset to here: nothing of the turn's audio leaves after this event, and only speech interrupts."""
         onset_s, self._onset_s = self._onset_s, None
-        if onset_s is not None:
-            self._measure("barge_in", self._monotonic_s() - onset_s, None, self._exemplar(event.turn_id))
+        if onset_s is None:
+            return
+        took_s = self._monotonic_s() - onset_s
+        self._measure("barge_in", took_s, None, self._exemplar(event.turn_id))
+        if self._deadlines is not None:
+            self._hold("barge_in", took_s, self._deadlines.barge_in_ms)
+
+    def _hold(self, stage: str, took_s: float, deadline_ms: int) -> None:
+        if took_s * 1_000 > deadline_ms:
+            self._metrics.breaches.labels(stage, "none").inc()
 
     def _measure(self, stage: str, duration_s: float, provider: str | None, exemplar: Mapping[str, str] | None) -> None:
         self._metrics.measure(stage, provider, self._arrival.transport, duration_s, exemplar)

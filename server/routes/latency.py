@@ -15,7 +15,7 @@ from metering.errors import LedgerError
 from server.contracts.errors import ErrorCode
 from server.errors import Refused
 from server.host import Host
-from server.latency_view import DEFAULT_SINCE, BadFilter, LatencyQuestion, check_question, read_report
+from server.latency_view import DEFAULT_SINCE, BadFilter, LatencyQuestion, asked_about, check_question, read_report
 from server.routes.bodies import answer, caller, request_id
 
 READ_LIMIT_S: Final = 5.0
@@ -28,14 +28,15 @@ def latency_routes(host: Host) -> list[Route]:
     one_at_a_time = anyio.CapacityLimiter(1)  # reading takes a core's time that conversations want
 
     async def report(request: Request) -> Response:
-        question, now_ms = _question(request), host.epoch_ms()
+        question, now_ms, tenant_id = _question(request), host.epoch_ms(), caller(request).tenant_id
         try:
             check_question(question, now_ms)
             read = partial(
                 read_report,
                 host.ledger,
                 question,
-                tenant_id=caller(request).tenant_id,
+                host.latency.operators(asked_about(question, tenant_id)),
+                tenant_id=tenant_id,
                 request_id=request_id(request),
                 now_ms=now_ms,
             )

@@ -96,6 +96,7 @@ def test_tokens_are_divided_among_all_models_that_took_any_and_add_up(
             )
             assert shared == sum(getattr(usage, name) for profile, usage in took if profile.model == model)
     assert event.estimated == any(usage.estimated for _, usage in took)
+    assert event.overtaken_tokens == sum(usage.input_tokens + usage.output_tokens for _, usage in lost)
 
 
 def test_a_drafts_tokens_are_speculative_whichever_model_took_them() -> None:
@@ -104,6 +105,7 @@ def test_a_drafts_tokens_are_speculative_whichever_model_took_them() -> None:
     turn.absorb([draft])
     event = recorded(turn)
     assert (event.speculative_tokens, event.input_tokens, event.shares) == (21, 0, ())
+    assert event.overtaken_tokens == 0  # of the input and output tokens, of which a draft's are no part
 
 
 def test_a_phrase_that_changed_hands_is_divided_and_the_others_are_not() -> None:

@@ -43,6 +43,9 @@ def play(script: Script, body: Callable[[Talk], Awaitable[None]] | None = None) 
     async def main() -> Talk:
         async with conversation(script) as talk:
             await (body or ask)(talk)
+        for event in read_all(talk.recorder.ledger, UsageQuery()):  # whatever was told is in the account
+            told = [breach for breach in talk.all(BudgetBreached) if breach.turn_id == event.request_id]
+            assert event.breaches == {breach.stage: breach.action for breach in told}
         return talk
 
     return run_virtual(main())

@@ -41,6 +41,8 @@ def turn(number: int, tenant: str = "school") -> UsageEvent:
         latency_ms={"total": 400},
         success=number % 5 != 0,
         error_code=None if number % 5 else "provider.timeout",
+        breaches={"agent": "hedge", "total": "none"} if number % 3 else {},
+        overtaken_tokens=number,
         interrupted=number % 2 == 0,
     )
 
@@ -80,17 +82,32 @@ def test_what_was_appended_is_read_back_unchanged_and_in_order(ledger: Ledger) -
 
 def test_latencies_are_counted_over_the_newest_measured_turns_of_the_query(ledger: Ledger) -> None:
     measured = [
-        replace(turn(number), latency_ms={"stt": 100 + number % 2, "total": 400 + number}, transport="http")
+        replace(
+            turn(number), latency_ms={"stt": 100 + number % 2, "total": 400 + number}, breaches={}, transport="http"
+        )
         for number in range(1, 5)
     ]
     other = replace(turn(9), latency_ms={"total": 9_999}, transport="webrtc")
-    ledger.append([*measured, other, replace(turn(6), latency_ms={}, transport="http"), turn(7, tenant="other")])
+    nothing = replace(turn(6), latency_ms={}, breaches={}, transport="http")
+    ledger.append([*measured, other, nothing, turn(7, tenant="other")])
     ledger.append([as_correction(measured[3], replace(measured[3], latency_ms={"total": 777}))])
     counts = ledger.latencies(UsageQuery(tenant_id="school", transport="http"), 3)
     assert (counts.turns, counts.truncated) == (3, True)
     assert counts.by_stage == {"stt": {100: 1, 101: 1}, "total": {777: 1, 403: 1, 402: 1}}
     assert ledger.latencies(UsageQuery(tenant_id="school", transport="http", started_from=3_000), 3).turns == 2
     assert ledger.latencies(UsageQuery(tenant_id="nobody"), 3).by_stage == {}
+
+
+def test_breaches_are_counted_by_stage_and_action_with_how_long_those_took(ledger: Ledger) -> None:
+    took: list[dict[str, int]] = [{"agent": 900, "total": 1_500}, {"agent": 900}, {}]
+    named = [{"agent": "filler", "total": "none"}, {"agent": "filler"}, {"tts": "text_only"}]
+    late = [replace(turn(n), latency_ms=took[n], breaches=named[n]) for n in range(3)]
+    ledger.append([*late, replace(turn(3), latency_ms={"agent": 900}, breaches={})])
+    counts = ledger.latencies(EVERYTHING, 10)
+    assert counts.turns == 4
+    assert counts.by_stage == {"agent": {900: 3}, "total": {1_500: 1}}
+    assert counts.breaches == {"agent": {"filler": 2}, "total": {"none": 1}, "tts": {"text_only": 1}}
+    assert counts.breached == {"agent": {900: 2}, "total": {1_500: 1}}
 
 
 def test_appending_nothing_is_allowed(ledger: Ledger) -> None:

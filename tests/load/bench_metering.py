@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "metering")
 from postgres_server import programs, running_postgres  # noqa: E402
 from usage_events import DAY_MS, FIRST_MS, numbered, opened  # noqa: E402
 
-from metering.latency_report import latency_report  # noqa: E402
+from metering.latency_report import STAGES, Objective, latency_report  # noqa: E402
 from metering.ledger import DayQuery, Ledger, UsageQuery  # noqa: E402
 from metering.postgres.ledger import PostgresLedger  # noqa: E402
 from metering.pricing.book import PriceBook  # noqa: E402
@@ -34,6 +34,7 @@ from metering.usage import UsageEvent  # noqa: E402
 
 BATCH = 256  # as the recorder appends
 TENANTS, DAYS = 20, 90
+OBJECTIVES = {stage: Objective(500, 1_000) for stage in STAGES}
 
 
 def event(number: int) -> UsageEvent:
@@ -86,8 +87,11 @@ def reporting(name: str, ledger: Ledger, count: int) -> None:
         ("totals", lambda: ledger.totals(UsageQuery())),
         ("totals of one tenant", lambda: ledger.totals(UsageQuery(tenant_id="tenant_1"))),
         ("a month by day, tenant, agent, lane", lambda: ledger.daily(month)),
-        ("latency of the newest turns", lambda: latency_report(ledger, UsageQuery(started_from=0))),
-        ("latency of one tenant's newest turns", lambda: latency_report(ledger, UsageQuery(tenant_id="tenant_1"))),
+        ("latency of the newest turns", lambda: latency_report(ledger, UsageQuery(started_from=0), OBJECTIVES)),
+        (
+            "latency of one tenant's newest turns",
+            lambda: latency_report(ledger, UsageQuery(tenant_id="tenant_1"), OBJECTIVES),
+        ),
         ("cost of everything", lambda: cost_of_days(ledger.amounts(DayQuery()), book, ledger.closings())),
     ):
         times: list[float] = []

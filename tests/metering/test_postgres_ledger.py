@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ def test_the_newest_migration_is_the_one_the_program_knows() -> None:
     scripts = ScriptDirectory.from_config(config)
     assert scripts.get_current_head() == migrate.HEAD
     assert {script.revision for script in scripts.walk_revisions()} == migrate.KNOWN
+
+
+def test_a_ledger_of_an_older_version_keeps_its_events_and_sums(url: str, ledger: PostgresLedger) -> None:
+    ledger.append([numbered(1), numbered(2)])
+    ledger.close()
+    execute(url, "ALTER TABLE usage_events DROP COLUMN breaches, DROP COLUMN overtaken_tokens")
+    execute(url, "UPDATE convergio_usage_version SET version_num = '0001'")
+    assert list(read_all(ledger, UsageQuery())) == [numbered(1), numbered(2)]
+    late = replace(numbered(6), breaches={"agent": "hedge"}, overtaken_tokens=6)
+    assert ledger.append([late, numbered(2)]) == 1
+    assert list(read_all(ledger, UsageQuery())) == [numbered(1), numbered(2), late]
+    assert ledger.totals(UsageQuery()) == UsageTotals.of([numbered(1), numbered(2), late])
 
 
 def test_a_ledger_that_is_up_to_date_opens_without_the_migration_tool(url: str, ledger: PostgresLedger) -> None:

@@ -60,7 +60,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (4,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (5,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -74,7 +74,7 @@ def test_an_older_library_gets_the_same_table_without_strict() -> None:
     connection.close()
 
 
-SINCE = {"shares": 2, "transport": 3, "latency_start_ms": 3}
+SINCE = {"shares": 2, "transport": 3, "latency_start_ms": 3, "breaches": 5, "overtaken_tokens": 5}
 """Which version brought which column."""
 
 
@@ -104,10 +104,12 @@ def test_a_ledger_of_an_older_version_keeps_its_events_and_gets_their_daily_sums
     heard = numbered(2).audio_ms_in
     share = ProviderShare("stt", "azure", "conversation", audio_ms_in=heard)
     shared = replace(numbered(2), shares=(share,), transport="webrtc", latency_start_ms={"stt": 40})
+    shared = replace(shared, breaches={"stt": "use_partial"}, overtaken_tokens=shared.output_tokens)
     others = [numbered(n) for n in range(3, 2_100)]  # more than are read at once
     kept = made_by_version(path, version, [shared, *others, as_correction(numbered(7), numbered(9))])
     ledger = SqliteLedger(path)
     assert list(read_all(ledger, UsageQuery(replaced=True))) == kept
+    assert (kept[0].breaches, kept[0].overtaken_tokens) == ({}, 0)
     current = [event for event in kept if event.event_id != numbered(7).event_id]
     assert ledger.daily(DayQuery()) == Rollup.of(current).days()
     assert ledger.amounts(DayQuery()) == Rollup.of(current).quantities()
@@ -117,6 +119,22 @@ def test_a_ledger_of_an_older_version_keeps_its_events_and_gets_their_daily_sums
     assert ledger.read(UsageQuery(), PageRequest(limit=1, newest_first=True)).events == (new,)
     assert ledger.totals(UsageQuery()) == UsageTotals.of([*current, new])
     assert ledger.latencies(UsageQuery(transport="webrtc"), 10).turns == 1 + (version > 2)
+    ledger.close()
+
+
+def test_a_ledger_of_the_version_before_breaches_keeps_its_events_and_sums(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    ledger.append([numbered(1), numbered(2)])
+    ledger.close()
+    connection = sqlite3.connect(path)
+    for name in ("breaches", "overtaken_tokens"):
+        connection.execute(f"ALTER TABLE usage_events DROP COLUMN {name}")
+    connection.execute("PRAGMA user_version = 4")
+    connection.close()
+    late = replace(numbered(6), breaches={"agent": "hedge"}, overtaken_tokens=6)
+    assert ledger.append([late, numbered(2)]) == 1
+    assert list(read_all(ledger, UsageQuery())) == [numbered(1), numbered(2), late]
+    assert ledger.totals(UsageQuery()) == UsageTotals.of([numbered(1), numbered(2), late])
     ledger.close()
 
 

@@ -72,6 +72,12 @@ def test_csv_has_seconds_times_and_a_header() -> None:
     assert (row["success"], row["error_code"], row["corrects"]) == ("false", "provider.timeout", "")
 
 
+def test_csv_tells_what_was_late_and_what_went_to_models_in_vain() -> None:
+    late = replace(numbered(6), breaches={"agent": "hedge"}, overtaken_tokens=5)
+    row = next(csv.DictReader(io.StringIO(b"".join(csv_export([late])).decode())))
+    assert (row["breaches"], row["overtaken_tokens"], row["output_tokens"]) == ('{"agent":"hedge"}', "5", "6")
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@"])
 def test_csv_text_that_looks_like_a_formula_is_made_inert(start: str) -> None:
     data = b"".join(csv_export([replace(numbered(1), user_id=start + "1+1")])).decode()

@@ -67,7 +67,7 @@ def events(draw: st.DrawFn) -> UsageEvent:
         audio_ms_in=heard_ms,
         shares=tuple(heard),
         audio_ms_out=draw(_counts),
-        input_tokens=draw(_counts),
+        input_tokens=(tokens_in := draw(_counts)),
         tool_calls=draw(_counts),
         latency_ms=draw(st.dictionaries(_stages, _counts)),
         interrupted=draw(st.booleans()),
@@ -76,5 +76,7 @@ def events(draw: st.DrawFn) -> UsageEvent:
         estimated=draw(st.booleans()),
         transport=draw(st.none() | _texts),
         latency_start_ms=draw(st.dictionaries(_stages, _counts)),
+        breaches=draw(st.dictionaries(_stages, st.sampled_from(["none", "hedge", "filler"]))),
+        overtaken_tokens=draw(st.integers(0, tokens_in)),
     )
     return as_correction(event, event) if draw(st.booleans()) else event

@@ -280,12 +280,15 @@ async def test_usage_counts_no_turn_for_what_belonged_to_none(tmp_path: Path) ->
     try:
         (turn,) = read_all(ledger, UsageQuery())
         stray = "ses_1:unclaimed"
-        ledger.append([replace(turn, request_id=stray, event_id=event_id(turn.tenant_id, stray))])
+        ledger.append(
+            [replace(turn, request_id=stray, event_id=event_id(turn.tenant_id, stray), breaches={"egress": "none"})]
+        )
     finally:
         ledger.close()
     table = command("usage", "--data-dir", str(tmp_path / "data"), cwd=tmp_path)
     assert "1 turns" in table.stdout
     assert "no turn" in table.stdout
+    assert "egress" in table.stdout
 
 
 def test_usage_without_a_ledger_is_told(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from postgres_server import PostgresServer
 
+from agents.core.budget_profiles import profile
 from metering.identity import event_id
 from metering.latency_report import STAGES
 from metering.sqlite_ledger import SqliteLedger
@@ -70,22 +71,35 @@ def test_the_reports_stages_are_the_contracts() -> None:
 
 async def test_the_report_tells_percentiles_and_breaches_of_ones_own_turns_only(tmp_path: Path) -> None:
     record(tmp_path, *(turn(number, 500 + 100 * number) for number in range(1, 5)), turn(5, 9_000))
+    record(tmp_path, replace(turn(8, 700), breaches={"agent": "filler"}))
     record(tmp_path, turn(6, 90_000, tenant="somebody else"), turn(7, 90_000, ago_ms=25 * HOUR_MS))
     async with served(tmp_path) as server:
         answer = await ask(server, turns="2")
     report = LatencyReportResponse.model_validate_json(answer.content)
-    assert (report.turns, report.truncated) == (5, False)
+    assert (report.turns, report.truncated) == (6, False)
     assert [stage.stage for stage in report.stages] == ["endpoint", "agent", "total"]
     total = report.stages[-1]
-    assert (total.p50_ms, total.p95_ms, total.max_ms) == (800, 9_000, 9_000)
-    assert (total.target_ms, total.over_target, total.over_deadline) == (1_500, 1, 1)
+    assert (total.p50_ms, total.p95_ms, total.max_ms) == (700, 9_000, 9_000)
+    embedded = profile("embedded").stages["total"]
+    assert (total.target_ms, total.deadline_ms) == (embedded.target_ms, embedded.deadline_ms)
+    assert (total.over_target, total.over_deadline) == (1, 1)
     assert [(breach.stage, breach.action, breach.turns) for breach in report.breaches] == [
+        ("agent", "filler", 1),
         ("agent", "none", 1),
         ("total", "none", 1),
     ]
-    assert [recent.turn_id for recent in report.recent] == ["turn_5", "turn_4"]
-    agent = report.recent[0].stages[1]
+    assert [recent.turn_id for recent in report.recent] == ["turn_8", "turn_5"]
+    agent = report.recent[1].stages[1]
     assert (agent.stage, agent.start_ms, agent.duration_ms, agent.provider) == ("agent", 380, 8_620, "azure_openai")
+
+
+async def test_turns_are_held_against_the_budget_the_operator_chose_for_whoever_asks(tmp_path: Path) -> None:
+    record(tmp_path, turn(1, 650))
+    stages = {"agent": {"target_ms": 100, "deadline_ms": 200}, "total": {"target_ms": 1_100}}
+    async with served(tmp_path, latency={"stages": stages}) as server:
+        report = LatencyReportResponse.model_validate_json((await ask(server)).content)
+    assert [(stage.target_ms, stage.over_target) for stage in report.stages[1:]] == [(100, 1), (1_100, 0)]
+    assert [(breach.stage, breach.turns) for breach in report.breaches] == [("agent", 1)]
 
 
 async def test_filters_choose_turns_and_stages(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from agents.events import Interrupted, SessionStarted, SpeechStartedHeard
 from server.observability.arrival import Arrival, arrival
 from server.observability.label_values import OTHER, LabelValues
 from server.observability.metrics import Metrics
-from server.observability.session_watch import SessionWatch
+from server.observability.session_watch import EdgeDeadlines, SessionWatch
 from server.observability.trace_context import TraceParent, read_traceparent
 from server.observability.tracing import make_tracing
 from server.settings import SettingsError, load_settings
@@ -148,6 +148,36 @@ def test_connecting_and_falling_silent_are_measured_from_where_the_contract_says
         ("connect", "none", "webrtc"): pytest.approx(0.4),
         ("barge_in", "none", "webrtc"): pytest.approx(0.27),
     }
+
+
+def breaches(metrics: Metrics) -> dict[str, float]:
+    content, _ = metrics.render()
+    name = b"convergio_latency_breaches_total{"
+    lines = [line.decode().rsplit(" ", 1) for line in content.splitlines() if line.startswith(name)]
+    return {labels[len(name) - 1 :]: float(value) for labels, value in lines}
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "late"),
+    [
+        (None, {}),
+        (EdgeDeadlines(401, 271), {}),
+        (
+            EdgeDeadlines(399, 269),
+            {'{action="none",stage="connect"}': 1.0, '{action="none",stage="barge_in"}': 1.0},
+        ),
+    ],
+)
+def test_connecting_and_falling_silent_are_late_where_a_budget_says_so(
+    deadlines: EdgeDeadlines | None, late: dict[str, float]
+) -> None:
+    metrics, now = Metrics(), iter([0.4, 20.0, 20.15])
+    watch = SessionWatch(metrics, Arrival("webrtc", at_s=0.0), monotonic_s=lambda: next(now), deadlines=deadlines)
+    watch.observe(SessionStarted("ses_1", "default", {}))
+    watch.observe(SpeechStartedHeard(1, 900, ago_ms=120))
+    watch.observe(Interrupted("turn_1", 300, "Well", resumable=True))
+    watch.observe(Interrupted("turn_1", 300, "Well", resumable=False))
+    assert breaches(metrics) == late
 
 
 def test_providers_are_a_bounded_label() -> None:
