@@ -175,13 +175,16 @@ class TurnTime:
 def within(policy: TurnPolicy, budget: LatencyBudget) -> TurnPolicy:
     """Turn-taking that keeps to a budget.
 
-    Words that are not final are answered when ``stt`` is late, and the agent says that it is thinking when the
-    ``agent`` is, or when the ``total`` would be. How long a pause is waited for is the policy's own: see ``patient``.
+    Words that are not final are answered when ``stt`` is late; where there are none, that is said while the voice still
+    has time for it. The agent says that it is thinking when the ``agent`` is late, or when the ``total`` would be. How
+    long a pause is waited for is the policy's own: see ``patient``.
     """
     stages = budget.stages
     filler_by_ms = stages["total"].deadline_ms - stages["egress"].target_ms
+    gives_up = budget.does("stt", "apologize") or budget.does("stt", "fail")
     return replace(
         policy,
+        transcript_by_ms=filler_by_ms - stages["tts"].target_ms if gives_up else None,
         partial_after_ms=stages["stt"].deadline_ms if budget.does("stt", "use_partial") else None,
         filler_after_ms=stages["agent"].deadline_ms if budget.does("agent", "filler") else None,
         filler_by_ms=filler_by_ms if budget.does("total", "filler") else None,

@@ -8,8 +8,9 @@ phase          leaves on
 =============  ==========================================================================================
 Listening      speech starts -> UserSpeaking; commit -> Transcribing; prompt, request, long silence -> Replying
 UserSpeaking   speech pauses -> Settling; commit -> Transcribing
-Settling       speech goes on -> UserSpeaking; transcript -> Speculating (or Replying, where nothing is drafted);
-               endpoint timer -> Replying, Transcribing (no transcript yet) or Listening (nothing said)
+Settling       speech goes on -> UserSpeaking; transcript and the time for a draft -> Speculating (Replying, where
+               nothing is drafted); endpoint timer -> Replying, Transcribing (no transcript yet) or Listening
+               (nothing said)
 Speculating    speech goes on -> UserSpeaking (draft dropped); endpoint timer with the draft ready, its limit without,
                or commit -> Replying
 Transcribing   transcript or its time limit -> Speculating, Replying, or Listening if there are no words
@@ -54,6 +55,7 @@ from agents.core.moves import (
     undrafted,
     unheard,
     unread,
+    waited,
 )
 from agents.core.overlap import begin_overlap, drop_sound, in_overlap, started, take_floor
 from agents.core.phases import (
@@ -266,9 +268,7 @@ def _in_settling(state: State, phase: Settling, event: TurnEvent, policy: TurnPo
                 return unread(state, phase, policy, event.now_ms)
             return settled(state, phase, policy, event.now_ms)
         case TimerFired(timer=phase.timer):
-            if phase.text is None:
-                return transcribe(state, phase.utterance, phase.stopped_ms, policy, event.now_ms, phase.partial)
-            return answer_speech(state, phase.utterance, phase.text, phase.stopped_ms, policy, event.now_ms)
+            return waited(state, phase, policy, event.now_ms)
         case _:
             return state, ()
 

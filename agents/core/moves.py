@@ -91,13 +91,26 @@ def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> R
     due_ms = phase.stopped_ms + endpoint_wait_ms(text, phase.hint, policy, state.habit)
     if due_ms <= now_ms:
         return undrafted(state, phase, policy, now_ms)
-    state, timer = set_timer(state, due_ms, "endpoint")
-    if not policy.speculate or not policy.auto_reply:
+    drafts = policy.speculate and policy.auto_reply
+    drafts_ms = due_ms - policy.draft_lead_ms
+    if not drafts or drafts_ms > now_ms:
+        state, timer = set_timer(state, drafts_ms if drafts else due_ms, "endpoint")
         return replace(state, phase=replace(phase, timer=timer.timer)), (timer,)
+    state, timer = set_timer(state, due_ms, "endpoint")
     turn = state.next_turn
     drafting = Speculating(phase.utterance, phase.stopped_ms, timer.timer, text, turn, phase.hint)
     begin = BeginTurn(turn, text, "speech", True, phase.utterance, phase.stopped_ms)
     return replace(state, phase=drafting, next_turn=turn + 1), (begin, timer)
+
+
+def waited(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> Result:
+    """The endpoint timer has fired: the turn is over, with or without its words, or it is time for its draft."""
+    if phase.text is None:
+        return transcribe(state, phase.utterance, phase.stopped_ms, policy, now_ms, phase.partial)
+    due_ms = phase.stopped_ms + endpoint_wait_ms(phase.text, phase.hint, policy, state.habit)
+    if words_of(phase.text) and due_ms > now_ms:
+        return settled(state, phase, policy, now_ms)
+    return answer_speech(state, phase.utterance, phase.text, phase.stopped_ms, policy, now_ms)
 
 
 def unread(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> Result:
@@ -148,6 +161,8 @@ def transcribe(
     it."""
     was_settling = isinstance(state.phase, Settling)
     limit_ms = policy.transcript_limit_ms
+    if policy.transcript_by_ms is not None:
+        limit_ms = min(limit_ms, max(0, stopped_ms + policy.transcript_by_ms - now_ms))
     first_ms = limit_ms if policy.partial_after_ms is None else min(limit_ms, policy.partial_after_ms)
     state, timer = set_timer(state, now_ms + first_ms, "transcript")
     waiting = Transcribing(

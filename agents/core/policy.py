@@ -33,13 +33,15 @@ class TurnPolicy:
     For up to ``finish_clause_ms`` the agent finishes its clause before it stops. Where it is not ``interruptible``,
     what is said meanwhile is dropped, unless ``keep_overlap``: then it is the next turn.
 
-    ``transcript_limit_ms`` bounds the wait for a final transcript; one that comes later still corrects what was said,
-    up to ``correction_ms`` after the last speech. ``partial_after_ms`` (``None`` for never) into that wait, words that
-    are not final are answered. ``filler_after_ms`` (``None`` for never) bounds the agent's silence while it thinks, and
-    ``filler_by_ms`` the silence since the last speech sample. ``speculate`` lets a draft be made before the turn is
-    certain; the turn is then certain once there is something of it to be heard, or after ``max_wait_ms``, and until
-    then the user may go on. ``auto_reply`` false means the agent answers only when the client asks for it. After
-    ``idle_ms`` (``None`` for never) in which nobody says anything, the agent speaks up.
+    ``transcript_limit_ms`` bounds the wait for a final transcript, and ``transcript_by_ms`` (``None`` for never) bounds
+    it from the last speech sample; one that comes later still corrects what was said, up to ``correction_ms`` after the
+    last speech. ``partial_after_ms`` (``None`` for never) into that wait, words that are not final are answered.
+    ``filler_after_ms`` (``None`` for never) bounds the agent's silence while it thinks, and ``filler_by_ms`` the
+    silence since the last speech sample. ``speculate`` lets a draft be made before the turn is certain, from
+    ``draft_lead_ms`` before silence says so: one that is ready sooner only waits, and costs tokens where the user goes
+    on. The turn is then certain once there is something of it to be heard, or after ``max_wait_ms``, and until then the
+    user may go on. ``auto_reply`` false means the agent answers only when the client asks for it. After ``idle_ms``
+    (``None`` for never) in which nobody says anything, the agent speaks up.
     """
 
     auto_end: bool = True
@@ -49,6 +51,7 @@ class TurnPolicy:
     eagerness: Eagerness = "auto"
     expected: Expected | None = None
     speculate: bool = True
+    draft_lead_ms: int = 600
     interruptible: bool = True
     keep_overlap: bool = False
     interrupt_after_ms: int = 140
@@ -58,6 +61,7 @@ class TurnPolicy:
     take_back_ms: int = 200
     sure_confidence: float = 0.45
     transcript_limit_ms: int = 2_000
+    transcript_by_ms: int | None = None
     partial_after_ms: int | None = None
     correction_ms: int = 6_000
     filler_after_ms: int | None = None

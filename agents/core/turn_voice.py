@@ -72,6 +72,8 @@ class TurnVoice:
                         following = await self._say(phrase, phrases)
                     except EngineError as error:
                         self._lose(error)
+                if self.lost:
+                    self._show(phrase)
                 phrase = following or await anext(phrases, None)
         await self._speaking.finish()
 
@@ -102,6 +104,11 @@ class TurnVoice:
     def _caption(self, spoken: SpokenPhrase) -> None:
         words, ports = strip_markup(spoken.text), self._ports
         ports.gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, ports.turn_id))
+
+    def _show(self, phrase: PendingPhrase) -> None:
+        """What is no part of the reply's text (an apology) can be read nowhere else, once the voice is lost."""
+        if not phrase.remembered and not phrase.captioned:
+            self._caption(SpokenPhrase(phrase.text, 0, 0))
 
     def _lose(self, error: EngineError) -> None:
         ports = self._ports

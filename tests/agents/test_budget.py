@@ -153,6 +153,7 @@ def test_turn_taking_keeps_to_the_budget() -> None:
     assert policy.partial_after_ms == AZURE.stages["stt"].deadline_ms
     assert policy.filler_after_ms == AZURE.stages["agent"].deadline_ms
     assert policy.filler_by_ms == AZURE.stages["total"].deadline_ms - AZURE.stages["egress"].target_ms
+    assert policy.transcript_by_ms == policy.filler_by_ms - AZURE.stages["tts"].target_ms
     quiet = AZURE.changed(
         {stage: StageChange(on_breach=()) for stage in ("stt", "agent", "total")}  # type: ignore[misc]
     )

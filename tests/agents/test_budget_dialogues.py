@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 from conversation import Script, Talk, conversation
-from faulty_engines import Draw, Faulty, FaultyEars, FaultyModel, FaultyVoice, always
+from faulty_engines import Draw, Faulty, FaultyEars, FaultyModel, FaultyVoice, always, never
 from virtual_time import run_virtual
 
 from agents.core.budget import StageChange, within
@@ -134,6 +135,16 @@ def test_where_nothing_was_understood_the_agent_says_so() -> None:
     assert after_speech_ms(talk, AudioOut) < AZURE.stages["total"].deadline_ms
 
 
+@pytest.mark.parametrize("has_voice", [True, False])
+def test_where_recognition_never_answers_that_is_said_while_the_total_lasts(has_voice: bool) -> None:
+    voice = FaultyVoice(ScriptedTextToSpeech(), Faulty(never if has_voice else always("stall")))
+    usual = within(TurnPolicy(rules=rules_for("en-US")), AZURE)  # the turn is over after 700 ms without words
+    talk = play(replace(script(ears=deaf_ears(always("stall"), partials=False), voice=voice), policy=usual))
+    assert talk.one(TurnCompleted).text == rules_for("en-US").apology
+    got = after_speech_ms(talk, AudioOut if has_voice else ReplyText)
+    assert got <= AZURE.stages["total"].deadline_ms
+
+
 # --- the model ---
 
 
@@ -231,6 +242,16 @@ def test_where_no_voice_comes_the_answer_is_text_within_the_total() -> None:
     assert after_speech_ms(talk, ReplyText) < AZURE.stages["total"].target_ms
     assert not talk.all(AudioOut)
     assert talk.one(TurnCompleted).text == "It is ten past four in the afternoon."
+
+
+@pytest.mark.parametrize("fault", ["stall", "fail"])
+def test_an_apology_that_no_voice_says_can_be_read(fault: Any) -> None:
+    voice = FaultyVoice(ScriptedTextToSpeech(), Faulty(always(fault)))
+    talk = play(script(mind=slow_mind(always("fail")), voice=voice))
+    assert not talk.all(AudioOut)
+    shown = [(at, event) for at, event in talk.events if isinstance(event, Caption) and event.speaker == "agent"]
+    assert [event.text for _, event in shown] == [rules_for("en-US").apology]
+    assert shown[0][0] * 1_000 - STOPPED_MS <= AZURE.stages["total"].deadline_ms + 50
 
 
 def test_a_voice_that_failed_for_one_turn_speaks_in_the_next() -> None:

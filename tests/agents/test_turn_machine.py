@@ -73,9 +73,35 @@ def test_a_speaker_who_goes_on_costs_only_the_draft() -> None:
 def test_unfinished_words_are_waited_for() -> None:
     talk = Dialogue()
     talk.says("I would like to")
+    talk.fire("endpoint")
     assert talk.timers["endpoint"].due_ms == 1_000 + POLICY.max_wait_ms
     talk.on(HintArrived(1, 1_000, 0.97, 1_250))
     assert 1_000 + POLICY.wait_ms < talk.timers["endpoint"].due_ms < 1_000 + POLICY.max_wait_ms
+
+
+def test_while_the_wait_is_long_nothing_is_drafted() -> None:
+    talk = Dialogue()
+    assert talk.says("I would like to") == []
+    assert talk.timers["endpoint"].due_ms == 1_000 + POLICY.max_wait_ms - POLICY.draft_lead_ms
+    assert talk.on(SpeechStarted(1, 1_500)) == []
+    assert talk.state.phase == UserSpeaking(1, "I would like to")
+
+
+def test_a_draft_begins_soon_enough_to_be_there_when_the_wait_is_over() -> None:
+    talk = Dialogue()
+    talk.says("I would like to")
+    assert talk.fire("endpoint") == [BeginTurn(1, "I would like to", "speech", True, 1, 1_000)]
+    assert talk.timers["endpoint"].due_ms == 1_000 + POLICY.max_wait_ms
+
+
+def test_words_are_waited_for_as_long_as_the_budget_leaves_time_to_say_that_there_were_none() -> None:
+    talk = Dialogue(replace(POLICY, transcript_limit_ms=2_000, transcript_by_ms=1_800))
+    talk.on(SpeechStarted(1, 100))
+    talk.on(SpeechStopped(1, 1_000))
+    talk.fire("endpoint")
+    assert isinstance(talk.state.phase, Transcribing)
+    assert talk.timers["transcript"].due_ms == 1_000 + 1_800
+    assert talk.fire("transcript") == [EndUtterance(1, used=False), ReportUnheard(1, failed=True)]
 
 
 def test_a_voice_that_goes_on_holds_the_turn_before_its_words_are_known() -> None:
