@@ -3,7 +3,7 @@ parsing, and their ``breaches``.
 
 Pure. The ledger writes ``{"stt":118,"total":512}`` (``metering.codec.dumps``); its members are counted as they are
 written and only the different ones are read, of which there are few. Parsing a hundred thousand objects takes longer.
-Turns that name a breach are parsed one by one.
+Only turns that name a breach are parsed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 AT_ONCE: Final = 500
 """Objects counted in one go: a long call would keep the interpreter from the threads that carry audio."""
@@ -68,10 +68,15 @@ def counted_texts(turns: Sequence[tuple[str, str]], most: int) -> LatencyCounts:
         some = taken[start : start + AT_ONCE]
         joined = "".join(latency_ms for latency_ms, _ in some if latency_ms != NOTHING).replace("}{", ",")
         members.update(joined[1:-1].split(",") if joined else ())
-        for latency_ms, breaches in some:
-            if breaches != NOTHING:
-                counts.note_breaches(json.loads(latency_ms), json.loads(breaches))
+        late = [each for each in some if each[1] != NOTHING]
+        for latency_ms, breaches in zip(*(_read(column) for column in zip(*late, strict=True)), strict=True):
+            counts.note_breaches(latency_ms, breaches)
     for member, turns_of in members.items():
         for stage, ms in json.loads(f"{{{member}}}").items():
             counts.add(stage, ms, turns_of)
     return counts
+
+
+def _read(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """All of these objects: at once, which takes less than half of the time."""
+    return json.loads(f"[{','.join(texts)}]")
