@@ -25,7 +25,7 @@ NO_BREACHES: Final[Mapping[str, str]] = {}
 @dataclass(slots=True)
 class TurnAccount:
     """The running account of one turn; owned by the turn. ``tokens`` are all that its models took, whose answer was
-    used or not."""
+    used or not; ``audio_ms_replayed`` is the length of speech that is said first and was counted when it was made."""
 
     turn_id: str
     agent_id: str
@@ -34,6 +34,7 @@ class TurnAccount:
     audio_ms_in: int = 0
     audio_ms_out: int = 0
     audio_ms_synthesized: int = 0
+    audio_ms_replayed: int = 0
     tts_characters: int = 0
     tokens: TokenUsage = field(default_factory=TokenUsage)
     speculative_tokens: int = 0
@@ -55,6 +56,12 @@ class TurnAccount:
         """So much text was given to a voice, ``more`` of what it was given before."""
         self.tts_characters += characters
         self.work.asked(characters, more=more)
+
+    def said(self, heard_ms: int, there_ms: int) -> None:
+        """Of the turn's audio the user heard so much, of so much that there was to be said. Where it ended within what
+        was replayed, none of it was made for this turn."""
+        self.audio_ms_out = heard_ms
+        self.audio_ms_synthesized += max(0, there_ms - self.audio_ms_replayed)
 
     def spoke(self, piece: SpeechAudio, asked: TtsProfile) -> None:
         """A voice made this, the one that was ``asked`` unless the piece says otherwise."""

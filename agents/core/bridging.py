@@ -64,12 +64,12 @@ class Bridge:
             ports.on_read()
             return
         captioned = prepared is None and watch.budget is not None
-        if prepared is not None:
-            ports.account.audio_ms_synthesized -= prepared.ms  # it was counted when it was made
         try:
             phrases.send_nowait(PendingPhrase(text, remembered=False, prepared=prepared, captioned=captioned))
         except anyio.WouldBlock:
             return
+        if prepared is not None:
+            ports.account.audio_ms_replayed += prepared.ms  # it was counted when it was made
 
     def over(self) -> None:
         """The answer is there, or none will come: there is nothing to bridge any more."""

@@ -381,8 +381,7 @@ class TurnRun:
         account.tool_calls = answering.tool_calls
         account.error_code = account.error_code or answering.error_code
         if self._heard is not None:
-            account.audio_ms_out = self._heard.ms
-            account.audio_ms_synthesized += self._heard.synthesized_ms
+            account.said(self._heard.ms, self._heard.synthesized_ms)
         if not self.committed:
             return
         event = account.event(self._options.identity, ports.epoch_ms(), self._watch.stages(), self._watch.actions)

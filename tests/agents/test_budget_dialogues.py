@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -181,6 +182,31 @@ def test_what_was_prepared_is_paid_once_and_the_next_filler_is_another() -> None
     assert events[-1].audio_ms_synthesized == len(answer) * 60
     assert events[0].audio_ms_synthesized == (len(answer) + len(FILLERS[0])) * 60
     assert all(event.audio_ms_out >= event.audio_ms_synthesized for event in events)
+
+
+def test_a_filler_that_was_made_for_another_turn_costs_nothing_where_it_is_cancelled_before_it_sounds() -> None:
+    async def body(talk: Talk) -> None:
+        await talk.speak(1_000)
+        await talk.quiet(1_000)  # by now the filler is prepared, and the turn comes to nothing
+        talk.session.cancel()
+        await talk.until(TurnCompleted)
+        emit = talk.session.outbox.emit
+
+        def cancelled_at_once(event: Any) -> None:
+            emit(event)
+            if isinstance(event, BudgetBreached):
+                asyncio.get_running_loop().call_soon(talk.session.cancel)
+
+        talk.session.outbox.emit = cancelled_at_once  # type: ignore[method-assign]
+        await talk.speak(1_000)
+        await talk.until(TurnCompleted, count=2)
+
+    talk = play(script(mind=slow_mind(always("slow"), 8.0)), body)
+    assert breaches(talk) == [("agent", "filler")]
+    assert not talk.all(AudioOut)
+    first, second = sorted(read_all(talk.recorder.ledger, UsageQuery()), key=lambda event: event.started_at)
+    assert first.audio_ms_synthesized == len(FILLERS[0]) * 60
+    assert (second.audio_ms_synthesized, second.interrupted) == (0, True)
 
 
 def test_nothing_is_prepared_for_an_answer_that_is_in_time() -> None:
