@@ -168,7 +168,11 @@ class AudioOutEnded:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """``caption``: a stretch of speech as text. User captions count session ms, agent captions turn-audio ms."""
+    """``caption``: a stretch of speech as text. User captions count session ms, agent captions turn-audio ms.
+
+    ``only``: these words come no other way, neither spoken nor as the reply's text; they go to clients without
+    captions, too.
+    """
 
     speaker: Literal["user", "agent"]
     text: str
@@ -176,6 +180,7 @@ class Caption:
     end_ms: int
     final: bool
     turn_id: str | None = None
+    only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ answers. Knows no audio; driven by ``agents.core.turn_run``.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class PendingPhrase:
     """Its audio, where it was spoken ahead."""
     captioned: bool = False
     """Whether the user can read it already."""
+    bridges: bool = False
+    """Whether it is a filler: nothing of the answer."""
 
 
 Phrases = MemoryObjectSendStream[PendingPhrase]
@@ -163,12 +166,21 @@ class Answering:
             self._ports.gate.emit(Failed(error.code, str(error), error.retryable, self._turn_id, wait))
             if not self._ports.gate.is_open:
                 return
-            if not self.reply and self._apologizes:
-                await phrases.send(PendingPhrase(self._options.policy.rules.apology, remembered=False))
+            await self._apologize(phrases)
         if self.verdict is None:
             await self._flush(phrases)
         else:
             await self._refuse(self.verdict, phrases)
+
+    async def _apologize(self, phrases: Phrases) -> None:
+        """There is no answer, or no more of it. Without a budget only the former is spoken of."""
+        watch = self._ports.watch
+        if not (self._apologizes if not self.reply else watch.does("agent", "apologize")):
+            return
+        if self.reply:
+            await self._flush(phrases)
+        watch.remedied("agent", "apologize")
+        await phrases.send(PendingPhrase(self._options.policy.rules.apology, remembered=False))
 
     async def recite(self, text: str, phrases: Phrases) -> None:
         """Say ``text`` as it stands."""
@@ -211,8 +223,8 @@ class Answering:
         self._asked = self._messages()
         watch = self._ports.watch
         reply_limits = ReplyLimits(
-            limits.model_first_event_s,
-            limits.model_gap_s,
+            min(limits.model_first_event_s, watch.patience_s("agent") or math.inf),
+            min(limits.model_gap_s, watch.gap_s("agent") or math.inf),
             within_s=watch.limit_s("agent") if watch.does("agent", "fallback") else None,
             hedge=watch.does("agent", "hedge"),
         )

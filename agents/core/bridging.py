@@ -56,16 +56,18 @@ class Bridge:
         text = None if reads and ports.answering.reply else ports.fillers.take()
         if text is None:
             return
-        watch.late("agent", "filler")
+        watch.late("agent" if watch.does("agent", "filler") else "total", "filler")
         prepared = ports.fillers.prepared(text, ports.options)
         if reads or (prepared is None and watch.budget is not None):  # it can be read, however long the voice takes
-            ports.gate.emit(Caption("agent", text, 0, 0, True, ports.turn_id))
+            ports.gate.emit(Caption("agent", text, 0, 0, True, ports.turn_id, only=reads))
         if reads:
             ports.on_read()
             return
         captioned = prepared is None and watch.budget is not None
         try:
-            phrases.send_nowait(PendingPhrase(text, remembered=False, prepared=prepared, captioned=captioned))
+            phrases.send_nowait(
+                PendingPhrase(text, remembered=False, bridges=True, prepared=prepared, captioned=captioned)
+            )
         except anyio.WouldBlock:
             return
         if prepared is not None:
@@ -85,7 +87,8 @@ class Bridge:
 
     async def _prepare(self) -> None:
         ports, budget = self._ports, self._ports.watch.budget
-        if self._voice is None or budget is None or not ports.watch.does("agent", "filler"):
+        fills = ports.watch.does("agent", "filler") or ports.watch.does("total", "filler")
+        if self._voice is None or budget is None or not fills:
             return
         await anyio.sleep(budget.stages["agent"].target_ms / 1_000)
         text = None if ports.answering.has_phrases else ports.fillers.upcoming

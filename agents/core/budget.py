@@ -35,6 +35,8 @@ ACTIONS: Final[Mapping[Stage, tuple[Action, ...]]] = {
 """What can be done about each stage; a stage without an entry is measured, and its breaches are told."""
 
 LONGEST_MS: Final = 60_000
+FILLER_RESERVE_MS: Final = 100
+"""Between deciding for a filler and its first sound, where it was prepared."""
 _IN_TURN: Final[tuple[Stage, ...]] = ("endpoint", "stt", "agent", "tts", "egress")
 """The stages that share a turn's ``total``, one after the other."""
 
@@ -180,7 +182,7 @@ def within(policy: TurnPolicy, budget: LatencyBudget) -> TurnPolicy:
     long a pause is waited for is the policy's own: see ``patient``.
     """
     stages = budget.stages
-    filler_by_ms = stages["total"].deadline_ms - stages["egress"].target_ms
+    filler_by_ms = stages["total"].deadline_ms - stages["egress"].target_ms - FILLER_RESERVE_MS
     gives_up = budget.does("stt", "apologize") or budget.does("stt", "fail")
     return replace(
         policy,

@@ -44,7 +44,9 @@ from agents.core.moves import (
     answer_speech,
     certain,
     clear,
+    is_reached,
     learn_pause,
+    learn_reach,
     live_turn,
     open_utterance,
     quiet,
@@ -106,7 +108,7 @@ def step(state: State, event: TurnEvent, policy: TurnPolicy) -> Result:
     phase = state.phase
     if isinstance(phase, Closed):
         return state, ()
-    state, event = learn_pause(state, event), whole(state, event)
+    state, event = learn_reach(learn_pause(state, event), event), whole(state, event)
     if (
         isinstance(event, PromptReceived | CancelRequested)
         and isinstance(phase, Speculating)
@@ -209,7 +211,7 @@ def _on_commit(state: State, event: CommitRequested, policy: TurnPolicy) -> Resu
         case Speculating():
             return certain(state, phase, policy, event.now_ms)
         case Settling(text=str(text)):
-            return answer_speech(state, phase.utterance, text, phase.stopped_ms, policy, event.now_ms)
+            return answer_speech(state, phase.utterance, text, event.now_ms, policy, event.now_ms)
         case Transcribing():
             return state, ()
         case _:
@@ -220,8 +222,8 @@ def _on_commit(state: State, event: CommitRequested, policy: TurnPolicy) -> Resu
         return state, (ReportUnheard(None, failed=False),)
     turn = live_turn(phase)
     dropped: tuple[Effect, ...] = () if turn is None else (AbandonTurn(turn, "interrupted"),)
-    stopped_ms = phase.stopped_ms if isinstance(phase, Settling) else event.now_ms
-    state, effects = transcribe(state, utterance, stopped_ms, policy, event.now_ms)
+    # Whoever holds the button after the last word is not waiting yet: time counts from the commit.
+    state, effects = transcribe(state, utterance, event.now_ms, policy, event.now_ms)
     return state, (*dropped, *effects)
 
 
@@ -279,7 +281,7 @@ def _in_transcribing(state: State, phase: Transcribing, event: TurnEvent, policy
             return replace(state, phase=UserSpeaking(phase.utterance, phase.partial)), ()
         case TranscriptArrived(utterance=phase.utterance, flushed=False):
             phase = replace(phase, partial=event.text)
-            if phase.late and words_of(phase.partial):
+            if phase.late and is_reached(state, phase) and words_of(phase.partial):
                 return answer_partial(state, phase, policy, event.now_ms)
             return replace(state, phase=phase), ()
         case TranscriptArrived(utterance=phase.utterance):

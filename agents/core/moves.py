@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from agents.core.phases import (
     Filling,
@@ -34,10 +35,14 @@ from agents.core.turn_types import (
     SpeechStarted,
     SpeechStopped,
     TakeTurn,
+    TranscriptArrived,
     TurnEvent,
 )
 
 Result = tuple[State, tuple[Effect, ...]]
+
+_UNREACHED_MS: Final = 400
+"""What partial words may leave out at the end and be answered all the same: recognition runs a little behind."""
 
 NO_TIMER = -1
 """A timer ordinal that never fires: the phase waits for the client alone."""
@@ -173,9 +178,29 @@ def transcribe(
     return replace(state, phase=waiting), (FlushTranscript(utterance, stopped_ms), timer)
 
 
+def learn_reach(state: State, event: TurnEvent) -> State:
+    """Where the speech of the open utterance ends, and how far its words go that are known."""
+    utterance = open_utterance(state.phase)
+    match event:
+        case SpeechStarted():
+            return replace(state, spoken_ms=0, reach_ms=state.reach_ms if event.utterance == utterance else 0)
+        case SpeechStopped() if event.utterance == utterance:
+            return replace(state, spoken_ms=event.at_ms)
+        case TranscriptArrived() if event.utterance == utterance:
+            return replace(state, reach_ms=event.through_ms)
+        case _:
+            return state
+
+
+def is_reached(state: State, phase: Transcribing) -> bool:
+    """Whether the words so far go about as far as the speech: a first word is no answer to a sentence."""
+    end_ms = min(phase.stopped_ms, state.spoken_ms) if state.spoken_ms else phase.stopped_ms
+    return state.reach_ms >= end_ms - _UNREACHED_MS
+
+
 def transcript_late(state: State, phase: Transcribing, policy: TurnPolicy, now_ms: int) -> Result:
     """A limit has passed: answer the words there are, or wait for some as long as that may take."""
-    if words_of(phase.partial) or not phase.rest_ms:
+    if (words_of(phase.partial) and is_reached(state, phase)) or not phase.rest_ms:
         return answer_partial(state, phase, policy, now_ms)
     state, timer = set_timer(state, now_ms + phase.rest_ms, "transcript")
     return replace(state, phase=replace(phase, timer=timer.timer, rest_ms=0, late=True)), (timer,)

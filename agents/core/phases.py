@@ -155,7 +155,8 @@ class State:
     """The machine's whole state: the phase, the next unused ordinals, what a late correction may concern, how long the
     speaker's pauses are, and what a turn that was taken back began with.
 
-    ``bound`` is the last turn that began what cannot be taken back (a tool with effects).
+    ``bound`` is the last turn that began what cannot be taken back (a tool with effects). ``spoken_ms`` is where the
+    last speech of the open utterance ended (0 while it runs), ``reach_ms`` how far its words go that are known.
     """
 
     phase: Phase = Listening()
@@ -165,3 +166,5 @@ class State:
     bound: int | None = None
     habit: PauseHabit = NO_HABIT
     gone_on: GoneOn | None = None
+    spoken_ms: int = 0
+    reach_ms: int = 0

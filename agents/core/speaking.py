@@ -176,7 +176,7 @@ class Speaking:
     def first_audio_s(self) -> float:
         """How long a phrase's first audio is waited for: the turn's first by its budget, where it has one."""
         usual_s, watch = self.options.limits.tts_first_audio_s, self._ports.watch
-        if self._said_anything or not watch.does("tts", "text_only"):
+        if self._said_anything or not (watch.does("tts", "text_only") or watch.does("tts", "fail")):
             return usual_s
         return min(usual_s, watch.hard_limit_s("tts") or usual_s)
 

@@ -187,11 +187,12 @@ class TurnDesk:
             marks.mark("speech_end", now_s)
         else:
             marks.mark("speech_end", now_s - (self._turns.now_ms() - begin.stopped_ms) / 1_000)
+        zero_s = marks.at_s["speech_end"]  # that is the commit, where the client ends turns: words may be known before
         if begin.instead_of is not None:
             marks.mark("transcribed", now_s)
         elif begin.stopped_ms is not None:
-            marks.mark("flushed", self._transcripts.flushed_at_s)
-            marks.mark("transcribed", now_s if begin.late else self._transcripts.transcribed_at_s)
+            marks.mark("flushed", max(zero_s, self._transcripts.flushed_at_s))
+            marks.mark("transcribed", now_s if begin.late else max(zero_s, self._transcripts.transcribed_at_s))
         run = TurnRun(self._turns, begin, turn_id, marks, request)
         before = None if begin.instead_of is None else self._runs.get(begin.instead_of)
         if before is None:

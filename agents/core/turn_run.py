@@ -300,7 +300,7 @@ class TurnRun:
             self._bridge.over()
 
     def _on_voice_lost(self) -> None:
-        self._watch.late("tts", "text_only")
+        self._watch.late("tts", "text_only" if self._watch.does("tts", "text_only") else "fail")
         self._on_text()
 
     def _on_text(self) -> None:
@@ -384,6 +384,8 @@ class TurnRun:
             account.said(self._heard.ms, self._heard.synthesized_ms)
         if not self.committed:
             return
+        if self._abandoned is None:
+            self._watch.conclude()
         event = account.event(self._options.identity, ports.epoch_ms(), self._watch.stages(), self._watch.actions)
         try:
             with anyio.fail_after(self._options.limits.durable_s):

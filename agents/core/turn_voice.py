@@ -65,7 +65,8 @@ class TurnVoice:
             while phrase is not None:
                 following = None
                 if not self.lost and (phrase.refusal or not self._ports.is_refused()):
-                    self._ports.on_phrase()
+                    if not phrase.bridges:
+                        self._ports.on_phrase()
                     if phrase.refusal:
                         self._speaking.cut()
                     try:
@@ -101,14 +102,14 @@ class TurnVoice:
             self._caption(spoken)
         return None
 
-    def _caption(self, spoken: SpokenPhrase) -> None:
+    def _caption(self, spoken: SpokenPhrase, *, only: bool = False) -> None:
         words, ports = strip_markup(spoken.text), self._ports
-        ports.gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, ports.turn_id))
+        ports.gate.emit(Caption("agent", words, spoken.start_ms, spoken.end_ms, True, ports.turn_id, only))
 
     def _show(self, phrase: PendingPhrase) -> None:
         """What is no part of the reply's text (an apology) can be read nowhere else, once the voice is lost."""
         if not phrase.remembered and not phrase.captioned:
-            self._caption(SpokenPhrase(phrase.text, 0, 0))
+            self._caption(SpokenPhrase(phrase.text, 0, 0), only=True)
 
     def _lose(self, error: EngineError) -> None:
         ports = self._ports

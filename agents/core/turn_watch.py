@@ -19,6 +19,12 @@ from metering.usage import StageProvider
 Workers = Mapping[str, StageProvider]
 """Engines by stage."""
 
+BRIDGED: Final = 5
+"""Deadlines that somebody who was told to wait is kept waiting, before the agent says that it cannot answer."""
+GAP: Final = 3
+LEAST_GAP_S: Final = 2.0
+"""Deadlines that an answer may pause in the middle, and the least in seconds."""
+
 UNDONE: Final[BreachAction] = "none"
 """In place of an action: the stage was late, and nothing was to be done."""
 
@@ -77,6 +83,33 @@ class TurnWatch:
     def actions(self) -> dict[str, str]:
         """What was done about each stage that was late, as far as was told."""
         return {stage: breach.action for stage, breach in self.breaches.items()}
+
+    def patience_s(self, stage: Stage) -> float | None:
+        """When ``stage`` is given up for good, which is told or apologised for; ``None`` where nobody says.
+
+        Where the wait is bridged by a filler it may be longer.
+        """
+        if self.budget is None or not (self.does(stage, "apologize") or self.does(stage, "fail")):
+            return None
+        if not (self.does(stage, "filler") or self.does("total", "filler")):
+            return self.hard_limit_s(stage)
+        return BRIDGED * self.budget.stages[stage].deadline_ms / 1_000
+
+    def gap_s(self, stage: Stage) -> float | None:
+        """How long ``stage`` may pause once it has begun."""
+        return None if self.budget is None else max(LEAST_GAP_S, GAP * self.budget.stages[stage].deadline_ms / 1_000)
+
+    def conclude(self) -> None:
+        """The turn is over. What never reached the user, and took too long, is late as well."""
+        budget, at_s = self.budget, self._marks.at_s
+        if budget is None or "sent" in at_s or "committed" not in at_s:
+            return
+        stages: list[Stage] = ["total"] if "phrase" in at_s else ["agent", "total"]
+        for stage in stages:
+            elapsed_ms = self._elapsed_ms(stage)
+            if elapsed_ms > budget.stages[stage].deadline_ms:
+                failed: BreachAction = "fail" if self.does(stage, "fail") else UNDONE
+                self._breach(stage, self._remedies.get(stage, failed), elapsed_ms)
 
     def answered(self) -> None:
         """The user has got something."""

@@ -113,10 +113,10 @@ class VoiceDelivery:
     def _wanted(self, event: JsonEvent) -> bool:
         settings = self.codec.settings
         if settings is None:
-            return not isinstance(event, Caption | VisemesOut)
+            return not isinstance(event, Caption | VisemesOut) or (isinstance(event, Caption) and event.only)
         match event:
             case Caption():
-                return settings.sends_captions
+                return settings.sends_captions or event.only
             case VisemesOut():
                 return settings.output.visemes
             case ReplyText():
