@@ -22,7 +22,7 @@ from agents.core.speaking import PreparedSpeech
 from agents.core.turn_types import BeginTurn
 from agents.core.turn_watch import TurnWatch
 from agents.errors import ModelError
-from agents.events import ClientToolCalled, ContentFiltered, Failed, ReplyText, ToolCalled, ToolReturned
+from agents.events import Caption, ClientToolCalled, ContentFiltered, Failed, ReplyText, ToolCalled, ToolReturned
 from agents.loop.agent import (
     Agent,
     ReplyDelta,
@@ -164,11 +164,18 @@ class Answering:
             if not self._ports.gate.is_open:
                 return
             if not self.reply and self._apologizes:
-                await phrases.send(PendingPhrase(self._options.policy.rules.apology, remembered=False))
+                await self._apologize(phrases)
         if self.verdict is None:
             await self._flush(phrases)
         else:
             await self._refuse(self.verdict, phrases)
+
+    async def _apologize(self, phrases: Phrases) -> None:
+        """It can be read, however long the voice takes: it is no part of the reply's text, and the total runs."""
+        apology, reads = self._options.policy.rules.apology, self._ports.watch.budget is not None
+        if reads:
+            self._ports.gate.emit(Caption("agent", apology, 0, 0, True, self._turn_id))
+        await phrases.send(PendingPhrase(apology, remembered=False, captioned=reads))
 
     async def recite(self, text: str, phrases: Phrases) -> None:
         """Say ``text`` as it stands."""
