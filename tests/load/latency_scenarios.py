@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from latency_engines import STAGES, Faults, Stage, Tokens, Town
-from latency_user import Asked, Client, TurnSeen, User
+from latency_user import Asked, Client, User
 from virtual_time import run_virtual
 
 from agents.core.budget import LatencyBudget, StageChange, within
@@ -33,7 +33,15 @@ EXTRA_SHARE: Final = 0.15
 RULES: Final = rules_for("en-US")
 SHOWN: Final = ("endpoint", "stt", "agent", "tts", "egress", "total")
 
-Heard = Literal["answer", "part of the words answered", "filler, then answer", "apology", "text only", "nothing"]
+Heard = Literal[
+    "answer",
+    "part of the words answered",
+    "filler, then answer",
+    "apology",
+    "text only",
+    "an earlier turn, resumed",
+    "nothing",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +148,7 @@ def _figures(
     expected = [(number, each) for number, each in asked if not each.cancelled]
     limit_ms = budget.stages["total"].deadline_ms + SLACK_MS
     first = [first_ms(each) for _, each in expected]
-    voiced = [_after_ms(each, None if each.turn is None else each.turn.first_audio_s) for _, each in expected]
+    voiced = [_after_ms(each, each.resumed_s if each.turn is None else each.turn.first_audio_s) for _, each in expected]
     turns = [turn for client in clients for turn in client.turns.values()]
     stages: dict[str, list[float]] = {stage: [] for stage in SHOWN}
     for turn in turns:
@@ -161,11 +169,11 @@ def _figures(
         first=percentiles(first),
         barge_in=percentiles(barge_in) if barge_in else None,
         breaches=dict(Counter(f"{stage}: {action}" for turn in turns for stage, action in turn.breaches).most_common()),
-        heard=dict(Counter(what_was_heard(each.turn) for _, each in expected).most_common()),
+        heard=dict(Counter(what_was_heard(each) for _, each in expected).most_common()),
         hung=sum(each.hung for _, each in asked),
         stale=tuple(f"session {number}: {why}" for number, client in enumerate(clients) for why in client.stale),
         late=tuple(
-            f"session {number}, last sample at {each.zero_s:.2f} s: {ms:.0f} ms, {what_was_heard(each.turn)}"
+            f"session {number}, last sample at {each.zero_s:.2f} s: {ms:.0f} ms, {what_was_heard(each)}"
             for (number, each), ms in zip(expected, first, strict=True)
             if ms > limit_ms
         ),
@@ -179,12 +187,16 @@ def _figures(
 def first_ms(asked: Asked) -> float:
     """Until the first audio or text of the answer; infinite without any."""
     turn = asked.turn
-    given = [] if turn is None else [at for at in (turn.first_audio_s, turn.first_text_s) if at is not None]
+    moments = (asked.resumed_s,) if turn is None else (turn.first_audio_s, turn.first_text_s)
+    given = [at for at in moments if at is not None]
     return _after_ms(asked, min(given, default=None))
 
 
-def what_was_heard(turn: TurnSeen | None) -> Heard:
-    """What a turn gave its user, in a word."""
+def what_was_heard(asked: Asked) -> Heard:
+    """What a user got, in a word."""
+    turn = asked.turn
+    if turn is None and asked.resumed_s is not None:
+        return "an earlier turn, resumed"
     if turn is None or (turn.first_audio_s is None and turn.first_text_s is None):
         return "nothing"
     if turn.first_audio_s is None:

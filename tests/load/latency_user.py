@@ -78,6 +78,8 @@ class Asked:
     turn: TurnSeen | None
     cancelled: bool
     hung: bool
+    resumed_s: float | None = None
+    """When an earlier turn went on instead: what was said over it came to nothing."""
     barge_in_ms: float | None = None
     """How long after its onset the agent fell silent, where it was spoken over an answer."""
 
@@ -92,6 +94,7 @@ class Client:
         self.stale: list[str] = []
         """Audio that must not have been sent, and why."""
         self.silenced_s: list[float] = []
+        self.resumed_s: list[float] = []
         self.last_event_s = 0.0
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -132,6 +135,7 @@ class Client:
                 self.turns[turn_id].held = resumable
                 self.turns[turn_id].stopped |= not resumable
             case Resumed(turn_id=turn_id):
+                self.resumed_s.append(now_s)
                 self.turns[turn_id].held = False
             case AudioOutEnded(turn_id=turn_id):
                 self.turns[turn_id].stopped = True
@@ -208,7 +212,8 @@ class User:
         cancel_s = zero_s + rng.uniform(0.1, 2.0) if rng.random() < CANCELS else None
         barges_in = cancel_s is None and rng.random() < BARGES_IN
         hung = not await self._await_answer(client, zero_s, cancel_s, barges_in=barges_in)
-        self.asked.append(Asked(zero_s, client.answer(zero_s), cancel_s is not None, hung, barge_in_ms))
+        resumed_s = next((at for at in client.resumed_s if at >= zero_s), None)
+        self.asked.append(Asked(zero_s, client.answer(zero_s), cancel_s is not None, hung, resumed_s, barge_in_ms))
         turn = client.answer(zero_s)
         if barges_in and turn is not None and not turn.completed:
             return True
