@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench bench-endpoint bench-overlap soak smoke-azure setup setup-dev contracts docs format clean
+.PHONY: help run test check bench bench-endpoint bench-latency bench-overlap soak smoke-azure setup setup-dev contracts docs format clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ check: setup-dev ## lint, types, import contracts, spelling, generated contracts
 	$(BIN)/python -m server.contracts.generate --check
 
 bench: setup-dev ## measure latency, barge-in and capacity on this machine (some minutes)
-	@$(BIN)/python tests/load/bench_latency.py
+	@$(BIN)/python tests/load/bench_main_job.py
 	@$(BIN)/python tests/load/bench_capacity.py
 	@$(BIN)/python tests/load/bench_webrtc_media.py
 	@$(BIN)/python tests/load/bench_webrtc.py
@@ -46,6 +46,9 @@ soak: setup-dev ## half an hour of conversations on Azure that come and go: noth
 
 smoke-azure: setup-dev ## hold a conversation on a real Azure account (CONVERGIO_AZURE__REGION, CONVERGIO_AZURE__KEY; skipped without)
 	@$(BIN)/python scripts/smoke_azure.py
+
+bench-latency: setup-dev ## measure what users get, and when, while services fail (ARGS="--turns 1000 --svg FILE --json")
+	@$(BIN)/python tests/load/bench_latency.py $(ARGS)
 
 bench-endpoint: setup-dev ## measure ends of turns on human speech (ARGS="--root DIR" for more of it)
 	@$(BIN)/python tests/load/bench_endpoint.py $(ARGS)

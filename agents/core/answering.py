@@ -23,7 +23,7 @@ from agents.core.speaking import PreparedSpeech
 from agents.core.turn_types import BeginTurn
 from agents.core.turn_watch import TurnWatch
 from agents.errors import ModelError
-from agents.events import ClientToolCalled, ContentFiltered, Failed, ReplyText, ToolCalled, ToolReturned
+from agents.events import Caption, ClientToolCalled, ContentFiltered, Failed, ReplyText, ToolCalled, ToolReturned
 from agents.loop.agent import (
     Agent,
     ReplyDelta,
@@ -173,14 +173,20 @@ class Answering:
             await self._refuse(self.verdict, phrases)
 
     async def _apologize(self, phrases: Phrases) -> None:
-        """There is no answer, or no more of it. Without a budget only the former is spoken of."""
+        """There is no answer, or no more of it; without a budget only the former is spoken of.
+
+        It can be read, however long the voice takes: it is no part of the reply's text, and the total runs.
+        """
         watch = self._ports.watch
         if not (self._apologizes if not self.reply else watch.does("agent", "apologize")):
             return
         if self.reply:
             await self._flush(phrases)
         watch.remedied("agent", "apologize")
-        await phrases.send(PendingPhrase(self._options.policy.rules.apology, remembered=False))
+        apology, reads = self._options.policy.rules.apology, watch.budget is not None
+        if reads:
+            self._ports.gate.emit(Caption("agent", apology, 0, 0, True, self._turn_id, only=True))
+        await phrases.send(PendingPhrase(apology, remembered=False, captioned=reads))
 
     async def recite(self, text: str, phrases: Phrases) -> None:
         """Say ``text`` as it stands."""

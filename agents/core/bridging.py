@@ -65,9 +65,7 @@ class Bridge:
             return
         captioned = prepared is None and watch.budget is not None
         try:
-            phrases.send_nowait(
-                PendingPhrase(text, remembered=False, bridges=True, prepared=prepared, captioned=captioned)
-            )
+            phrases.send_nowait(PendingPhrase(text, False, bridges=True, prepared=prepared, captioned=captioned))
         except anyio.WouldBlock:
             return
         if prepared is not None:

@@ -8,6 +8,7 @@ import pytest
 
 from agents.core.budget import (
     ACTIONS,
+    FILLER_RESERVE_MS,
     STAGES,
     BudgetError,
     LatencyBudget,
@@ -152,7 +153,9 @@ def test_turn_taking_keeps_to_the_budget() -> None:
     assert policy.max_wait_ms == 4_000
     assert policy.partial_after_ms == AZURE.stages["stt"].deadline_ms
     assert policy.filler_after_ms == AZURE.stages["agent"].deadline_ms
-    assert policy.filler_by_ms == AZURE.stages["total"].deadline_ms - AZURE.stages["egress"].target_ms
+    assert (
+        policy.filler_by_ms == AZURE.stages["total"].deadline_ms - AZURE.stages["egress"].target_ms - FILLER_RESERVE_MS
+    )
     assert policy.transcript_by_ms == policy.filler_by_ms - AZURE.stages["tts"].target_ms
     quiet = AZURE.changed(
         {stage: StageChange(on_breach=()) for stage in ("stt", "agent", "total")}  # type: ignore[misc]

@@ -57,3 +57,24 @@ def test_the_first_words_of_late_recognition_are_answered_at_once() -> None:
     talk.fire("transcript")
     effects = talk.on(TranscriptArrived(1, "What time is it", False, 900, 2_300))
     assert effects[0] == BeginTurn(1, "What time is it", "speech", False, 1, 1_000, late=True)
+
+
+def test_a_first_word_is_no_answer_to_a_sentence_however_late_it_comes() -> None:
+    talk = Dialogue(TurnPolicy(transcript_limit_ms=2_000, partial_after_ms=400))
+    talk.on(SpeechStarted(1, 100))
+    talk.on(SpeechStopped(1, 2_000))
+    talk.fire("endpoint")
+    talk.fire("transcript")
+    assert talk.on(TranscriptArrived(1, "What", False, 400, 2_900)) == []
+    effects = talk.on(TranscriptArrived(1, "What time is it", False, 1_900, 3_000))
+    assert effects[0] == BeginTurn(1, "What time is it", "speech", False, 1, 2_000, late=True)
+
+
+def test_words_that_reach_no_further_are_answered_when_nothing_more_can_come() -> None:
+    talk = Dialogue(TurnPolicy(transcript_limit_ms=2_000, partial_after_ms=400))
+    talk.on(SpeechStarted(1, 100))
+    talk.on(TranscriptArrived(1, "What", False, 400, 900))
+    talk.on(SpeechStopped(1, 2_000))
+    talk.fire("endpoint")
+    assert talk.fire("transcript") == []
+    assert talk.fire("transcript")[0] == BeginTurn(1, "What", "speech", False, 1, 2_000, late=True)

@@ -35,7 +35,7 @@ LONGEST_PAUSE_MS: Final = 800
 """Pauses are spliced in where words meet; where the speaker paused there already, they come out longer than asked."""
 NO_DELAYS: Final = Delays()
 EMBEDDED: Final = Delays(words_ms=110, hint_ms=165, reply_ms=330)
-"""The medians of the embedded engines on two quiet cores (bench_latency): the words are there when the pause is known,
+"""The medians of the embedded engines on two quiet cores (bench_main_job): the words are there when the pause is known,
 smart-turn 60 ms later, a first phrase in 255 ms and its first audio in 75."""
 PROVIDERS: Final = Delays(words_ms=250, hint_ms=165, reply_ms=600)
 """Engines across a network."""
