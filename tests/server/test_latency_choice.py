@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.core.budget import STAGES, BudgetError
+from agents.core.budget import FILLER_RESERVE_MS, STAGES, BudgetError
 from agents.core.budget_profiles import PROFILES, profile
 from agents.core.options import Identity
 from server.contracts.latency_budget import LatencyBudgetSettings
@@ -174,7 +174,7 @@ def test_turn_taking_follows_the_budget() -> None:
     latency, options = spoken(choice({"profile": "azure"}))
     assert options.budget is latency.budget is profile("azure")
     policy = options.policy
-    assert (policy.partial_after_ms, policy.filler_after_ms, policy.filler_by_ms) == (400, 900, 2_480)
+    assert (policy.partial_after_ms, policy.filler_after_ms, policy.filler_by_ms) == (400, 900, 2_380)
     assert policy.speculate
 
 
@@ -189,7 +189,7 @@ def test_the_waits_a_client_names_win_and_the_budget_grows_with_them() -> None:
     assert options.policy.max_wait_ms == 5_000
     assert latency.budget.stages["endpoint"].deadline_ms == 5_000
     assert latency.budget.stages["total"].deadline_ms == 2_500 + 3_800
-    assert options.policy.filler_by_ms == 2_500 + 3_800 - 20
+    assert options.policy.filler_by_ms == 2_500 + 3_800 - 20 - FILLER_RESERVE_MS
 
 
 def test_patience_and_the_profile_for_it_go_together() -> None:
