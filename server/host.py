@@ -39,7 +39,8 @@ from server.ledgers import open_ledger
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
 from server.observability.session_watch import EdgeDeadlines, SessionWatch
-from server.observability.tracing import Subject, make_tracing
+from server.observability.tracing import Subject
+from server.observability.tracing_choice import make_tracing
 from server.secrets import ClientSecrets
 from server.sessions.delivery import Delivery, VoiceDelivery
 from server.sessions.live import LiveSession

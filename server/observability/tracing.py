@@ -1,19 +1,17 @@
 """The tracing port: what a conversation's events are told to, where spans are wanted.
 
-Owns the port and its choice; ``server.observability.otel`` is the one implementation and is imported only when tracing
-is on. Driven by ``server.observability.session_watch``.
+Owns the port; ``server.observability.otel`` is the one implementation, chosen in ``tracing_choice`` beside it.
+Driven by ``server.observability.session_watch``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Protocol
 
 from agents.events import ServerEvent
 from server.observability.arrival import Arrival
-from server.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +58,3 @@ class Tracing(Protocol):
     async def aclose(self) -> None:
         """Send what waits, within a limit, and stop."""
         ...
-
-
-def make_tracing(settings: Settings) -> Tracing | None:
-    """Tracing as the settings have it; ``None`` where it is off.
-
-    Raises:
-        SettingsError: it is on, and its packages are not installed.
-    """
-    if not settings.telemetry.enabled:
-        return None
-    try:
-        module = import_module("server.observability.otel")
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("opentelemetry"):
-            raise
-        words = 'telemetry.enabled needs the extra "telemetry" (EXTRA=telemetry make run), or be false.'
-        raise SettingsError((words,)) from error
-    make: Callable[..., Any] = module.OtelTracing
-    return make(settings.telemetry, transcripts=settings.log.transcripts)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
-from conversation import Script, Talk, conversation
-from faulty_engines import Draw, Faulty, FaultyEars, FaultyModel, FaultyVoice, always, never
-from virtual_time import run_virtual
+from budget_talk import (
+    AZURE,
+    FILLERS,
+    STOPPED_MS,
+    after_speech_ms,
+    ask,
+    breaches,
+    deaf_ears,
+    play,
+    script,
+    slow_mind,
+    thinking_ms,
+)
+from conversation import Talk
+from faulty_engines import Faulty, FaultyEars, FaultyVoice, always, never
 
 from agents.core.budget import StageChange, within
-from agents.core.budget_profiles import profile
 from agents.core.language import rules_for
 from agents.core.policy import TurnPolicy
 from agents.events import AudioOut, Caption, Degraded, Failed, ReplyText, TurnCompleted, TurnStarted
 from agents.latency_events import BudgetBreached, TurnLatency
-from agents.models.port import LanguageModel
 from audio.fallback import Guarded
 from audio.stt.fallback import FallbackSpeechToText
 from audio.stt.port import SpeechToText, SttProfile
@@ -27,57 +36,6 @@ from audio.stt.scripted import ScriptedSpeechToText
 from audio.tts.fallback import FallbackTextToSpeech
 from audio.tts.scripted import ScriptedTextToSpeech
 from metering.ledger import UsageQuery, read_all
-
-AZURE = profile("azure")
-FILLERS = rules_for("en-US").fillers
-STOPPED_MS = 1_000
-"""When the user stops speaking."""
-
-
-def script(**changes: Any) -> Script:
-    """A conversation within the budget for services."""
-    budget = changes.pop("budget", AZURE)
-    policy = TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900, rules=rules_for("en-US"))
-    return Script(policy=within(policy, budget), options={"budget": budget}, **changes)
-
-
-def play(script: Script, body: Callable[[Talk], Awaitable[None]] | None = None) -> Talk:
-    async def main() -> Talk:
-        async with conversation(script) as talk:
-            await (body or ask)(talk)
-        for event in read_all(talk.recorder.ledger, UsageQuery()):  # whatever was told is in the account
-            told = [breach for breach in talk.all(BudgetBreached) if breach.turn_id == event.request_id]
-            assert event.breaches == {breach.stage: breach.action for breach in told}
-        return talk
-
-    return run_virtual(main())
-
-
-async def ask(talk: Talk) -> None:
-    await talk.speak(STOPPED_MS)
-    await talk.until(TurnCompleted)
-
-
-def slow_mind(draw: Draw, slow_s: float = 2.0) -> Callable[[LanguageModel], LanguageModel]:
-    return lambda model: FaultyModel(model, Faulty(draw, slow_s))
-
-
-def deaf_ears(draw: Draw, *, partials: bool = True) -> Callable[[SpeechToText], SpeechToText]:
-    return lambda stt: FaultyEars(stt, Faulty(draw), partials=partials)
-
-
-def breaches(talk: Talk) -> list[tuple[str, str]]:
-    return [(breach.stage, breach.action) for breach in talk.all(BudgetBreached)]
-
-
-def after_speech_ms(talk: Talk, kind: type[Any]) -> float:
-    return talk.when_ms(kind) - STOPPED_MS
-
-
-def thinking_ms(talk: Talk) -> float:
-    """From the end of the turn, as silence tells it, to the first audio."""
-    return after_speech_ms(talk, AudioOut) - talk.options.policy.min_wait_ms
-
 
 # --- nothing is late ---
 
@@ -330,77 +288,3 @@ def test_a_voice_that_failed_for_one_turn_speaks_in_the_next() -> None:
     talk = play(script(voice=voice), twice)
     first, second = talk.all(TurnStarted)
     assert (talk.audio_ms(first.turn_id), talk.audio_ms(second.turn_id) > 1_000) == (0, True)
-
-
-# --- the way out ---
-
-
-def _stall(talk_ms: int) -> Callable[[Talk], Awaitable[None]]:
-    async def body(talk: Talk) -> None:
-        await talk.speak(STOPPED_MS)
-        await talk.until(AudioOut, count=4)
-        talk.takes.clear()
-        await talk.quiet(talk_ms)
-        talk.takes.set()
-        await talk.until(TurnCompleted)
-
-    return body
-
-
-SENTENCES = ("First comes one. ", "Then come two. ", "Then three follow. ", "At last there is the end of it all.")
-
-
-def test_phrases_that_are_late_for_a_client_that_stalled_are_left_out() -> None:
-    talk = play(script(replies=("".join(SENTENCES),)), _stall(2_500))
-    assert breaches(talk)[-1] == ("egress", "shorten")
-    [event] = read_all(talk.recorder.ledger, UsageQuery())
-    whole_ms = sum(map(len, map(str.strip, SENTENCES))) * 60
-    assert event.audio_ms_synthesized == pytest.approx(whole_ms, abs=5)
-    assert event.audio_ms_out < whole_ms - 700
-    assert event.audio_ms_out == talk.audio_ms(talk.one(TurnStarted).turn_id)
-    heard = talk.session.history.messages("")[-1].text
-    assert heard.endswith(SENTENCES[-1])
-    assert not all(sentence.strip() in heard for sentence in SENTENCES)
-
-
-def test_a_short_stall_leaves_nothing_out() -> None:
-    talk = play(script(replies=("".join(SENTENCES),)), _stall(200))
-    assert breaches(talk) == []
-    [event] = read_all(talk.recorder.ledger, UsageQuery())
-    assert event.audio_ms_out == event.audio_ms_synthesized
-
-
-def test_a_budget_that_does_not_shorten_says_every_word_however_late() -> None:
-    budget = AZURE.changed({"egress": StageChange(on_breach=())})
-    talk = play(script(replies=("".join(SENTENCES),), budget=budget), _stall(2_500))
-    [event] = read_all(talk.recorder.ledger, UsageQuery())
-    assert event.audio_ms_out == event.audio_ms_synthesized
-
-
-# --- everything at once ---
-
-
-@pytest.mark.parametrize("fault", ["stall", "slow", "fail"])
-def test_with_everything_at_fault_the_user_gets_something_within_the_total(fault: Any) -> None:
-    talk = play(
-        script(
-            hears=("What time is it now?",),
-            partial_every_ms=200,
-            ears=deaf_ears(always(fault)),
-            mind=slow_mind(always(fault), 5.0),
-            voice=FaultyVoice(ScriptedTextToSpeech(), Faulty(always(fault), 5.0)),
-        )
-    )
-    kinds = (AudioOut, ReplyText, Degraded, Failed)
-    agent_lines = [at for at, event in talk.events if isinstance(event, Caption) and event.speaker == "agent"]
-    got = [at for at, event in talk.events if isinstance(event, kinds)] + agent_lines
-    assert min(got) * 1_000 - STOPPED_MS <= AZURE.stages["total"].deadline_ms + 50
-
-
-def test_without_a_budget_nothing_is_enforced() -> None:
-    plain = Script(
-        policy=TurnPolicy(min_wait_ms=300, wait_ms=300, max_wait_ms=900), mind=slow_mind(always("slow"), 3.0)
-    )
-    talk = play(plain)
-    assert breaches(talk) == []
-    assert thinking_ms(talk) == pytest.approx(2_800, abs=50)  # the draft began in the pause

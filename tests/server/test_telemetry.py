@@ -15,7 +15,7 @@ from server.observability.label_values import OTHER, LabelValues
 from server.observability.metrics import Metrics
 from server.observability.session_watch import EdgeDeadlines, SessionWatch
 from server.observability.trace_context import TraceParent, read_traceparent
-from server.observability.tracing import make_tracing
+from server.observability.tracing_choice import make_tracing
 from server.settings import SettingsError, load_settings
 
 ROOT = Path(__file__).parents[2]
