@@ -111,6 +111,15 @@ def amounts_question(query: DayQuery, mark: str) -> Question:
     return _day_question("usage_amounts", (*AMOUNT_KEY, *AMOUNT_SUMS), query, mark)
 
 
+def closing_question(closing: PeriodClosing, mark: str) -> Question:
+    """Closes a period, unless it is closed."""
+    sql = (
+        "INSERT INTO closed_periods (period, closed_at, statement) "  # noqa: S608  (constants)
+        f"VALUES ({mark}, {mark}, {mark}) ON CONFLICT DO NOTHING"
+    )
+    return sql, (closing.period, closing.closed_at, closing.statement)
+
+
 CLOSINGS = "SELECT period, closed_at, statement FROM closed_periods ORDER BY period"
 
 

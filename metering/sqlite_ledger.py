@@ -19,17 +19,10 @@ from typing import Any
 from metering import ledger_sql, sqlite_rollup
 from metering.codec import FIELDS
 from metering.errors import LedgerUnavailable
-from metering.latency_counts import LatencyCounts
 from metering.ledger import (
-    DailyAmount,
-    DailyUsage,
-    DayQuery,
-    PageRequest,
     PeriodClosing,
-    UsagePage,
-    UsageQuery,
-    UsageTotals,
 )
+from metering.sql_reader import SqlReader
 from metering.sqlite_schema import migrate
 from metering.usage import UsageEvent
 
@@ -40,7 +33,6 @@ _INSERT = (
     f"INSERT INTO usage_events ({ledger_sql.COLUMNS}) VALUES ({', '.join('?' * len(FIELDS))}) "  # noqa: S608
     "ON CONFLICT DO NOTHING"
 )
-_CLOSE = "INSERT INTO closed_periods (period, closed_at, statement) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 _Files = tuple[tuple[int, int], tuple[int, int]]
 
@@ -54,8 +46,10 @@ class _Slot:
     files: _Files | None = None
 
 
-class SqliteLedger:
+class SqliteLedger(SqlReader):
     """The ledger port on one SQLite file, made when first used."""
+
+    _MARK = "?"
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -72,31 +66,10 @@ class SqliteLedger:
             sqlite_rollup.count_in(connection, new)
             return len(new)
 
-    def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
-        rows = self._ask(*ledger_sql.page_question(query, page, "?"))
-        taken = rows[: page.limit]
-        events = tuple(ledger_sql.row_event(row[1:]) for row in taken)
-        return UsagePage(events, taken[-1][0] if len(rows) > len(taken) else None)
-
-    def totals(self, query: UsageQuery) -> UsageTotals:
-        return ledger_sql.totals(self._ask(*ledger_sql.totals_question(query, "?"))[0])
-
-    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
-        return ledger_sql.latencies(self._ask(*ledger_sql.latencies_question(query, most, "?")), most)
-
-    def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
-        return ledger_sql.daily(self._ask(*ledger_sql.daily_question(query, "?")))
-
-    def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
-        return ledger_sql.amounts(self._ask(*ledger_sql.amounts_question(query, "?")))
-
     def close_period(self, closing: PeriodClosing) -> PeriodClosing:
         with self._changing() as connection:
-            connection.execute(_CLOSE, (closing.period, closing.closed_at, closing.statement))
-        return next(standing for standing in self.closings() if standing.period == closing.period)
-
-    def closings(self) -> tuple[PeriodClosing, ...]:
-        return ledger_sql.closings(self._ask(ledger_sql.CLOSINGS, ()))
+            connection.execute(*ledger_sql.closing_question(closing, self._MARK))
+        return self._standing(closing.period)
 
     def close(self) -> None:
         for slot in (self._reading, self._writing):

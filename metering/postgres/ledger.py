@@ -24,20 +24,13 @@ from psycopg.conninfo import conninfo_to_dict
 from metering import ledger_sql
 from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, PART_FIELDS, TIME_FIELDS
 from metering.errors import LedgerIncompatible, LedgerUnavailable
-from metering.latency_counts import LatencyCounts
 from metering.ledger import (
     TOTAL_FIELDS,
-    DailyAmount,
-    DailyUsage,
-    DayQuery,
-    PageRequest,
     PeriodClosing,
-    UsagePage,
-    UsageQuery,
-    UsageTotals,
 )
 from metering.postgres.migrate import APPEND_LOCK, Connection, migrate
 from metering.rollup import Named, change
+from metering.sql_reader import SqlReader
 from metering.usage import UsageEvent
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -78,7 +71,6 @@ _COUNT_AMOUNT = _from_arrays(
 ) + ledger_sql.added_up("usage_amounts", ledger_sql.AMOUNT_SUMS)
 _REPLACED = "SELECT tenant_id, corrects FROM usage_events WHERE corrects = ANY(%s::text[])"
 _ORIGINALS = f"SELECT {ledger_sql.COLUMNS} FROM usage_events WHERE event_id = ANY(%s::text[])"  # noqa: S608  (constants)
-_CLOSE = "INSERT INTO closed_periods (period, closed_at, statement) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
 
 class _LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -96,12 +88,14 @@ class _Slot:
     connection: Connection | None = None
 
 
-class PostgresLedger:
+class PostgresLedger(SqlReader):
     """The ledger port on a PostgreSQL database (15 or newer), its tables made when first used.
 
     ``url`` is libpq's (``postgresql://user:password@host:5432/database?sslmode=verify-full``) and stays secret: no
     error repeats it.
     """
+
+    _MARK = "%s"
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -122,31 +116,11 @@ class PostgresLedger:
                 _count_in(connection, new)
         return len(new)
 
-    def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
-        rows = self._ask(*ledger_sql.page_question(query, page, "%s"))
-        taken = rows[: page.limit]
-        events = tuple(ledger_sql.row_event(row[1:]) for row in taken)
-        return UsagePage(events, taken[-1][0] if len(rows) > len(taken) else None)
-
-    def totals(self, query: UsageQuery) -> UsageTotals:
-        return ledger_sql.totals(self._ask(*ledger_sql.totals_question(query, "%s"))[0])
-
-    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
-        return ledger_sql.latencies(self._ask(*ledger_sql.latencies_question(query, most, "%s")), most)
-
-    def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
-        return ledger_sql.daily(self._ask(*ledger_sql.daily_question(query, "%s")))
-
-    def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
-        return ledger_sql.amounts(self._ask(*ledger_sql.amounts_question(query, "%s")))
-
     def close_period(self, closing: PeriodClosing) -> PeriodClosing:
+        sql, values = ledger_sql.closing_question(closing, self._MARK)
         with self._using(self._writing) as connection:
-            connection.execute(_CLOSE, (closing.period, closing.closed_at, closing.statement))
-        return next(standing for standing in self.closings() if standing.period == closing.period)
-
-    def closings(self) -> tuple[PeriodClosing, ...]:
-        return ledger_sql.closings(self._ask(ledger_sql.CLOSINGS, ()))
+            connection.execute(_query(sql), values)
+        return self._standing(closing.period)
 
     def close(self) -> None:
         for slot in (self._reading, self._writing):

@@ -1,0 +1,58 @@
+"""The reading side of a ledger on an SQL database, the same on every one.
+
+Owns which answer belongs to which question of ``metering.ledger_sql``. Knows no connection: whoever keeps one answers
+``_ask``, and appends in its own way. Base of ``metering.sqlite_ledger`` and ``metering.postgres.ledger``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from metering import ledger_sql
+from metering.latency_counts import LatencyCounts
+from metering.ledger import (
+    DailyAmount,
+    DailyUsage,
+    DayQuery,
+    PageRequest,
+    PeriodClosing,
+    UsagePage,
+    UsageQuery,
+    UsageTotals,
+)
+
+
+class SqlReader(ABC):
+    """The reading half of the ledger port. ``_MARK`` is the driver's placeholder for a value."""
+
+    _MARK: ClassVar[str]
+
+    def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
+        rows = self._ask(*ledger_sql.page_question(query, page, self._MARK))
+        taken = rows[: page.limit]
+        events = tuple(ledger_sql.row_event(row[1:]) for row in taken)
+        return UsagePage(events, taken[-1][0] if len(rows) > len(taken) else None)
+
+    def totals(self, query: UsageQuery) -> UsageTotals:
+        return ledger_sql.totals(self._ask(*ledger_sql.totals_question(query, self._MARK))[0])
+
+    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
+        return ledger_sql.latencies(self._ask(*ledger_sql.latencies_question(query, most, self._MARK)), most)
+
+    def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
+        return ledger_sql.daily(self._ask(*ledger_sql.daily_question(query, self._MARK)))
+
+    def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
+        return ledger_sql.amounts(self._ask(*ledger_sql.amounts_question(query, self._MARK)))
+
+    def closings(self) -> tuple[PeriodClosing, ...]:
+        return ledger_sql.closings(self._ask(ledger_sql.CLOSINGS, ()))
+
+    def _standing(self, period: str) -> PeriodClosing:
+        """The closing that stands for a period that has been closed, by whomever first."""
+        return next(closing for closing in self.closings() if closing.period == period)
+
+    @abstractmethod
+    def _ask(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The rows that answer a question. Raises LedgerUnavailable."""
