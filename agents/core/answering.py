@@ -178,15 +178,16 @@ class Answering:
         It can be read, however long the voice takes: it is no part of the reply's text, and the total runs.
         """
         watch = self._ports.watch
-        if not (self._apologizes if not self.reply else watch.does("agent", "apologize")):
+        has_budget = watch.budget is not None
+        if not (watch.does("agent", "apologize") if has_budget else not self.reply):
             return
         if self.reply:
             await self._flush(phrases)
         watch.remedied("agent", "apologize")
-        apology, reads = self._options.policy.rules.apology, watch.budget is not None
-        if reads:
+        apology = self._options.policy.rules.apology
+        if has_budget:
             self._ports.gate.emit(Caption("agent", apology, 0, 0, True, self._turn_id, only=True))
-        await phrases.send(PendingPhrase(apology, remembered=False, captioned=reads))
+        await phrases.send(PendingPhrase(apology, remembered=False, captioned=has_budget))
 
     async def recite(self, text: str, phrases: Phrases) -> None:
         """Say ``text`` as it stands."""
@@ -247,11 +248,6 @@ class Answering:
                         self._note_model(part)
                     case _:
                         self._note(part)
-
-    @property
-    def _apologizes(self) -> bool:
-        watch = self._ports.watch
-        return watch.budget is None or watch.does("agent", "apologize")
 
     def _messages(self) -> tuple[Message, ...]:
         question, history, instructions = self._question, self._ports.history, self._options.brief.instructions

@@ -58,12 +58,12 @@ class Bridge:
             return
         watch.late("agent" if watch.does("agent", "filler") else "total", "filler")
         prepared = ports.fillers.prepared(text, ports.options)
-        if reads or (prepared is None and watch.budget is not None):  # it can be read, however long the voice takes
+        captioned = reads or (prepared is None and watch.budget is not None)
+        if captioned:  # it can be read, however long the voice takes
             ports.gate.emit(Caption("agent", text, 0, 0, True, ports.turn_id, only=reads))
         if reads:
             ports.on_read()
             return
-        captioned = prepared is None and watch.budget is not None
         try:
             phrases.send_nowait(PendingPhrase(text, False, bridges=True, prepared=prepared, captioned=captioned))
         except anyio.WouldBlock:

@@ -31,6 +31,22 @@ class LatencyMarks:
         """Note a moment, unless it was noted before."""
         self.at_s.setdefault(name, now_s)
 
+    def began_s(self, stage: str) -> float | None:
+        """When a stage began, as far as that is known."""
+        at_s = self.at_s
+        match stage:
+            case "stt":
+                return at_s.get("flushed", at_s.get("transcribed"))
+            case "agent":
+                return at_s.get("transcribed", at_s.get("committed"))
+            case "tts":
+                return at_s.get("phrase")
+            case "egress":
+                audio = at_s.get("audio")
+                return None if audio is None else max(audio, at_s.get("committed", audio))
+            case _:
+                return at_s.get("speech_end")
+
     def stages(self, providers: Mapping[str, StageProvider]) -> tuple[StageLatency, ...]:
         """The stages that can be told from the marks, in ms from the last speech sample, or from the typed question.
 
@@ -42,17 +58,16 @@ class LatencyMarks:
         if zero is None or committed is None:
             return ()
         transcribed = self.at_s.get("transcribed")
-        phrase = self.at_s.get("phrase")
-        audio = self.at_s.get("audio")
         sent = self.at_s.get("sent")
-        spans = [
-            ("endpoint", zero, None if transcribed is None else committed),
-            ("stt", self.at_s.get("flushed", transcribed), transcribed),
-            ("agent", committed if transcribed is None else transcribed, phrase),
-            ("tts", phrase, audio),
-            ("egress", None if audio is None else max(audio, committed), sent),
-            ("total", zero, sent),
-        ]
+        ends = {
+            "endpoint": None if transcribed is None else committed,
+            "stt": transcribed,
+            "agent": self.at_s.get("phrase"),
+            "tts": self.at_s.get("audio"),
+            "egress": sent,
+            "total": sent,
+        }
+        spans = ((stage, self.began_s(stage), end) for stage, end in ends.items())
         return tuple(
             StageLatency(
                 stage,  # type: ignore[arg-type]

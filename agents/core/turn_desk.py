@@ -155,7 +155,7 @@ class TurnDesk:
             case AbandonTurn():
                 run.abandon(effect.reason)
             case SpeakFiller():
-                self._fill(run)
+                run.fill()
             case HoldSpeech() | FinishClause():
                 self._stop(run, effect)
             case ResumeSpeech():
@@ -257,9 +257,6 @@ class TurnDesk:
             account.providers["stt"] = StageProvider(stt.profile.provider, stt.profile.model)
         account.absorb(self._discarded)
         self._discarded.clear()
-
-    def _fill(self, run: TurnRun) -> None:
-        run.fill()
 
     def _stop(self, run: TurnRun, effect: Stopping) -> None:
         if isinstance(effect, FinishClause):

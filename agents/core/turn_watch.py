@@ -30,7 +30,7 @@ UNDONE: Final[BreachAction] = "none"
 
 
 class TurnWatch:
-    """See the module. ``tell`` gets the turn's breaches as they happen."""
+    """See the module. ``marks`` hold the end of speech already; ``tell`` gets the turn's breaches as they happen."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class TurnWatch:
         self._marks = marks
         self._now_s = monotonic_s
         self._tell = tell
-        zero_s = marks.at_s.get("speech_end", monotonic_s())
-        self._time = None if budget is None else TurnTime(budget, zero_s)
+        self._zero_s = marks.at_s["speech_end"]
+        self._time = None if budget is None else TurnTime(budget, self._zero_s)
 
     @property
     def budget(self) -> LatencyBudget | None:
@@ -144,7 +144,7 @@ class TurnWatch:
                 remedy: BreachAction = "fallback" if stood_in else UNDONE
                 self._breach(stage.stage, self._remedies.get(stage.stage, remedy), stage.duration_ms)
         limited, breaches = tuple(map(self._with_limits, stages)), tuple(self.breaches.values())
-        return TurnLatency(self._turn_id, limited, self._marks.at_s["speech_end"], breaches)
+        return TurnLatency(self._turn_id, limited, self._zero_s, breaches)
 
     def stages(self) -> tuple[StageLatency, ...]:
         """The stages as they are known now."""
@@ -167,16 +167,5 @@ class TurnWatch:
 
     def _elapsed_ms(self, stage: Stage) -> float:
         """Since the stage began, as far as its beginning is known."""
-        at_s, began = self._marks.at_s, _BEGINS.get(stage, ("speech_end",))
-        now_s = self._now_s()
-        since_s = next((at_s[mark] for mark in began if mark in at_s), now_s)
-        return (now_s - since_s) * 1_000
-
-
-_BEGINS: Final[Mapping[Stage, tuple[Mark, ...]]] = {
-    "stt": ("flushed", "speech_end"),
-    "agent": ("transcribed", "committed", "speech_end"),
-    "tts": ("phrase", "speech_end"),
-    "egress": ("audio", "speech_end"),
-}
-"""The marks at which stages begin, the most exact first."""
+        began_s = self._marks.began_s(stage)
+        return (self._now_s() - (self._zero_s if began_s is None else began_s)) * 1_000

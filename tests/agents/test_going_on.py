@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from test_turn_machine import POLICY, Dialogue
+from turn_dialogue import POLICY, Dialogue
 
 from agents.core.phases import UserSpeaking
 from agents.core.turn_types import (
