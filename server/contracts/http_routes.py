@@ -205,7 +205,7 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         "How long turns may take here, what is done when they take longer, and what a session may ask for",
         {200: LatencyBudgetList},
         query=_WHOSE_BUDGET,
-        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.AUTH_FORBIDDEN),
+        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
     ),
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),
