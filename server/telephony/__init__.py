@@ -1,0 +1,1 @@
+"""Telephone calls: what is common to all the ways they come."""
