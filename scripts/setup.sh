@@ -32,9 +32,9 @@ case "$profile" in
   *) fail "unknown profile '$profile': run, dev or docs" ;;
 esac
 
-extras_of() { # what a profile brings; the tests also want Azure's SDK, PostgreSQL's client and OpenTelemetry's
+extras_of() { # what a profile brings; the tests also want Azure's SDK, PostgreSQL's and Redis' clients, and OpenTelemetry's
   printf '%s\n' embedded piper smart-turn
-  [[ "$1" == run ]] || printf '%s\n' azure postgres telemetry
+  [[ "$1" == run ]] || printf '%s\n' azure postgres redis telemetry
   [[ -z "${EXTRA:-}" ]] || printf '%s\n' $EXTRA
 }
 

@@ -8,13 +8,15 @@ origins (browsers send Origin with every WebSocket and every unsafe request), an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from server.contracts.errors import ErrorCode
 from server.errors import Refused
+from server.permissions import OPERATOR, PERMISSIONS, Permission, Role, TenantType
 from server.settings import Settings
+from server.tenant_settings import DEFAULT_TENANT
 
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 PROTOCOL: Final = "convergio.v1"
@@ -26,14 +28,36 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """To whom a request is attributed."""
+    """To whom a request is attributed, and what they may do. Two are equal when they are the same caller."""
 
     tenant_id: str
     user_id: str
+    role: Role = field(default="service", compare=False)
+    permissions: frozenset[Permission] = field(default=PERMISSIONS["service"], compare=False)
+    tenant_type: TenantType = field(default="business", compare=False)
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the caller may do that, in their own tenant."""
+        return permission in self.permissions
 
 
-LOCAL_USER: Final = Identity("local", "local")
+LOCAL_USER: Final = Identity("local", "local", "owner", OPERATOR, "consumer")
 """The person at this machine, where no keys are configured."""
+
+
+def require(caller: Identity, permission: Permission, tenant_id: str | None = None) -> str:
+    """The tenant a request is about: ``tenant_id``, or the caller's own.
+
+    Raises:
+        Refused: the caller may not do that, or not in that tenant.
+    """
+    if not caller.may(permission):
+        raise Refused(ErrorCode.AUTH_FORBIDDEN, f"This needs the permission {permission}.")
+    if tenant_id in (None, caller.tenant_id):
+        return caller.tenant_id
+    if not caller.may(Permission.OPERATE):
+        raise Refused(ErrorCode.AUTH_FORBIDDEN, "Another tenant's affairs are not yours.")
+    return tenant_id
 
 
 def header(headers: Headers, name: bytes) -> str | None:
@@ -92,7 +116,9 @@ def identify(settings: Settings, presented: Iterable[str]) -> Identity:
         return LOCAL_USER
     for key in presented:
         if (owner := settings.key_owner(key)) is not None:
-            return Identity(owner.tenant_id, owner.name)
+            operates = owner.tenant_id == DEFAULT_TENANT
+            permissions = OPERATOR if operates else PERMISSIONS["owner"]
+            return Identity(owner.tenant_id, owner.name, "owner", permissions)
     raise Refused(ErrorCode.AUTH_INVALID)
 
 

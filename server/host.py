@@ -41,6 +41,7 @@ from server.observability.metrics import Metrics
 from server.observability.session_watch import EdgeDeadlines, SessionWatch
 from server.observability.tracing import Subject
 from server.observability.tracing_choice import make_tracing
+from server.offices import Offices
 from server.secrets import ClientSecrets
 from server.sessions.delivery import Delivery, VoiceDelivery
 from server.sessions.live import LiveSession
@@ -80,12 +81,14 @@ class Host:
         self._registry: SessionRegistry | None = None
         self._recorder: UsageRecorder | None = None
         self._ledger: Ledger | None = None
+        self._offices: Offices | None = None
 
     # --- life ---
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Everything open while the body runs; engines load meanwhile. Raises DataDirectoryUnusable, SettingsError."""
+        """Everything open while the body runs; engines load meanwhile. Raises DataDirectoryUnusable, SettingsError,
+        RecordsError."""
         await anyio.to_thread.run_sync(self._make_data_directory)
         ledger = open_ledger(self.settings)
         recorder = UsageRecorder(ledger, self.settings.journal_path)
@@ -94,7 +97,10 @@ class Host:
         self._recorder, self._ledger = recorder, ledger
         self._watch(recorder)
         try:
-            async with anyio.create_task_group() as tasks:
+            async with (
+                Offices.opened(self.settings, self.epoch_ms) as self._offices,
+                anyio.create_task_group() as tasks,
+            ):
                 self._registry = SessionRegistry(tasks, self.settings.limits, self.metrics)
                 tasks.start_soon(self._registry.watch)
                 tasks.start_soon(self._load)
@@ -140,6 +146,12 @@ class Host:
         """The usage ledger, to be read from worker threads. Only while running."""
         assert self._ledger is not None, "the host is not running"
         return self._ledger
+
+    @property
+    def offices(self) -> Offices:
+        """Whatever keeps records of tenants. Only while running."""
+        assert self._offices is not None, "the host is not running"
+        return self._offices
 
     def epoch_ms(self) -> int:
         """The wall clock, for people to read."""

@@ -217,6 +217,11 @@ class Settings(BaseSettings):
         return self.data_dir / "usage.sqlite3"
 
     @property
+    def records_path(self) -> Path:
+        """The records' file, where they are in one: audit log, keys, budgets."""
+        return self.data_dir / "records.sqlite3"
+
+    @property
     def journal_path(self) -> Path:
         """Where usage is written before it is in the ledger."""
         return self.data_dir / "journal"
