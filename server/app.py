@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from server.admission import Admission
 from server.edge import Edge
 from server.engine_source import EngineSource
 from server.engines import EngineSet, OnReport, StageReport
@@ -24,6 +25,7 @@ from server.routes.agents import agent_routes
 from server.routes.chat import chat_routes
 from server.routes.failures import EXCEPTION_HANDLERS
 from server.routes.health import health_routes
+from server.routes.identity import identity_routes
 from server.routes.latency import latency_routes
 from server.routes.latency_budgets import latency_budget_routes
 from server.routes.page import page_routes
@@ -84,6 +86,7 @@ class Application:
             *chat_routes(host),
             *latency_routes(host),
             *latency_budget_routes(host),
+            *identity_routes(host),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),
@@ -97,8 +100,9 @@ class Application:
             routes += webrtc_off_routes()
         known = frozenset(route.path for route in routes if isinstance(route, Route))
         routes.extend(page_routes(known))
+        admission = Admission(self.settings, host.secrets, host.authenticate)
         middleware = [
-            Middleware(Edge, settings=self.settings, metrics=self.metrics, routes=known, secrets=host.secrets),
+            Middleware(Edge, admission=admission, metrics=self.metrics, routes=known),
             *_cors(self.settings),
         ]
         return Starlette(routes=routes, middleware=middleware, exception_handlers=EXCEPTION_HANDLERS)

@@ -1,6 +1,6 @@
-"""The outermost layer of every request and socket: identity, request id, security headers, and failures as JSON.
+"""The outermost layer of every request and socket: request id, admission, security headers, and failures as JSON.
 
-ASGI middleware. Before: Host, Origin and key are checked (``server.guard``). After: whatever exception comes out
+ASGI middleware. Before: whoever calls is admitted, or not (``server.admission``). After: whatever exception comes out
 becomes the contract's error body (``server.errors``), so no route formats errors of its own. Knows no route.
 """
 
@@ -16,22 +16,15 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.admission import Admission
 from server.contracts.errors import ErrorCode, error_body
 from server.errors import Failure, describe
-from server.guard import check_host, check_origin, header, identify, presented_keys
+from server.guard import header
 from server.observability.metrics import Metrics
-from server.secrets import PREFIX, ClientSecrets
-from server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:~-]{1,128}")
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_KEYED_PREFIXES: Final = ("/v1/", "/metrics", "/openai/", "/voice-live/")
-_SECRETS_OPEN: Final = ("/v1/realtime", "/v1/realtime/calls", "/v1/voice/ws", "/v1/voice/webrtc")
-"""What a client secret opens: a connection of one's own, nothing else."""
-_CALLS: Final = ("/v1/realtime/calls/", "/v1/voice/webrtc/rtc_")
-"""What the holder of a used secret may still do: change and end the call it opened."""
 REFUSED_FROM: Final = 400
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -54,12 +47,9 @@ class Edge:
     ``request_id_is_clients`` beside them tells whether the client made the id, and may use it again.
     """
 
-    def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics, routes: frozenset[str], secrets: ClientSecrets
-    ) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission, metrics: Metrics, routes: frozenset[str]) -> None:
         self._app = app
-        self._secrets = secrets
-        self._settings = settings
+        self._admission = admission
         self._metrics = metrics
         self._routes = routes
 
@@ -82,14 +72,14 @@ class Edge:
             if message["type"] == "http.response.start":
                 started = True
                 if message["status"] >= REFUSED_FROM:
-                    self._give_back(scope)
+                    self._admission.give_back(scope)
                 message["headers"] = _with_headers(message.get("headers", ()), request_id)
                 route = scope["path"] if scope["path"] in self._routes else "other"
                 self._metrics.http.labels(route, message["status"]).observe(time.monotonic() - started_at)
             await send(message)
 
         try:
-            self._admit(scope)
+            await self._admission.admit(scope)
             await self._app(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - the one boundary where exceptions become answers
             failure = self._told(error, request_id, scope["path"])
@@ -99,7 +89,7 @@ class Edge:
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = _request_id(scope)
         try:
-            self._admit(scope)
+            await self._admission.admit(scope)
         except Exception as error:  # noqa: BLE001 - the same boundary, before the handshake
             failure = self._told(error, request_id, scope["path"])
             await deny_socket(failure, request_id, receive, send)
@@ -107,40 +97,10 @@ class Edge:
 
         async def answer(message: Message) -> None:
             if message["type"] == "websocket.http.response.start":
-                self._give_back(scope)
+                self._admission.give_back(scope)
             await send(message)
 
         await self._app(scope, receive, answer if "secret" in scope["state"] else send)
-
-    def _admit(self, scope: Scope) -> None:
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-        host = header(headers, b"host")
-        check_host(self._settings, host)
-        if scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS:
-            check_origin(self._settings, header(headers, b"origin"), host)
-        if scope["path"].startswith(_KEYED_PREFIXES) and scope.get("method") != "OPTIONS":
-            self._identify(scope, presented_keys(headers, scope.get("subprotocols", ())))
-
-    def _identify(self, scope: Scope, presented: list[str]) -> None:
-        state = scope["state"]
-        secret = next((key for key in presented if key.startswith(PREFIX)), None)
-        if secret is not None and scope["path"] in _SECRETS_OPEN and scope.get("method", "POST") == "POST":
-            grant = self._secrets.redeem(secret)
-            if grant is not None:
-                state["identity"], state["grant"], state["secret"] = grant.identity, grant, secret
-                return
-        if secret is not None and scope["path"].startswith(_CALLS):
-            holder = self._secrets.holder(secret)
-            if holder is not None:
-                state["identity"] = holder
-                return
-        state["identity"] = identify(self._settings, presented)
-
-    def _give_back(self, scope: Scope) -> None:
-        """The request was refused: the secret it used up has opened nothing."""
-        secret: str | None = scope["state"].pop("secret", None)
-        if secret is not None:
-            self._secrets.give_back(secret)
 
     def _told(self, error: Exception, request_id: str, path: str) -> Failure:
         failure = describe(error)

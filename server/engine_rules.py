@@ -19,11 +19,12 @@ SpeechStage = Literal["stt", "tts"]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Whose session, with which agent, in which locale (a BCP 47 tag)."""
+    """Whose session, with which agent, in which locale (a BCP 47 tag); ``embedded_only``: nothing may cost money."""
 
     tenant_id: str
     agent_id: str
     locale: str
+    embedded_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,15 @@ class EngineRules:
 
     def stt(self, asked: Asked) -> SttChoice:
         """Who is to hear this session."""
+        if asked.embedded_only:
+            return SttChoice(("whisper",))
         found = (rule for rule in self._rules if rule.stt or rule.languages)
         return self._stt_of(next((rule for rule in found if matches(rule, asked)), None))
 
     def tts(self, asked: Asked) -> TtsChoice:
         """Who is to speak in this session."""
+        if asked.embedded_only:
+            return TtsChoice(("piper",))
         found = (rule for rule in self._rules if rule.tts or rule.voice)
         return self._tts_of(next((rule for rule in found if matches(rule, asked)), None))
 

@@ -16,6 +16,7 @@ from typing import Any
 from agents.errors import ModelError, SessionClosed
 from audio.errors import AudioFormatError, EngineError, EngineOverloaded, EngineTimeout
 from metering.errors import RecorderOverloaded
+from metering.records.errors import RecordConflict, RecordsUnavailable
 from server.contracts.errors import ERRORS, ErrorCode, ErrorMeaning
 
 
@@ -82,8 +83,10 @@ def describe(error: BaseException) -> Failure:
             return Failure(error.code, str(error), error.retry_after_s, status, error.details)
         case ModelError():
             return _failure(ErrorCode(error.code), str(error), retry_after_s=error.retry_after_s)
-        case RecorderOverloaded():
+        case RecorderOverloaded() | RecordsUnavailable():
             return _failure(ErrorCode.SERVER_OVERLOADED, retry_after_s=1.0)
+        case RecordConflict():
+            return _failure(ErrorCode.REQUEST_INVALID, "There is one of that name already.")
         case SessionClosed():
             return _failure(ErrorCode.SESSION_EXPIRED)
         case AudioFormatError():

@@ -33,7 +33,8 @@ from server.edge import new_id
 from server.engine_rules import Asked
 from server.engine_source import EngineSource, Lease
 from server.errors import EdgeError, Refused
-from server.guard import Identity
+from server.guard import Identity, require
+from server.identity import Presented
 from server.latency_choice import LatencyChoice, SessionLatency
 from server.ledgers import open_ledger
 from server.observability.arrival import Arrival
@@ -42,6 +43,7 @@ from server.observability.session_watch import EdgeDeadlines, SessionWatch
 from server.observability.tracing import Subject
 from server.observability.tracing_choice import make_tracing
 from server.offices import Offices
+from server.permissions import Permission
 from server.secrets import ClientSecrets
 from server.sessions.delivery import Delivery, VoiceDelivery
 from server.sessions.live import LiveSession
@@ -103,6 +105,7 @@ class Host:
             ):
                 self._registry = SessionRegistry(tasks, self.settings.limits, self.metrics)
                 tasks.start_soon(self._registry.watch)
+                tasks.start_soon(self._offices.run)
                 tasks.start_soon(self._load)
                 yield
                 tasks.cancel_scope.cancel()
@@ -157,8 +160,13 @@ class Host:
         """The wall clock, for people to read."""
         return time.time_ns() // 1_000_000
 
-    async def agent(self, agent_id: str | None) -> Agent:
-        """The agent of this name (None: the default one), once engines are ready. Raises Refused."""
+    async def authenticate(self, presented: Presented) -> Identity:
+        """Who presents that. Raises Refused."""
+        return await self.offices.identity.authenticate(presented)
+
+    async def agent(self, agent_id: str | None, caller: Identity) -> Agent:
+        """The agent of this name (None: the default one) for this caller, once engines are ready. Raises Refused."""
+        require(caller, Permission.TALK)
         with anyio.move_on_after(LOADING_WAIT_S):
             await self._ready.wait()
         if not self._ready.is_set():
@@ -166,6 +174,10 @@ class Host:
         agent = self.engines.for_sessions().agent
         if agent_id is not None and agent_id != agent.spec.agent_id:
             raise Refused(ErrorCode.REQUEST_INVALID, "There is no agent of that name (see /v1/agents).")
+        if caller.agent_id not in (None, agent.spec.agent_id):
+            raise Refused(ErrorCode.AUTH_FORBIDDEN, "This key is for another agent.")
+        if caller.test and self.mode != "embedded":
+            raise Refused(ErrorCode.AUTH_FORBIDDEN, "A test key talks to the embedded language model only.")
         return agent
 
     @property
@@ -196,8 +208,8 @@ class Host:
         self, caller: Identity, agent_id: str | None, locale: str, *, simple_language: bool = False
     ) -> Lease:
         """What a session of this caller hears, thinks and speaks with. Raises Refused."""
-        agent = await self.agent(agent_id)
-        asked = Asked(caller.tenant_id, agent.spec.agent_id, locale)
+        agent = await self.agent(agent_id, caller)
+        asked = Asked(caller.tenant_id, agent.spec.agent_id, locale, embedded_only=caller.test)
         return await self.engines.lease(asked, simple_language=simple_language)
 
     async def open_voice(
@@ -231,7 +243,7 @@ class Host:
         wish: LatencyBudgetSettings | None = None,
     ) -> LiveSession:
         """Begin a conversation in writing; ``wish`` is the client's latency budget. Raises Refused."""
-        agent = await self.agent(agent_id)
+        agent = await self.agent(agent_id, caller)
         latency = self.chat_latency(caller, agent.spec.agent_id, wish)
         options = chat_options(self.identity(caller, new_id("ses")), latency)
         delivery.codec.latency_budget = budget_name(latency)

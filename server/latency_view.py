@@ -43,13 +43,17 @@ class BadFilter(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LatencyQuestion:
-    """What is asked. ``since`` is a span (``24h``, ``7d``) or a moment (RFC 3339); ``turns`` how many of the newest."""
+    """What is asked. ``since`` is a span (``24h``, ``7d``) or a moment (RFC 3339); ``turns`` how many of the newest.
+
+    ``user_id``: that user's turns only.
+    """
 
     since: str = DEFAULT_SINCE
     stage: str | None = None
     agent_id: str | None = None
     transport: str | None = None
     turns: int = 0
+    user_id: str | None = None
 
 
 def read_report(
@@ -70,6 +74,7 @@ def read_report(
     since_ms = check_question(question, now_ms)
     query = UsageQuery(
         tenant_id=tenant_id,
+        user_id=question.user_id,
         agent_id=question.agent_id,
         transport=question.transport,
         started_from=since_ms,

@@ -7,28 +7,32 @@ it takes sessions and closes them after the last. Knows no HTTP.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import anyio
 import anyio.to_thread
 
 from metering.records import Area, Records
 from server.audit import AUDIT, AuditLog
+from server.identity import IDENTITY, IdentityOffice
 from server.settings import Settings
 
-AREAS: Final[tuple[Area, ...]] = (AUDIT,)
+AREAS: Final[tuple[Area, ...]] = (AUDIT, IDENTITY)
 """Every kind of records this program keeps."""
 _DRIVER: Final = "postgresql+psycopg"
 
 
 class Offices:
-    """See the module. ``audit`` is the audit log."""
+    """See the module. ``audit`` is the audit log, ``identity`` who may come in."""
 
     def __init__(self, settings: Settings, records: Records, epoch_ms: Callable[[], int]) -> None:
         self.settings = settings
         self.records = records
         self.audit = AuditLog(records, epoch_ms)
+        self.identity = IdentityOffice(settings, records, self.audit, epoch_ms, time.monotonic)
 
     @classmethod
     @asynccontextmanager
@@ -36,9 +40,16 @@ class Offices:
         """The offices, open while the body runs. Raises RecordsError."""
         records = await anyio.to_thread.run_sync(open_records, settings)
         try:
-            yield cls(settings, records, epoch_ms)
+            offices = cls(settings, records, epoch_ms)
+            await offices.identity.callers.sync()
+            yield offices
         finally:
             records.close()
+
+    async def run(self) -> None:
+        """What they do without being asked, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.identity.run)
 
 
 def open_records(settings: Settings) -> Records:

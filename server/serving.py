@@ -118,6 +118,8 @@ async def running(application: Application, listener: socket.socket) -> AsyncGen
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=list(application.settings.identity.trusted_proxies),
         timeout_graceful_shutdown=round(STOP_LIMIT_S),
     )
     with closing(listener):

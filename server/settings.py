@@ -30,6 +30,7 @@ from pydantic_settings import (
 
 from agents.core.budget_profiles import Profile
 from server.azure_settings import AzureSettings
+from server.identity_settings import IdentitySettings
 from server.latency_settings import LatencySettings
 from server.ledger_settings import LedgerSettings
 from server.memory import share_heaps
@@ -37,7 +38,7 @@ from server.model_settings import ModelSettings
 from server.setting_types import Directory, Secrets, Section, Words
 from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
 from server.telemetry_settings import TelemetrySettings, standard_telemetry
-from server.tenant_settings import DEFAULT_TENANT, RESERVED, KeyOwner, TenantSettings, owner_of
+from server.tenant_settings import DEFAULT_TENANT, RESERVED, TenantSettings
 from server.webrtc_settings import WebRtcSettings
 
 ENV_PREFIX: Final = "CONVERGIO_"
@@ -130,18 +131,14 @@ class Settings(BaseSettings):
     webrtc: WebRtcSettings = WebRtcSettings()
     latency: LatencySettings = LatencySettings()
     ledger: LedgerSettings = LedgerSettings()
+    identity: IdentitySettings = IdentitySettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
-    def _reachable_means_guarded(self) -> Self:
+    def _doors_are_locks(self) -> Self:
         if any(len(key.get_secret_value()) < MIN_API_KEY_CHARS for _, key in self.keys):
             raise ValueError(f"every entry of api_keys must have at least {MIN_API_KEY_CHARS} characters")
-        if not self.loopback and not self.keys:
-            raise ValueError(
-                f"host {self.host} can be reached from other machines, so api_keys must hold at least one key "
-                f"(for example {ENV_PREFIX}API_KEYS=a-long-random-secret); or keep host at 127.0.0.1"
-            )
         for origin in self.allowed_origins:
             if not origin.startswith(("https://", "http://")) or origin.count("/") != 2:
                 raise ValueError(f"allowed_origins: {origin!r} is not an origin such as https://voice.example.org")
@@ -187,9 +184,14 @@ class Settings(BaseSettings):
 
     @property
     def keys(self) -> tuple[tuple[str, SecretStr], ...]:
-        """Every API key with the tenant it belongs to; where there are none, nobody is asked for one."""
+        """Every API key of the settings with the tenant it belongs to; others are in the database."""
         own = tuple((DEFAULT_TENANT, key) for key in self.api_keys)
         return own + tuple((tenant.id, key) for tenant in self.tenants for key in tenant.api_keys)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether everybody must say who they are; else who comes from this machine need not."""
+        return bool(self.keys) or self.identity.require_keys or not self.loopback
 
     @property
     def loopback(self) -> bool:
@@ -225,10 +227,6 @@ class Settings(BaseSettings):
     def journal_path(self) -> Path:
         """Where usage is written before it is in the ledger."""
         return self.data_dir / "journal"
-
-    def key_owner(self, presented: str) -> KeyOwner | None:
-        """Whose an API key is, or None where it is none of ours."""
-        return owner_of(presented, self.keys)
 
     @classmethod
     def settings_customise_sources(

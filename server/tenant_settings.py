@@ -1,19 +1,17 @@
 """The settings' section about tenants: who they are, by which keys they come, and the accounts they bring.
 
-A vault with an API for keys will take its place for the accounts: ``server.speech_accounts`` is the seam. See
-``server.settings``.
+More of them may be in the database (``server.identity``), beside which these stand. A vault with an API for keys will
+take this section's place for the accounts: ``server.speech_accounts`` is the seam. See ``server.settings``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Iterable
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from server.azure_settings import AzureSettings
+from server.permissions import TenantType
 from server.setting_types import Secrets, Section
 
 DEFAULT_TENANT: Final = "default"
@@ -26,6 +24,7 @@ class TenantSettings(Section):
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     api_keys: Secrets = Field(min_length=1)
+    type: TenantType = "business"
     azure: AzureSettings | None = None
 
     @model_validator(mode="after")
@@ -38,24 +37,3 @@ class TenantSettings(Section):
                 "(or managed_identity be true)"
             )
         return self
-
-
-class KeyOwner(NamedTuple):
-    """Whose an API key is: the tenant, and a stable, secret-free name of the key."""
-
-    tenant_id: str
-    name: str
-
-
-def owner_of(presented: str, keys: Iterable[tuple[str, SecretStr]]) -> KeyOwner | None:
-    """Whose key it is, or None where it is none of these (tenant, key).
-
-    Every key is compared, in constant time, by its SHA-256.
-    """
-    digest = hashlib.sha256(presented.encode()).digest()
-    owner: KeyOwner | None = None
-    for tenant_id, key in keys:
-        known = hashlib.sha256(key.get_secret_value().encode()).digest()
-        if hmac.compare_digest(known, digest):
-            owner = KeyOwner(tenant_id, f"key_{known.hex()[:12]}")
-    return owner

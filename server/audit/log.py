@@ -85,6 +85,23 @@ class AuditRecord:
         return hashlib.sha256(json.dumps(parts, ensure_ascii=True, separators=(",", ":")).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which rows: one tenant's (``None``: everybody's), and those that fit. ``action`` is how it begins.
+
+    ``cursor`` is the sequence number of the last row that was read.
+    """
+
+    tenant_id: str | None
+    action: str = ""
+    actor_id: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    newest_first: bool = False
+    cursor: int | None = None
+    limit: int = PAGE
+
+
 class AuditLog:
     """See the module."""
 
@@ -121,9 +138,26 @@ class AuditLog:
 
     async def read(self, *, tenant_id: str | None, after: int = 0, limit: int = PAGE) -> list[AuditRecord]:
         """Rows behind ``after``, oldest first: one tenant's, or (``None``) everybody's. Raises RecordsError."""
-        question = sa.select(_rows).where(_rows.c.sequence > after).order_by(_rows.c.sequence).limit(limit)
-        if tenant_id is not None:
-            question = question.where(_rows.c.tenant_id == tenant_id)
+        return await self.find(AuditQuery(tenant_id, cursor=after, limit=limit))
+
+    async def find(self, query: AuditQuery) -> list[AuditRecord]:
+        """The rows that are asked for, behind the cursor. Raises RecordsError."""
+        number = _rows.c.sequence
+        question = sa.select(_rows).order_by(number.desc() if query.newest_first else number).limit(query.limit)
+        conditions: list[sa.ColumnElement[bool]] = []
+        if query.tenant_id is not None:
+            conditions.append(_rows.c.tenant_id == query.tenant_id)
+        if query.action:
+            conditions.append(_rows.c.action.startswith(query.action, autoescape=True))
+        if query.actor_id is not None:
+            conditions.append(_rows.c.actor_id == query.actor_id)
+        if query.since_ms is not None:
+            conditions.append(_rows.c.at_ms >= query.since_ms)
+        if query.until_ms is not None:
+            conditions.append(_rows.c.at_ms < query.until_ms)
+        if query.cursor is not None:
+            conditions.append(number < query.cursor if query.newest_first else number > query.cursor)
+        question = question.where(*conditions)
         rows = await self._records.run_read(lambda connection: connection.execute(question).mappings().all())
         return [AuditRecord(**row) for row in rows]
 

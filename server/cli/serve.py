@@ -42,6 +42,7 @@ def command(config: Path | None, log_level: str | None, **given: Any) -> int:
 async def _serve(settings: Settings) -> None:
     from server.app import Application  # noqa: PLC0415
     from server.cli.console import console  # noqa: PLC0415
+    from server.cli.first_key import first_key  # noqa: PLC0415
     from server.listening import listen  # noqa: PLC0415
     from server.observability.logs import configure_logging  # noqa: PLC0415
     from server.serving import running, serve_until_signalled  # noqa: PLC0415
@@ -55,6 +56,8 @@ async def _serve(settings: Settings) -> None:
         with progress:
             await application.wait_ready()
         _announce(out, server, application.reports())
+        if settings.guarded and not settings.keys:
+            await first_key(out, settings, application.host.offices.identity)
         await serve_until_signalled(application, server)
 
 

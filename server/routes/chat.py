@@ -72,7 +72,7 @@ async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
     The client is told its own id; the usage is recorded under one that no second request can have.
     """
     asked = await read_body(request, ChatRequest, host.settings.limits.max_body_bytes)
-    agent = await host.agent(asked.agent_id)
+    agent = await host.agent(asked.agent_id, caller(request))
     turn_id = asked.request_id or request_id(request)
     repeatable = asked.request_id is not None or named_by_client(request)
     usage_id = f"{turn_id}.{token_hex(4)}" if repeatable else turn_id

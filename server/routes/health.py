@@ -7,8 +7,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.contracts.health import DegradedReason, EngineHealth, HealthResponse, ReadyResponse
+from server.guard import require
 from server.host import Host
-from server.routes.bodies import answer, request_id
+from server.permissions import Permission
+from server.routes.bodies import answer, caller, request_id
 from server.version import __version__
 
 
@@ -43,6 +45,7 @@ def health_routes(host: Host) -> list[Route]:
         return answer(body, 200 if status in {"ready", "degraded"} else 503, {"Cache-Control": "no-store"})
 
     async def metrics(request: Request) -> Response:
+        require(caller(request), Permission.OPERATE)
         content, kind = host.metrics.render(request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": kind, "Vary": "Accept"})
 

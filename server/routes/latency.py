@@ -1,7 +1,8 @@
-"""``GET /v1/latency/report``: where the milliseconds of the caller's tenant went, from the ledger."""
+"""``GET /v1/latency/report``: where the milliseconds of the caller's tenant (or their own) went, from the ledger."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -14,8 +15,10 @@ from starlette.routing import Route
 from metering.errors import LedgerError
 from server.contracts.errors import ErrorCode
 from server.errors import Refused
+from server.guard import require
 from server.host import Host
 from server.latency_view import DEFAULT_SINCE, BadFilter, LatencyQuestion, asked_about, check_question, read_report
+from server.permissions import Permission
 from server.routes.bodies import answer, caller, request_id
 
 READ_LIMIT_S: Final = 5.0
@@ -28,7 +31,10 @@ def latency_routes(host: Host) -> list[Route]:
     one_at_a_time = anyio.CapacityLimiter(1)  # reading takes a core's time that conversations want
 
     async def report(request: Request) -> Response:
-        question, now_ms, tenant_id = _question(request), host.epoch_ms(), caller(request).tenant_id
+        question, now_ms, who = _question(request), host.epoch_ms(), caller(request)
+        everybody = who.may(Permission.USAGE_READ)
+        question = replace(question, user_id=None if everybody else who.user_id)
+        tenant_id = require(who, Permission.USAGE_READ if everybody else Permission.USAGE_OWN)
         try:
             check_question(question, now_ms)
             read = partial(

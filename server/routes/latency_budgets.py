@@ -15,7 +15,9 @@ from server.contracts.errors import ErrorCode
 from server.contracts.session import Patience
 from server.engine_rules import Asked
 from server.errors import Refused
+from server.guard import Identity, require
 from server.host import Host
+from server.permissions import Permission
 from server.routes.bodies import answer, caller, request_id
 from server.sessions.voice_options import DEFAULT_LOCALE
 from server.tenant_settings import RESERVED
@@ -33,8 +35,8 @@ def latency_budget_routes(host: Host) -> list[Route]:
         unknown = sorted(set(given) - _FILTERS)
         if unknown:
             raise Refused(ErrorCode.REQUEST_INVALID, f"There is no filter called {unknown[0][:40]}.")
-        tenant_id = _tenant(host, caller(request).tenant_id, given.get("tenant"))
-        agent = await host.agent(given.get("agent"))
+        tenant_id = await _tenant(host, caller(request), given.get("tenant"))
+        agent = await host.agent(given.get("agent"), caller(request))
         locale = _valid(_LOCALE, given.get("locale", DEFAULT_LOCALE), "locale must be a language tag such as en-US.")
         patience = _valid(
             _PATIENCE,
@@ -48,13 +50,13 @@ def latency_budget_routes(host: Host) -> list[Route]:
     return [Route("/v1/latency-budgets", budgets, methods=["GET"])]
 
 
-def _tenant(host: Host, own: str, wanted: str | None) -> str:
+async def _tenant(host: Host, who: Identity, wanted: str | None) -> str:
     """Whose sessions are asked about: one's own, or with the operator's keys anybody's. Raises Refused."""
-    if wanted is None or wanted == own:
-        return own
-    if own not in RESERVED:
-        raise Refused(ErrorCode.AUTH_FORBIDDEN, "Other tenants' budgets are shown to the operator's keys only.")
-    if wanted not in {*RESERVED, *(tenant.id for tenant in host.settings.tenants)}:
+    if wanted is None or wanted == who.tenant_id:
+        return who.tenant_id
+    require(who, Permission.OPERATE)
+    known = {each.tenant_id for each in await host.offices.identity.tenants.list()}
+    if wanted not in known | RESERVED:
         raise Refused(ErrorCode.REQUEST_INVALID, "There is no tenant of that name.")
     return wanted
 

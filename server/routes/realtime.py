@@ -12,9 +12,10 @@ from starlette.routing import BaseRoute, Route
 from server.contracts.errors import ErrorCode
 from server.edge import new_id
 from server.errors import Refused
-from server.guard import Identity
+from server.guard import Identity, require
 from server.host import Host
 from server.observability.arrival import Arrival, arrival
+from server.permissions import Permission
 from server.routes.bodies import caller, media_type, read_form, read_json, read_text
 from server.routes.webrtc import SDP, has_channel
 from server.secrets import MAX_LIFE_S, Grant
@@ -35,6 +36,7 @@ def secret_routes(host: Host) -> list[BaseRoute]:
     """The routes of client secrets, bound to this server."""
 
     async def client_secrets(request: Request) -> Response:
+        require(caller(request), Permission.TALK)
         body = await read_json(request, host.settings.limits.max_body_bytes)
         session = _object(body, "session")
         life_s = _life_s(body)
@@ -56,6 +58,7 @@ def call_routes(host: Host, calls: Calls) -> list[BaseRoute]:
     """The routes of WebRTC calls, bound to this server."""
 
     async def begin_call(request: Request) -> Response:
+        require(caller(request), Permission.TALK)
         offer, session = await _offer(request)
         grant: Grant | None = request.scope["state"].get("grant")
         owner = caller(request)

@@ -16,9 +16,10 @@ from starlette.routing import BaseRoute, Route
 from server.contracts.errors import ErrorCode
 from server.contracts.webrtc import IceServerEntry, IceServerList
 from server.errors import Refused
-from server.guard import PROTOCOL, Identity
+from server.guard import PROTOCOL, Identity, require
 from server.host import Host
 from server.observability.arrival import Arrival, arrival
+from server.permissions import Permission
 from server.routes.bodies import answer, caller, media_type, read_text, request_id
 from server.transports.calls import Calls, Conversation, described
 from server.transports.connection import Duplex
@@ -38,6 +39,7 @@ def webrtc_routes(host: Host, calls: Calls, ice: IceOffer) -> list[BaseRoute]:
     """The routes, bound to this server."""
 
     async def ice_servers(request: Request) -> Response:
+        require(caller(request), Permission.TALK)
         servers = ice.servers(caller(request).user_id, host.epoch_ms() / 1_000)
         entries = tuple(
             IceServerEntry(urls=server.urls, username=server.username, credential=server.credential)
@@ -47,6 +49,7 @@ def webrtc_routes(host: Host, calls: Calls, ice: IceOffer) -> list[BaseRoute]:
         return answer(body, headers={"Cache-Control": "no-store"})
 
     async def begin(request: Request) -> Response:
+        require(caller(request), Permission.TALK)
         require_type(request, SDP)
         offer = await read_text(request, MAX_DESCRIPTION_BYTES)
         if not has_channel(offer):

@@ -136,7 +136,9 @@ class SessionRegistry:
 
     def _check(self, live: LiveSession, now_s: float) -> None:
         limits = self._limits
-        connection = live.connection
+        credential, connection = live.owner.credential, live.connection
+        if credential is not None and credential.ended(now_s):
+            live.end(ErrorCode.AUTH_INVALID, "What this conversation was begun with has expired or been revoked.")
         if connection is not None and (since_s := connection.sending_since_s) is not None:
             if now_s - since_s > limits.send_timeout_s:
                 self._metrics.connections_cut.labels("slow_reader").inc()

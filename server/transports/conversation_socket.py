@@ -6,9 +6,10 @@ from starlette.types import Receive, Scope, Send
 
 from server.edge import deny_socket
 from server.errors import Refused, describe
-from server.guard import header
+from server.guard import Identity, header, require
 from server.host import Host
 from server.observability.arrival import arrival
+from server.permissions import Permission
 from server.transports.connection import Connection, Disconnected
 from server.transports.voice_conversation import VoiceConversation
 
@@ -23,7 +24,9 @@ class ConversationSocket:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id: str = scope["state"]["request_id"]
         browser = header(scope["headers"], b"origin") is not None
+        identity: Identity = scope["state"]["identity"]
         try:
+            require(identity, Permission.TALK)
             self._host.registry.require_hope()
         except Refused as refused:
             # A page cannot read the answer to a refused handshake: it is told over the socket, when it starts.
@@ -36,6 +39,5 @@ class ConversationSocket:
             await connection.accept()
         except Disconnected:
             return
-        identity = scope["state"]["identity"]
         came = arrival("websocket" if self._voice else "chat", scope)
         await VoiceConversation(self._host, connection, identity, request_id, came).run()

@@ -83,7 +83,9 @@ class RealtimeConversation:
     async def open(self) -> LiveSession:
         """Begin the session. Raises Refused, RealtimeFault."""
         host, opening = self._host, self._opening
-        await host.agent(None)  # what the engines can do is part of the configuration: they have to be there
+        await host.agent(
+            None, self._owner
+        )  # what the engines can do is part of the configuration: they have to be there
         session_id = new_id("sess")
         expires_at = host.epoch_ms() // 1_000 + host.settings.limits.session_minutes * 60
         locale = locale_of(opening.config(session_id, expires_at, host.engines.for_sessions()).settings)

@@ -17,9 +17,10 @@ from agents.events import Failed
 from audio.errors import AudioFormatError
 from server.contracts.errors import ERRORS, ErrorCode
 from server.errors import Failure, Refused, describe
-from server.guard import Identity
+from server.guard import Identity, require
 from server.host import Host
 from server.observability.arrival import Arrival
+from server.permissions import Permission
 from server.sessions.delivery import VoiceDelivery
 from server.sessions.intake import AudioIntake
 from server.sessions.live import NORMAL_CLOSURE, LiveSession
@@ -144,7 +145,11 @@ class VoiceConversation:
         return live
 
     async def _resume(self, resume: Resume) -> LiveSession:
+        require(self._identity, Permission.TALK)
         live = self._host.registry.find(resume.session_id, self._identity)
+        if self._identity.agent_id not in (None, live.agent_id):
+            raise Refused(ErrorCode.SESSION_NOT_FOUND)
+        live.owner = self._identity  # from now on it lasts as long as what they came back with
         delivery = live.delivery.resumption
         assert delivery is not None, "only sessions that can be resumed are found"
         self._delivery = delivery

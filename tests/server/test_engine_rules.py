@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agents.loop.agent import default_agent_spec
 from audio.locales import covers
 from server.engine_rules import Asked, EngineRules, in_range, matches
-from server.guard import Identity, identify
+from server.identity.settings_keys import SettingsKeys, digest_bytes
 from server.settings import Settings, SettingsError, load_settings
 from server.speech_settings import AGENT_ID, EngineRule
 
@@ -40,12 +40,14 @@ def refusal(**more: object) -> str:
 
 
 def test_a_key_says_whose_it_is() -> None:
-    chosen = settings(api_keys=(OWN,))
-    tenants = [identify(chosen, [key]).tenant_id for key in (OWN, SCHOOL, CLINIC)]
-    assert tenants == ["default", "school", "clinic"]
-    assert identify(chosen, [SCHOOL]) == identify(chosen, ["wrong-wrong-wrong", SCHOOL])
-    assert isinstance(identify(chosen, [SCHOOL]), Identity)
-    assert SCHOOL not in identify(chosen, [SCHOOL]).user_id
+    keys = SettingsKeys(settings(api_keys=(OWN, OWN + "-2")))
+    found = [keys.by_digest(digest_bytes(key)) for key in (OWN, OWN + "-2", SCHOOL, CLINIC)]
+    callers = [caller for caller in found if caller is not None]
+    assert [caller.tenant_id for caller in callers] == ["default", "default", "school", "clinic"]
+    assert len(set(callers)) == 4
+    assert all(keys.by_name(caller.user_id) == caller for caller in callers)
+    assert SCHOOL not in callers[2].user_id
+    assert keys.by_digest(digest_bytes("wrong-wrong-wrong")) is None
 
 
 def test_keys_of_tenants_alone_guard_a_host_that_others_can_reach() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from server.contracts.errors import ErrorCode
 from server.errors import Refused
-from server.guard import LOCAL_USER, check_host, check_origin, identify, presented_keys
+from server.guard import Credential, Identity, check_host, check_origin, of_own_origin, presented_keys
 from server.settings import load_settings
 
 KEY = "a-long-random-secret"
@@ -45,18 +45,48 @@ def test_pages_of_other_origins_are_refused(origin: str) -> None:
         check_origin(LOCAL, origin, "localhost:8080")
 
 
-def test_without_keys_everybody_is_the_local_user() -> None:
-    assert identify(LOCAL, []) == LOCAL_USER
+@pytest.mark.parametrize("value", ["", "Bearer", f"Basic {KEY}"])
+def test_what_is_no_key_is_not_taken_for_one(value: str) -> None:
+    assert KEY not in presented_keys([(b"authorization", value.encode())])
 
 
 def test_a_key_is_taken_from_the_header_or_from_a_subprotocol() -> None:
-    by_header = identify(KEYED, presented_keys([(b"authorization", f"Bearer {KEY}".encode())]))
-    by_subprotocol = identify(KEYED, presented_keys([], ["convergio.v1", f"convergio.key.{KEY}"]))
-    assert by_header == by_subprotocol
+    assert presented_keys([(b"authorization", f"Bearer {KEY}".encode())]) == [KEY]
+    assert presented_keys([], ["convergio.v1", f"convergio.key.{KEY}"]) == [KEY]
 
 
-@pytest.mark.parametrize("value", ["", "Bearer", "Bearer wrong-wrong-wrong", f"Basic {KEY}"])
-def test_a_missing_or_wrong_key_is_refused(value: str) -> None:
-    with pytest.raises(Refused) as caught:
-        identify(KEYED, presented_keys([(b"authorization", value.encode())]))
-    assert caught.value.code is ErrorCode.AUTH_INVALID
+HOST = (b"host", b"voice.example.org")
+OWN = (b"origin", b"https://voice.example.org")
+
+
+def test_a_cookie_counts_where_the_servers_own_page_asks() -> None:
+    assert of_own_origin([HOST, OWN, (b"sec-fetch-site", b"same-origin")], safe=False)
+    assert of_own_origin([HOST, OWN], safe=False)
+    assert of_own_origin([HOST, (b"sec-fetch-site", b"none")], safe=True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"origin", b"https://evil.example")],
+        [(b"origin", b"null")],
+        [(b"origin", b"https://app.voice.example.org"), (b"sec-fetch-site", b"same-site")],
+        [OWN, (b"sec-fetch-site", b"cross-site")],
+    ],
+)
+def test_a_cookie_counts_for_nobody_elses_page(headers: list[tuple[bytes, bytes]]) -> None:
+    assert not of_own_origin([HOST, *headers], safe=False)
+
+
+def test_a_credential_ends_at_its_time_or_when_it_is_revoked() -> None:
+    credential = Credential("key_1", "school", "usr_1", ends_at_s=10.0)
+    assert (credential.ended(9.9), credential.ended(10.0)) == (False, True)
+    credential.revoked = True
+    assert credential.ended(0.0)
+
+
+def test_what_somebody_came_with_does_not_make_them_somebody_else() -> None:
+    with_key = Identity("school", "usr_1", credential=Credential("key_1", "school", "usr_1"))
+    assert with_key == Identity("school", "usr_1")
+    assert hash(with_key) == hash(Identity("school", "usr_1"))

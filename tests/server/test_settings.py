@@ -28,13 +28,16 @@ def test_the_defaults_are_a_server_for_this_machine_alone() -> None:
     assert settings.model.kind == "embedded"
 
 
-def test_a_host_others_can_reach_is_refused_without_keys() -> None:
-    assert "api_keys must hold at least one key" in problems_of(host="0.0.0.0")
-
-
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "voice.example.org", "192.168.1.4"])
-def test_a_host_others_can_reach_is_taken_with_a_key(host: str) -> None:
-    assert load_settings(host=host, api_keys=(KEY,)).loopback is False
+def test_a_host_others_can_reach_is_guarded_with_or_without_keys_in_the_settings(host: str) -> None:
+    for settings in (load_settings(host=host, api_keys=(KEY,)), load_settings(host=host)):
+        assert (settings.loopback, settings.guarded) == (False, True)
+
+
+def test_this_machine_alone_is_guarded_where_that_is_asked_for() -> None:
+    assert load_settings().guarded is False
+    assert load_settings(api_keys=(KEY,)).guarded is True
+    assert load_settings(identity={"require_keys": True}).guarded is True
 
 
 def test_short_keys_are_refused() -> None:
@@ -91,16 +94,6 @@ def test_secrets_never_show_and_never_appear_in_faults() -> None:
     assert KEY not in repr(settings)
     assert "sk-model-secret" not in repr(settings) + str(settings.model_dump())
     assert "tiny" not in problems_of(api_keys=("tiny",))
-
-
-def test_a_key_is_recognised_and_named_without_its_secret() -> None:
-    settings = load_settings(api_keys=(KEY, f"{KEY}-2"))
-    assert settings.key_owner("something else") is None
-    first, second = settings.key_owner(KEY), settings.key_owner(f"{KEY}-2")
-    assert first is not None
-    assert first != second
-    assert KEY not in first.name
-    assert first.tenant_id == "default"
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -1,0 +1,1 @@
+"""The migrations of tenants, users, keys and sessions, in order."""
