@@ -76,7 +76,8 @@ def _keys(settings: Settings) -> Finding:
         return Finding(
             "keys", "note", "no key for the model's endpoint", "Set model.api_key if the endpoint wants one."
         )
-    return Finding("keys", "ok", "API keys are required" if settings.keys else "none needed: this machine only")
+    where = "in the settings" if settings.keys else "in the database (convergio-voice keys list)"
+    return Finding("keys", "ok", f"wanted, {where}" if settings.guarded else "none needed: this machine only")
 
 
 def _budget(settings: Settings) -> Finding:

@@ -22,7 +22,9 @@ FILE_NAME: Final = "first-key"
 
 
 async def first_key(out: Console, settings: Settings, identity: IdentityOffice) -> None:
-    """Make it where there are neither keys nor users, and tell it. Raises RecordsError, OSError."""
+    """Make it where everybody needs one and nobody has any, and tell it. Raises RecordsError, OSError."""
+    if not settings.guarded or settings.keys:
+        return
     key = await identity.first_key()
     if key is None:
         return

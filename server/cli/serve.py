@@ -56,8 +56,7 @@ async def _serve(settings: Settings) -> None:
         with progress:
             await application.wait_ready()
         _announce(out, server, application.reports())
-        if settings.guarded and not settings.keys:
-            await first_key(out, settings, application.host.offices.identity)
+        await first_key(out, settings, application.host.offices.identity)
         await serve_until_signalled(application, server)
 
 

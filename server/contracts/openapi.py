@@ -40,7 +40,7 @@ def openapi(version: str) -> Json:
                 "apiKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Needed only where the operator has set keys.",
+                    "description": "An API key, or a login's token; not needed on a server for one machine.",
                 }
             },
             "headers": {

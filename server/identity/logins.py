@@ -81,7 +81,6 @@ class Logins:
         credential = None if identity is None else identity.credential
         if identity is None or (credential is not None and credential.of_session):
             _wrong()  # a session is no key: it does not prolong itself
-        self._addresses.give_back(where)
         key_id = identity.user_id if credential is None else credential.name
         return await self._begin(identity.tenant_id, identity.user_id, key_id=key_id)
 

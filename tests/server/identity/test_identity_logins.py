@@ -40,6 +40,10 @@ async def token_of(desktop: Desktop) -> str:
     return (await desktop.office.logins.by_password("ada@school.example", PASSWORD, HERE)).token
 
 
+async def fits_ada(_: object, password: str, kept: str | None) -> bool:
+    return password == PASSWORD and kept is not None
+
+
 async def refused_login(desktop: Desktop, name: str, password: str, address: str = HERE) -> Refused:
     with pytest.raises(Refused) as caught:
         await desktop.office.logins.by_password(name, password, address)
@@ -91,8 +95,11 @@ async def test_an_unknown_name_costs_the_same_work(desktop: Desktop, ada: str, m
     assert len(set(derived)) == 1
 
 
-async def test_tries_are_counted_by_account_known_or_not_and_by_address(desktop: Desktop, ada: str) -> None:
+async def test_tries_are_counted_by_account_known_or_not_and_by_address(
+    desktop: Desktop, ada: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del ada
+    monkeypatch.setattr("server.identity.logins.Passwords.fits", fits_ada)  # at once: time is another test's matter
     for name in ("ada@school.example", "nobody@school.example"):
         refusals = [await refused_login(desktop, name, "wrong", f"192.0.2.{number}") for number in range(11)]
         assert {each.code for each in refusals[:10]} == {ErrorCode.AUTH_INVALID}
@@ -104,8 +111,9 @@ async def test_tries_are_counted_by_account_known_or_not_and_by_address(desktop:
     assert (await desktop.office.logins.by_password("ada@school.example", PASSWORD, HERE)).token
 
 
-async def test_right_passwords_are_no_tries(desktop: Desktop, ada: str) -> None:
+async def test_right_passwords_are_no_tries(desktop: Desktop, ada: str, monkeypatch: pytest.MonkeyPatch) -> None:
     del ada
+    monkeypatch.setattr("server.identity.logins.Passwords.fits", fits_ada)
     for _ in range(12):
         await token_of(desktop)
 
