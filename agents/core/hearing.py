@@ -144,6 +144,8 @@ class Hearing:
             self._detector.update(options)
             if hands_free and not self._hands_free:
                 self._detector.reset()
+        if hands_free != self._hands_free:
+            self._ports.meter.speech_ended(self._heard_samples)
         self._hands_free = hands_free
 
     def hear(self, samples: Samples) -> None:
@@ -295,6 +297,7 @@ class Hearing:
             return tuple(self._detector.process(chunk))
         except Exception as error:  # noqa: BLE001 - whatever a native detector raises, hearing goes on without it
             self._detector = None
+            self._ports.meter.speech_ended(chunk.start_sample)
             self._ports.on_vad_failure(error)
             return ()
 

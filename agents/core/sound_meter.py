@@ -49,6 +49,7 @@ class SoundMeter:
         self._rests = [0, 0, 0]
         self._speech = 0
         self._speech_from: int | None = None
+        self._silent_until = 0
         self._call_ms = 0
         self._closed = False
 
@@ -65,12 +66,13 @@ class SoundMeter:
         self._call_ms += ms
 
     def speech_began(self, sample: int) -> None:
-        """Voice activity from this sample heard on."""
+        """Voice activity from this sample heard on; no sample counts twice, whatever a detector says after a reset."""
         if self._speech_from is None:
-            self._speech_from = sample
+            self._speech_from = max(sample, self._silent_until)
 
     def speech_ended(self, sample: int) -> None:
         """And up to this one."""
+        self._silent_until = max(sample, self._silent_until)
         if self._speech_from is not None:
             self._speech += max(0, sample - self._speech_from) * _HEARING_TICKS
             self._speech_from = None

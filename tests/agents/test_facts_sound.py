@@ -242,6 +242,20 @@ def test_whoever_leaves_in_the_middle_of_a_word_has_spoken() -> None:
     assert (closing.audio_ms_received, closing.audio_ms_speech) == (700, 700)
 
 
+def test_where_the_client_ends_turns_itself_nothing_is_taken_for_speech() -> None:
+    async def body(transport: Transport) -> None:
+        await act(transport, ("send", 8_000, 5, 16_000, 0))
+        await act(transport, ("by hand",))
+        await act(transport, ("send", 8_000, 9, 16_000, 0))
+        await act(transport, ("by hand",))
+        await act(transport, ("send", 8_000, 5, 16_000, 0))
+
+    transport, ears = hold(body, Script())
+    events = check_whole(transport, ears)
+    assert sum(event.audio_ms_received for event in events) == 1_900
+    assert sum(event.audio_ms_speech for event in events) == 1_000
+
+
 def test_an_interrupted_reply_was_sent_further_than_it_was_heard_and_made_further_than_it_was_sent() -> None:
     async def body(transport: Transport) -> None:
         await act(transport, ("send", 8_000, 10, 16_000, 0))
