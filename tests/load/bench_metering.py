@@ -136,7 +136,7 @@ def copy(ledger: Ledger, times: int) -> None:
     sql = (
         f"WITH RECURSIVE copies(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < {times}) "
         f"INSERT INTO usage_events (event_id, request_id, {', '.join(others)}) "
-        f"SELECT event_id || '-' || n, request_id || '-' || n, {', '.join(others)} FROM usage_events, copies"
+        f"SELECT event_id || '-' || n, request_id || '-' || n, {', '.join(others)} FROM usage_events, copies ORDER BY started_at"
     )
     sums = [
         f"UPDATE {table} SET {', '.join(f'{name} = {name} * {times + 1}' for name in names)}"
@@ -154,8 +154,9 @@ def copy(ledger: Ledger, times: int) -> None:
 
 def reporting(name: str, ledger: Ledger, count: int) -> None:
     copies = max(1, count // APPENDED)
-    for start in range(0, count, copies * 2_000):
-        ledger.append([event(n) for n in range(start, min(count, start + copies * 2_000), copies)])
+    spread = [event(n * copies + n % copies) for n in range(count // copies)]  # of all tenants, over all days
+    for start in range(0, len(spread), 2_000):
+        ledger.append(spread[start : start + 2_000])
     copy(ledger, copies - 1)
     first = FIRST_MS // DAY_MS * DAY_MS + 30 * DAY_MS
     amid = UsageQuery(started_from=first + 3_600_000, started_before=first + 60 * DAY_MS + 7_200_000)
