@@ -136,7 +136,8 @@ def copy(ledger: Ledger, times: int) -> None:
     sql = (
         f"WITH RECURSIVE copies(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < {times}) "
         f"INSERT INTO usage_events (event_id, request_id, {', '.join(others)}) "
-        f"SELECT event_id || '-' || n, request_id || '-' || n, {', '.join(others)} FROM usage_events, copies ORDER BY started_at"
+        f"SELECT event_id || '-' || n, request_id || '-' || n, {', '.join(others)} "
+        "FROM usage_events, copies ORDER BY started_at"
     )
     sums = [
         f"UPDATE {table} SET {', '.join(f'{name} = {name} * {times + 1}' for name in names)}"
