@@ -138,8 +138,8 @@ class Session:
             with anyio.CancelScope(shield=True):
                 self.outbox.drop_all_audio()
                 self._hearing.close()
-                await self._desk.close_accounts(f"{self._options.identity.session_id}{UNCLAIMED_SUFFIX}")
                 self.sound.close()
+                await self._desk.close_accounts(f"{self._options.identity.session_id}{UNCLAIMED_SUFFIX}")
                 await self._recognition.aclose()
             self.outbox.close()
 

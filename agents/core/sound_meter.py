@@ -78,7 +78,7 @@ class SoundMeter:
             self._speech_from = None
 
     def close(self) -> None:
-        """The last account is taken; what still comes is nobody's."""
+        """The session is over, and its last account is taken now; what still comes is nobody's."""
         self._closed = True
 
     def take(self) -> Sound:
