@@ -34,6 +34,8 @@ class OpenCall:
     finished: Finished | None = None
     ended_at_s: float | None = None
     """When it ended, where that was before it is told."""
+    began_at_s: float | None = None
+    """Of a tool: when it really began to run."""
 
     def answered_by(self, provider: str, model: str) -> None:
         """Of several that stand in for each other this one answers."""
@@ -43,6 +45,10 @@ class OpenCall:
         """The first of the answer has come; later calls change nothing."""
         if self.first_at_s is None:
             self.first_at_s = self.log.now_s()
+
+    def began(self) -> None:
+        """The tool runs from now on: it has waited for what it had to wait for."""
+        self.began_at_s = self.log.now_s()
 
     def close(self, end: CallEnd = "finished", error_code: str | None = None) -> None:
         """It is over."""
@@ -84,6 +90,10 @@ class CallLog:
     def __init__(self) -> None:
         self._open: list[OpenCall] = []
         self._closed: list[ProviderCall] = []
+        self.tool_ms = 0
+        """How long tools ran, those included that were stopped."""
+        self.tools_stopped = 0
+        """Tools that ran and were stopped before they answered."""
 
     @property
     def calls(self) -> tuple[ProviderCall, ...]:
@@ -116,6 +126,9 @@ class CallLog:
         """Called by a call that is over."""
         if call in self._open:
             self._open.remove(call)
+            if call.began_at_s is not None:
+                self.tool_ms += max(0, round((fact.ended_at_s - call.began_at_s) * 1_000))
+                self.tools_stopped += fact.end == "stopped"
             if len(self._closed) < MOST_CALLS:
                 self._closed.append(fact)
 

@@ -27,16 +27,22 @@ COUNT_FIELDS = (
     "output_tokens",
     "speculative_tokens",
     "tool_calls",
+    "audio_ms_received",
+    "audio_ms_speech",
+    "audio_ms_sent",
+    "reasoning_tokens",
+    "tool_ms",
+    "call_ms",
 )
 """The quantities that are summed by day, in the order they are listed everywhere."""
 
-PART_FIELDS = ("overtaken_tokens",)
-"""Quantities that are part of others and in no sum: summed, they would be counted twice."""
+PART_FIELDS = ("overtaken_tokens", "audio_ticks_received", "audio_ticks_sent")
+"""Quantities that are part of others, or the same more finely, and in no sum: there they would be counted twice."""
 
 JSON_FIELDS = ("providers", "latency_ms", "shares", "latency_start_ms", "breaches")
 SHARED_FIELDS = {
     "stt": ("audio_ms_in",),
-    "agent": ("input_tokens", "cached_input_tokens", "output_tokens"),
+    "agent": ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
     "tts": ("audio_ms_synthesized", "tts_characters"),
 }
 """The quantities that are told by provider, by stage."""

@@ -69,7 +69,7 @@ class UsagePage:
 class UsageTotals:
     """Sums over events, in integers. ``failed`` and what follows it count events.
 
-    ``unclaimed`` are those that account for work which belonged to no turn (docs/decisions/0005).
+    ``unclaimed`` are those that close a session: what belonged to no turn (docs/decisions/0005, 0034).
     """
 
     events: int = 0
@@ -82,6 +82,12 @@ class UsageTotals:
     output_tokens: int = 0
     speculative_tokens: int = 0
     tool_calls: int = 0
+    audio_ms_received: int = 0
+    audio_ms_speech: int = 0
+    audio_ms_sent: int = 0
+    reasoning_tokens: int = 0
+    tool_ms: int = 0
+    call_ms: int = 0
     failed: int = 0
     interrupted: int = 0
     estimated: int = 0
@@ -110,7 +116,7 @@ TOTAL_FIELDS = tuple(f.name for f in fields(UsageTotals))
 
 
 def is_unclaimed(event: UsageEvent) -> bool:
-    """Whether the event accounts for work that belonged to no turn."""
+    """Whether the event accounts for what belonged to no turn; such a one closes nearly every session by voice."""
     return event.request_id.endswith(UNCLAIMED_SUFFIX)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, dumps, from_dict, to_dict
@@ -71,13 +72,34 @@ def page_question(query: UsageQuery, page: PageRequest, mark: str) -> Question:
     return sql, (*values, page.limit + 1)
 
 
-def totals_question(query: UsageQuery, mark: str) -> Question:
-    """The columns of ``UsageTotals``: from the daily sums where they can tell, else from the events."""
-    days = _as_days(query)
-    if days is not None:
-        conditions, values = _day_where(days, mark)
-        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in TOTAL_FIELDS)
-        return f"SELECT {sums} FROM usage_daily{_clause(conditions)}", tuple(values)  # noqa: S608
+def totals_questions(query: UsageQuery, mark: str) -> tuple[Question, ...]:
+    """Each answers with the columns of ``UsageTotals``, of a part of the events; together they are all of them.
+
+    Whole days come from the daily sums where they can tell, the rest of a period from its events: at most two days of
+    them, however long it is. A correction stands on its original's day, so no part misses what another has.
+    """
+    if query.replaced or any(name is not None for name in (query.user_id, query.session_id, query.transport)):
+        return (_events_totals(query, mark),)
+    start, end = query.started_from, query.started_before
+    first = None if start is None else -(-start // DAY_MS)
+    before = None if end is None else end // DAY_MS
+    if first is not None and before is not None and first >= before:
+        return (_events_totals(query, mark),)
+    parts = [_days_totals(DayQuery(query.tenant_id, query.agent_id, first, before), mark)]
+    if start is not None and first is not None and start < first * DAY_MS:
+        parts.append(_events_totals(replace(query, started_before=first * DAY_MS), mark))
+    if end is not None and before is not None and before * DAY_MS < end:
+        parts.append(_events_totals(replace(query, started_from=before * DAY_MS), mark))
+    return tuple(parts)
+
+
+def _days_totals(days: DayQuery, mark: str) -> Question:
+    conditions, values = _day_where(days, mark)
+    sums = ", ".join(f"coalesce(sum({name}), 0)" for name in TOTAL_FIELDS)
+    return f"SELECT {sums} FROM usage_daily{_clause(conditions)}", tuple(values)  # noqa: S608
+
+
+def _events_totals(query: UsageQuery, mark: str) -> Question:
     conditions, values = _where(query, mark)
     stray = f"substr(request_id, length(request_id) - {len(UNCLAIMED_SUFFIX) - 1}) = '{UNCLAIMED_SUFFIX}'"
     counted = ["NOT success", "interrupted", "estimated", stray]
@@ -124,7 +146,7 @@ CLOSINGS = "SELECT period, closed_at, statement FROM closed_periods ORDER BY per
 
 
 def totals(row: Sequence[Any]) -> UsageTotals:
-    """The answer to ``totals_question``; some databases sum into decimals."""
+    """The answer to one of ``totals_questions``; some databases sum into decimals."""
     return UsageTotals(*map(int, row))
 
 
@@ -188,17 +210,6 @@ def added_up(table: str, sums: Sequence[str]) -> str:
     return "ON CONFLICT (row_id) DO UPDATE SET " + ", ".join(
         f"{name} = {table}.{name} + excluded.{name}" for name in sums
     )
-
-
-def _as_days(query: UsageQuery) -> DayQuery | None:
-    """The same question put to the daily sums; None if they cannot answer it."""
-    if query.replaced or any(name is not None for name in (query.user_id, query.session_id, query.transport)):
-        return None
-    bounds = (query.started_from, query.started_before)
-    if any(bound is not None and bound % DAY_MS for bound in bounds):
-        return None
-    first, before = (None if bound is None else bound // DAY_MS for bound in bounds)
-    return DayQuery(query.tenant_id, query.agent_id, first, before)
 
 
 def _day_question(table: str, columns: Sequence[str], query: DayQuery, mark: str) -> Question:

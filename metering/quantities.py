@@ -19,9 +19,10 @@ Meter = Literal[
     "cached_input_tokens",
     "output_tokens",
     "speculative_tokens",
+    "call_ms",
 ]
 METERS: Final[tuple[Meter, ...]] = get_args(Meter)
-TIME_METERS: Final[frozenset[Meter]] = frozenset({"audio_ms_in", "audio_ms_synthesized"})
+TIME_METERS: Final[frozenset[Meter]] = frozenset({"audio_ms_in", "audio_ms_synthesized", "call_ms"})
 """Those counted in milliseconds."""
 
 UNKNOWN: Final = StageProvider("unknown", "unknown")
@@ -31,6 +32,7 @@ _STAGES: Final[tuple[tuple[str, tuple[Meter, ...]], ...]] = (
     ("stt", ("audio_ms_in",)),
     ("tts", ("audio_ms_synthesized", "tts_characters")),
     ("agent", ("input_tokens", "cached_input_tokens", "output_tokens")),
+    ("call", ("call_ms",)),
 )
 
 
@@ -52,8 +54,8 @@ class Quantity:
 def quantities(event: UsageEvent) -> tuple[Quantity, ...]:
     """What the event used, without zeros. ``input_tokens`` are those that were not cached.
 
-    A stage is divided by its shares, so that who stood in for another is paid for what it did; of a stage without
-    shares (and of older events) everything is its provider's.
+    Reasoning is not told apart: providers charge it as output. A stage is divided by its shares, so that who stood in
+    for another is paid for what it did; of a stage without shares (and of older events) everything is its provider's.
     """
     found: list[Quantity] = []
     for stage, meters in _STAGES:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Final, Literal
 
 from metering.codec import COUNT_FIELDS, PART_FIELDS, dumps, to_dict, to_json
 from metering.ledger import UsageTotals
@@ -27,14 +27,22 @@ _SECONDS_COLUMNS = {
     "audio_ms_in": "audio_in_s",
     "audio_ms_out": "audio_out_s",
     "audio_ms_synthesized": "audio_synthesized_s",
+    "audio_ms_received": "audio_received_s",
+    "audio_ms_speech": "audio_speech_s",
+    "audio_ms_sent": "audio_sent_s",
+    "tool_ms": "tool_s",
+    "call_ms": "call_s",
 }
+_FIRST_COUNTS: Final = COUNT_FIELDS[: COUNT_FIELDS.index("tool_calls") + 1]
+_LATER_COUNTS: Final = COUNT_FIELDS[len(_FIRST_COUNTS) :]
+"""Columns that came later stand at the end, so that a table made before is still read by position."""
 _TEXT_COLUMNS = ("event_id", "request_id", "tenant_id", "user_id", "session_id", "agent_id", "mode")
 
 CSV_COLUMNS = (
     *_TEXT_COLUMNS,
     "started_at",
     "ended_at",
-    *(_SECONDS_COLUMNS.get(name, name) for name in COUNT_FIELDS),
+    *(_SECONDS_COLUMNS.get(name, name) for name in _FIRST_COUNTS),
     "interrupted",
     "success",
     "error_code",
@@ -46,7 +54,9 @@ CSV_COLUMNS = (
     "shares",
     "latency_start_ms",
     "breaches",
-    *PART_FIELDS,
+    "overtaken_tokens",
+    *(_SECONDS_COLUMNS.get(name, name) for name in _LATER_COUNTS),
+    *(name for name in PART_FIELDS if name != "overtaken_tokens"),
 )
 
 
@@ -146,8 +156,7 @@ def _cells(event: UsageEvent) -> Iterator[str]:
         yield _inert(plain[name])
     yield timestamp(event.started_at)
     yield timestamp(event.ended_at)
-    for name in COUNT_FIELDS:
-        yield str(seconds(plain[name])) if name in _SECONDS_COLUMNS else str(plain[name])
+    yield from _counts(plain, _FIRST_COUNTS)
     yield _flag(event.interrupted)
     yield _flag(event.success)
     yield _inert(event.error_code or "")
@@ -159,8 +168,15 @@ def _cells(event: UsageEvent) -> Iterator[str]:
     yield dumps(plain["shares"])
     yield dumps(plain["latency_start_ms"])
     yield dumps(plain["breaches"])
-    for name in PART_FIELDS:
-        yield str(plain[name])
+    yield str(event.overtaken_tokens)
+    yield from _counts(plain, _LATER_COUNTS)
+    yield str(event.audio_ticks_received)
+    yield str(event.audio_ticks_sent)
+
+
+def _counts(plain: dict[str, Any], names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        yield str(seconds(plain[name])) if name in _SECONDS_COLUMNS else str(plain[name])
 
 
 def _flag(value: bool) -> str:

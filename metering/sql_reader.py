@@ -7,6 +7,7 @@ Owns which answer belongs to which question of ``metering.ledger_sql``. Knows no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import reduce
 from typing import Any, ClassVar
 
 from metering import ledger_sql
@@ -35,7 +36,8 @@ class SqlReader(ABC):
         return UsagePage(events, taken[-1][0] if len(rows) > len(taken) else None)
 
     def totals(self, query: UsageQuery) -> UsageTotals:
-        return ledger_sql.totals(self._ask(*ledger_sql.totals_question(query, self._MARK))[0])
+        parts = (self._ask(*question)[0] for question in ledger_sql.totals_questions(query, self._MARK))
+        return reduce(UsageTotals.plus, map(ledger_sql.totals, parts), UsageTotals())
 
     def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
         return ledger_sql.latencies(self._ask(*ledger_sql.latencies_question(query, most, self._MARK)), most)

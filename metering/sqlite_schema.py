@@ -10,9 +10,12 @@ import sqlite3
 
 from metering import sqlite_rollup
 from metering.errors import LedgerIncompatible
-from metering.ledger import TOTAL_FIELDS
 
 _SUMS_SINCE = 4
+_FIRST_SUMS = (
+    "events audio_ms_in audio_ms_out audio_ms_synthesized tts_characters input_tokens cached_input_tokens "
+    "output_tokens speculative_tokens tool_calls failed interrupted estimated unclaimed"
+).split()
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
 
 
@@ -90,11 +93,21 @@ _BREACHES = (
 )
 """What was late and what was done about it, and what went to models in vain: none, for what was recorded before."""
 
+_WHOLE_SUMS = ("audio_ms_received", "audio_ms_speech", "audio_ms_sent", "reasoning_tokens", "tool_ms", "call_ms")
+_WHOLE = (
+    *(
+        f"ALTER TABLE usage_events ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0 CHECK ({name} >= 0)"
+        for name in (*_WHOLE_SUMS, "audio_ticks_received", "audio_ticks_sent")
+    ),
+    *(f"ALTER TABLE usage_daily ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0" for name in _WHOLE_SUMS),
+)
+"""Audio by every stage, reasoning, and the time of tools and calls; unknown, hence 0, for what was recorded before."""
+
 
 def _sums(strict: bool) -> tuple[str, ...]:
     """Daily sums beside the events (``migrate`` makes them from those that are there), and closed months."""
     end = " STRICT" if strict else ""
-    totals = ", ".join(f"{name} INTEGER NOT NULL" for name in TOTAL_FIELDS)
+    totals = ", ".join(f"{name} INTEGER NOT NULL" for name in _FIRST_SUMS)
     day = "day INTEGER NOT NULL, tenant_id TEXT NOT NULL, agent_id TEXT NOT NULL, mode TEXT NOT NULL"
     return (
         f"CREATE TABLE usage_daily (row_id TEXT PRIMARY KEY, {day}, {totals}){end}",
@@ -129,7 +142,7 @@ def _sums(strict: bool) -> tuple[str, ...]:
 
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES)
+    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES, _WHOLE)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -33,6 +33,7 @@ class ProviderShare:
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ class UsageEvent:
     ``latency_ms`` began, from the last speech sample (or the text's arrival). ``breaches`` names the stages that took
     longer than the turn's budget, each with what was done about it (``none`` where nothing was). ``overtaken_tokens``
     are those of the input and output tokens that went to models whose answer was not used.
+
+    Audio by stage: ``audio_ms_received`` came from the client, ``audio_ms_speech`` of it was speech to voice activity
+    detection, ``audio_ms_in`` was sent to speech-to-text; ``audio_ms_synthesized`` was made, ``audio_ms_sent`` left for
+    the client (what is said again after an interruption twice), ``audio_ms_out`` was heard. What came while no turn ran
+    is in the next event of the session, its closing one at the latest: so the ``audio_ticks_received`` and
+    ``audio_ticks_sent`` of a session (1/48,000 s, a whole number of any sample) add up to what its transport counted;
+    an event's milliseconds are those that became whole, and add up likewise. ``reasoning_tokens`` are part of the
+    output tokens. ``tool_ms`` is how long tools and plugins ran. ``call_ms`` is telephone time; ``providers["call"]``
+    then names the carrier and the leg (``inbound``, ``outbound``).
     """
 
     event_id: str
@@ -81,3 +91,11 @@ class UsageEvent:
     latency_start_ms: dict[str, int] = field(default_factory=dict[str, int])
     breaches: dict[str, str] = field(default_factory=dict[str, str])
     overtaken_tokens: int = 0
+    audio_ms_received: int = 0
+    audio_ms_speech: int = 0
+    audio_ms_sent: int = 0
+    reasoning_tokens: int = 0
+    tool_ms: int = 0
+    call_ms: int = 0
+    audio_ticks_received: int = 0
+    audio_ticks_sent: int = 0

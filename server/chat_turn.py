@@ -94,6 +94,7 @@ class ChatTurn:
         self._by_model: tuple[tuple[ModelProfile, TokenUsage], ...] = ()
         self._recorded = False
         self._calls = CallLog()
+        self._tools = 0
 
     async def events(self) -> AsyncGenerator[ServerEvent]:
         """The answer as it is made. Raises Refused and RecorderOverloaded before the first event."""
@@ -127,7 +128,7 @@ class ChatTurn:
                 wait = None if failure.retry_after_s is None else {"retry_after_s": round(failure.retry_after_s, 3)}
                 failed = Failed(failure.code.value, failure.message, retryable, question.turn_id, wait)
                 refused = isinstance(error, ModelError) and not error.has_cost
-                if refused and not (self._text or account.tool_calls):
+                if refused and not (self._text or self._tools):
                     self._tokens = TokenUsage()
             await self._record()
             calls = self._calls.calls
@@ -176,7 +177,7 @@ class ChatTurn:
             case ToolStarted(request=request):
                 yield ToolCalled(turn_id, request.call_id, request.name, request.arguments)
             case ToolEnded(request=request, outcome=outcome):
-                self._account.tool_calls += 1
+                self._tools += 1
                 yield ToolReturned(turn_id, request.call_id, request.name, outcome.output, outcome.error)
             case ToolHandedOver():
                 pass  # a chat has no tools of its client's
@@ -204,6 +205,7 @@ class ChatTurn:
 
     async def _record(self) -> None:
         self._recorded = True
+        self._account.close(self._tools, self._calls)
         self._account.asked_models(self._consumed(), self._by_model, self._models.overtaken)
         event = self._account.event(self._question.identity, self._host.epoch_ms(), self._stages)
         await self._host.recorder.record(event)

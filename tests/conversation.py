@@ -20,6 +20,7 @@ from agents.core.draft_allowance import DraftAllowance
 from agents.core.options import Engines, Identity, SessionOptions
 from agents.core.policy import TurnPolicy
 from agents.core.session import Session
+from agents.core.sound_meter import ticks
 from agents.errors import SessionClosed
 from agents.events import AudioOut, ServerEvent
 from agents.loop.agent import Agent, AgentSpec
@@ -173,6 +174,8 @@ class Talk:
                 await self.takes.wait()
                 event = await self.session.outbox.get()
                 self.events.append((self._loop.time(), event))
+                if isinstance(event, AudioOut):
+                    self.session.sound.sent(ticks(len(event.samples), event.sample_rate_hz))
         except SessionClosed:
             return
 

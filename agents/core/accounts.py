@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from agents.call_log import CallLog
 from agents.core.attribution import Attribution
 from agents.core.options import Engines, Identity
+from agents.core.sound_meter import Sound, SoundMeter
 from agents.events import TurnUsage
 from agents.latency_events import StageLatency
 from agents.models.port import ModelProfile, Overtaken, TokenUsage
@@ -25,7 +27,8 @@ NO_BREACHES: Final[Mapping[str, str]] = {}
 @dataclass(slots=True)
 class TurnAccount:
     """The running account of one turn; owned by the turn. ``tokens`` are all that its models took, whose answer was
-    used or not; ``audio_ms_replayed`` is the length of speech that is said first and was counted when it was made."""
+    used or not; ``audio_ms_replayed`` is the length of speech that is said first and was counted when it was made;
+    ``drafted_calls`` are tools that ran for drafts which came to nothing."""
 
     turn_id: str
     agent_id: str
@@ -41,6 +44,11 @@ class TurnAccount:
     overtaken_tokens: int = 0
     hedged_tokens: int = 0
     tool_calls: int = 0
+    tool_ms: int = 0
+    drafted_calls: int = 0
+    drafts_estimated: bool = False
+    sound: Sound = field(default_factory=Sound)
+    meter: SoundMeter | None = None
     interrupted: bool = False
     error_code: str | None = None
     work: Attribution = field(default_factory=Attribution)
@@ -67,6 +75,19 @@ class TurnAccount:
         """A voice made this, the one that was ``asked`` unless the piece says otherwise."""
         self.work.spoke(piece.maker or Maker(asked.provider, asked.model), len(piece.samples))
 
+    def claim(self, meter: SoundMeter) -> None:
+        """The turn is certain: what came and left since the account before is in this one, and what comes until it is
+        closed."""
+        self.meter = meter
+        self.sound = self.sound.plus(meter.take())
+
+    def close(self, finished: int, log: CallLog) -> None:
+        """The turn is over: so many tools answered; ``log`` knows those that were stopped and how long they all ran."""
+        self.tool_calls = finished + log.tools_stopped
+        self.tool_ms += log.tool_ms
+        if self.meter is not None:
+            self.sound = self.sound.plus(self.meter.take())
+
     def asked_models(
         self,
         answer: TokenUsage,
@@ -91,6 +112,9 @@ class TurnAccount:
             if "tts" in draft.providers:
                 self.providers.setdefault("tts", draft.providers["tts"])
             self.speculative_tokens += _whole(draft.tokens)
+            self.drafts_estimated |= draft.tokens.estimated
+            self.drafted_calls += draft.tool_calls
+            self.tool_ms += draft.tool_ms
 
     def spent(self, *, was_draft: bool) -> tuple[int, int]:
         """Tokens its models took in vain, of a draft that came to nothing all and else those of models that were merely
@@ -100,7 +124,8 @@ class TurnAccount:
 
     def is_empty(self) -> bool:
         """Whether nothing was consumed."""
-        return not (self.audio_ms_in or self.audio_ms_synthesized or self.speculative_tokens or self.tts_characters)
+        work = self.audio_ms_in or self.audio_ms_synthesized or self.speculative_tokens or self.tts_characters
+        return not (work or self.drafted_calls or self.tool_ms) and self.sound == Sound()
 
     def usage(self) -> TurnUsage:
         """The account as the client is told it."""
@@ -135,7 +160,7 @@ class TurnAccount:
             mode=identity.mode,
             started_at=self.started_at,
             ended_at=max(ended_at, self.started_at),
-            providers=self.workers(),
+            providers=self._named(identity),
             audio_ms_in=self.audio_ms_in,
             audio_ms_out=self.audio_ms_out,
             audio_ms_synthesized=self.audio_ms_synthesized,
@@ -144,18 +169,32 @@ class TurnAccount:
             cached_input_tokens=self.tokens.cached_input_tokens,
             output_tokens=self.tokens.output_tokens,
             speculative_tokens=self.speculative_tokens,
-            tool_calls=self.tool_calls,
+            tool_calls=self.tool_calls + self.drafted_calls,
             latency_ms={stage.stage: round(stage.duration_ms) for stage in stages},
             interrupted=self.interrupted,
             success=self.error_code is None,
             error_code=self.error_code,
-            estimated=self.tokens.estimated,
+            estimated=self.tokens.estimated or self.drafts_estimated,
             transport=identity.transport,
             latency_start_ms={stage.stage: round(stage.start_ms) for stage in stages},
             shares=self._shares(),
             breaches=dict(breaches),
             overtaken_tokens=self.overtaken_tokens,
+            audio_ms_received=self.sound.received_ms,
+            audio_ms_speech=self.sound.speech_ms,
+            audio_ms_sent=self.sound.sent_ms,
+            reasoning_tokens=self.tokens.reasoning_tokens,
+            tool_ms=self.tool_ms,
+            call_ms=self.sound.call_ms,
+            audio_ticks_received=self.sound.received_ticks,
+            audio_ticks_sent=self.sound.sent_ticks,
         )
+
+    def _named(self, identity: Identity) -> dict[str, StageProvider]:
+        named = self.workers()
+        if identity.carrier is not None:
+            named["call"] = StageProvider(identity.carrier, identity.leg or "unknown")
+        return named
 
     def _shares(self) -> tuple[ProviderShare, ...]:
         shares: list[ProviderShare] = []

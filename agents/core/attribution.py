@@ -96,6 +96,7 @@ def _tokens(usage: TokenUsage) -> Counter[str]:
         input_tokens=usage.input_tokens,
         cached_input_tokens=usage.cached_input_tokens,
         output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
     )
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
+from agents.core.sound_meter import SoundMeter
 from agents.core.turn_types import (
     SpeechStarted,
     SpeechStopped,
@@ -47,13 +48,14 @@ OPENING_MS: Final = 160
 class HearingPorts:
     """Where what is heard goes. ``on_correction`` gets better transcripts of utterances that are over;
     ``on_vad_failure`` is called once, when voice activity can no longer be told. ``admits`` says whether voice
-    activity is looked for in what comes next, or it counts as silence."""
+    activity is looked for in what comes next, or it counts as silence. ``meter`` counts speech."""
 
     on_event: Callable[[TurnEvent], None]
     on_transcript: Callable[[Transcript], None]
     on_correction: Callable[[Transcript], None]
     on_vad_failure: Callable[[Exception], None]
     admits: Callable[[Samples], bool] = lambda _: True
+    meter: SoundMeter = field(default_factory=SoundMeter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class Hearing:
             self._detector.update(options)
             if hands_free and not self._hands_free:
                 self._detector.reset()
+        if hands_free != self._hands_free:
+            self._ports.meter.speech_ended(self._heard_samples)
         self._hands_free = hands_free
 
     def hear(self, samples: Samples) -> None:
@@ -164,7 +168,7 @@ class Hearing:
         """Audio has stopped coming: speech that ran has paused."""
         if self._speaking and self._detector is not None:
             self._detector.reset()
-            self._speaking = False
+            self._silent_from(self._heard_samples)
             if self._utterance is not None:
                 self._ports.on_event(SpeechStopped(self._utterance, self.now_ms))
 
@@ -172,7 +176,7 @@ class Hearing:
         """The voice that sounds just now is nobody's: what comes next is told anew."""
         if self._detector is not None:
             self._detector.reset()
-        self._speaking = False
+        self._silent_from(self._heard_samples)
         self._shut_until = self._heard_samples
 
     def flush(self, utterance: int, through_ms: int) -> None:
@@ -251,6 +255,14 @@ class Hearing:
         """The last audio heard, oldest first."""
         return self._ring.read(self._heard_samples - ms * SAMPLES_PER_MS, self._heard_samples).samples
 
+    def close(self) -> None:
+        """Nothing more will be heard: speech that runs ends here."""
+        self._ports.meter.speech_ended(self._heard_samples)
+
+    def recognised_elsewhere(self, samples: int) -> None:
+        """So many samples were handed to speech-to-text beside what is heard here."""
+        self._recognised_samples += samples
+
     def take_recognised_ms(self) -> int:
         """Audio handed to speech-to-text since this was last asked; what is less than 1 ms stays for the next time."""
         taken_ms, self._recognised_samples = divmod(self._recognised_samples, SAMPLES_PER_MS)
@@ -285,6 +297,7 @@ class Hearing:
             return tuple(self._detector.process(chunk))
         except Exception as error:  # noqa: BLE001 - whatever a native detector raises, hearing goes on without it
             self._detector = None
+            self._ports.meter.speech_ended(chunk.start_sample)
             self._ports.on_vad_failure(error)
             return ()
 
@@ -293,15 +306,20 @@ class Hearing:
         match edge.kind:
             case EdgeKind.STARTED:
                 self._speaking = True
+                self._ports.meter.speech_began(edge.sample)
                 if self._utterance is None:
                     free_from = max(self._free_from_sample, self._shut_until)
                     self._open(max(edge.sample - self._prefix_samples, free_from))
                 assert self._utterance is not None
                 self._ports.on_event(SpeechStarted(self._utterance, at_ms))
             case EdgeKind.STOPPED:
-                self._speaking = False
+                self._silent_from(edge.sample)
                 if self._utterance is not None:
                     self._ports.on_event(SpeechStopped(self._utterance, at_ms))
+
+    def _silent_from(self, sample: int) -> None:
+        self._speaking = False
+        self._ports.meter.speech_ended(sample)
 
     def _open(self, start_sample: int) -> int:
         self._last_utterance += 1

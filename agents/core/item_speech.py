@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Final
 
 import anyio
 import numpy as np
 
+from agents.core.recognition import heard_by
 from agents.events import RecordingTranscribed
 from audio.errors import AudioError, EngineError
+from audio.fallback import Maker
 from audio.formats import HEARING_RATE_HZ, PcmChunk, Samples, samples_to_ms
 from audio.stt.port import SpeechToText, SttOptions, SttStream, Transcript, TranscriptKind
 
@@ -33,14 +35,20 @@ STEP_SAMPLES: Final = HEARING_RATE_HZ // 10
 ReadSamples = Callable[[], Awaitable[Samples]]
 """Brings a recording, 16 kHz; takes its time elsewhere than on the event loop."""
 
+OnWork = Callable[[int, Mapping[Maker, int]], None]
+"""Told how many samples of a recording speech-to-text was given, and who recognised them where that may be another."""
+
 
 class ItemSpeech:
     """Recognises recordings beside the conversation."""
 
-    def __init__(self, stt: SpeechToText | None, on_words: Callable[[RecordingTranscribed], None]) -> None:
+    def __init__(
+        self, stt: SpeechToText | None, on_words: Callable[[RecordingTranscribed], None], on_work: OnWork
+    ) -> None:
         """``on_words`` is told of each recording, found or not."""
         self._stt = stt
         self._on_words = on_words
+        self._on_work = on_work
         self._waiting = 0
         self._places = anyio.Semaphore(MAX_AT_ONCE)
 
@@ -65,7 +73,7 @@ class ItemSpeech:
                 async with self._places:
                     samples = await read()
                     audio_ms = samples_to_ms(len(samples), HEARING_RATE_HZ)
-                    text = await _words_of(self._stt, samples, options)
+                    text = await _words_of(self._stt, samples, options, self._on_work)
         except (AudioError, TimeoutError) as error:
             log.warning("a recording could not be recognised", extra={"reason": str(error)})
         finally:
@@ -73,17 +81,20 @@ class ItemSpeech:
             self._on_words(RecordingTranscribed(item_id, text, audio_ms))
 
 
-async def _words_of(stt: SpeechToText, samples: Samples, options: SttOptions) -> str:
+async def _words_of(stt: SpeechToText, samples: Samples, options: SttOptions, on_work: OnWork) -> str:
     reader = _Reader()
+    given = 0
     with anyio.fail_after(LIMIT_S):
         stream = await stt.open(options, reader.on_transcript, reader.on_failure)
     try:
         texts: list[str] = []
         for utterance, (start, end) in enumerate(_stretches(samples), 1):
+            given += end - start
             with anyio.fail_after(LIMIT_S):
                 texts.append(await reader.read(stream, utterance, PcmChunk(samples[start:end], start)))
         return " ".join(text for text in texts if text)
     finally:
+        on_work(given, heard_by(stream))
         with anyio.CancelScope(shield=True):
             await stream.aclose()
 

@@ -11,6 +11,7 @@ from agents.core.draft_allowance import DraftAllowance
 from agents.core.policy import TurnPolicy
 from agents.loop.agent import Agent
 from agents.loop.brief import NO_BRIEF, Brief
+from agents.loop.history import HistoryLimits
 from agents.models.port import Message
 from audio.endpoint.port import EndOfTurnModel
 from audio.fallback import OnDegraded
@@ -24,13 +25,19 @@ from metering.usage import Mode
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """To whom everything in the session is attributed; ``transport`` is how it came, where that is known."""
+    """To whom everything in the session is attributed; ``transport`` is how it came, where that is known.
+
+    Of a telephone call, ``carrier`` is who carries it (``twilio``, ``sip``) and ``leg`` which way it went: its time is
+    charged by the two. ``Session.called`` is told the time.
+    """
 
     session_id: str
     tenant_id: str = "local"
     user_id: str = "local"
     mode: Mode = "embedded"
     transport: str | None = None
+    carrier: str | None = None
+    leg: Literal["inbound", "outbound"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,12 @@ class Engines:
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     missing: Mapping[Literal["stt", "tts"], str] = field(default_factory=dict[Literal["stt", "tts"], str])
     drafts: DraftAllowance | None = None
+
+    @property
+    def history_limits(self) -> HistoryLimits:
+        """How much of a conversation the agent's model takes."""
+        spec, profile = self.agent.spec, self.agent.profile
+        return HistoryLimits.for_context(profile.context_tokens, spec.instructions, spec.max_output_tokens)
 
     def for_session(self, on_degraded: OnDegraded) -> Engines:
         """The same engines, telling this session when another has to step in."""

@@ -80,6 +80,11 @@ class Outbox:
         self._took_audio(events)
         return samples
 
+    def drop_all_audio(self) -> None:
+        """Nothing of anybody's that has not left is to be heard any more."""
+        for turn_id in {event.turn_id for event in self._events if isinstance(event, AudioOut)}:
+            self.drop_audio(turn_id)
+
     def close(self) -> None:
         """No more events; what is queued may still be taken."""
         self._closed = True

@@ -44,15 +44,20 @@ class Recognition:
         if stream is not None or before is None:
             self._hearing.attach(stream)
         if stream is not None and before is not None:
-            self._heard.update(_heard_by(before))
+            self._heard.update(heard_by(before))
             await before.aclose()
         return lost
+
+    def recognised_elsewhere(self, samples: int, heard: Mapping[Maker, int]) -> None:
+        """So many samples were recognised beside this stream, ``heard`` by whom where that may be several."""
+        self._hearing.recognised_elsewhere(samples)
+        self._heard.update(heard)
 
     def take_heard(self) -> Mapping[Maker, int]:
         """Samples by the engine that recognised them, since this was last asked, where several may have."""
         taken, self._heard = self._heard, Counter()
         if self._stream is not None:
-            taken.update(_heard_by(self._stream))
+            taken.update(heard_by(self._stream))
         return taken
 
     async def aclose(self) -> None:
@@ -78,7 +83,8 @@ class Recognition:
             return None, Degraded("speech", "text", f"Speech cannot be recognised now ({error}); please type.")
 
 
-def _heard_by(stream: SttStream) -> Mapping[Maker, int]:
+def heard_by(stream: SttStream) -> Mapping[Maker, int]:
+    """Samples by the engine that recognised them, since the stream was last asked, where it is several engines'."""
     return stream.take_heard() if isinstance(stream, FallbackStream) else {}
 
 

@@ -36,6 +36,7 @@ from agents.core.policy_now import policy_now
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
 from agents.core.reports import apology, edge_told, unheard_told
+from agents.core.sound_meter import SoundMeter, ticks
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.stand_in import stand_in
 from agents.core.timers import AudioTimers
@@ -67,9 +68,10 @@ from agents.events import (
     RecordingTranscribed,
     SpeechDropped,
 )
-from agents.loop.history import History, HistoryLimits
+from agents.loop.history import History
 from audio.endpoint.port import EndOfTurnModel
-from audio.formats import Samples
+from audio.formats import HEARING_RATE_HZ, Samples
+from metering.ledger import UNCLAIMED_SUFFIX
 from metering.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ class Session:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.outbox = Outbox()
+        self.sound = SoundMeter()  # told by the transport of the audio it sent, and of a call's time
         self._options = options
         self._engines = engines = engines.for_session(lambda change: self.outbox.emit(stand_in(change)))
         self._recorder = recorder
@@ -102,11 +105,11 @@ class Session:
         self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
         self._hearing = self._make_hearing()
         self._recognition = Recognition(engines, self._hearing, lambda: self._options)
-        self._history = History(self._history_limits())
+        self._history = History(engines.history_limits)
         self._desk = self._make_desk(loop.time)
         self._input = self._make_input()
         self._said_meanwhile: list[tuple[str, str]] = []
-        self._recordings = ItemSpeech(engines.stt, self._on_recording)
+        self._recordings = ItemSpeech(engines.stt, self._on_recording, self._recognition.recognised_elsewhere)
         self._awaited = AwaitedReply(self._desk, self.outbox)
 
     # --- life ---
@@ -133,7 +136,10 @@ class Session:
             if self._stall is not None:
                 self._stall.cancel()
             with anyio.CancelScope(shield=True):
-                await self._close_accounts(f"{self._options.identity.session_id}:unclaimed")
+                self.outbox.drop_all_audio()
+                self._hearing.close()
+                self.sound.close()
+                await self._desk.close_accounts(f"{self._options.identity.session_id}{UNCLAIMED_SUFFIX}")
                 await self._recognition.aclose()
             self.outbox.close()
 
@@ -143,8 +149,10 @@ class Session:
 
     # --- what the client does ---
 
-    def hear(self, samples: Samples) -> None:
-        """The next samples of the user's microphone: 16 kHz int16, any length. Never blocks."""
+    def hear(self, samples: Samples, received: int | None = None) -> None:
+        """The next samples of the user's microphone: 16 kHz int16, any length. Never blocks. ``received``: how many
+        ticks of audio came for it (``sound_meter.ticks``), where that was at another rate."""
+        self.sound.received(ticks(len(samples), HEARING_RATE_HZ) if received is None else received)
         self._hearing.hear(samples)
         now_ms = self._hearing.now_ms
         if self._stall is not None:
@@ -317,7 +325,7 @@ class Session:
     def _account_for(self, item_id: str) -> None:
         """Where nobody answers there is no turn to bill speech to: every utterance is billed by itself."""
         if not self._options.answers and self._tasks is not None:
-            self._tasks.create_task(self._close_accounts(item_id), name="account")
+            self._tasks.create_task(self._desk.close_accounts(item_id), name="account")
 
     def _on_over(self, turn: int) -> None:
         self._remember_said()
@@ -347,9 +355,8 @@ class Session:
         make, vad = self._engines.make_detector if self._options.listen else None, self._options.vad
         echo = EchoPorts(self._writer, lambda: self._hearing, self._post, self.outbox.emit, lambda: self._options)
         self._echo = EchoGuard(echo)
-        ports = HearingPorts(
-            self._post, self._transcripts.update, self._transcripts.learn, self._on_vad_failure, self._echo.admit
-        )
+        told = self._transcripts
+        ports = HearingPorts(self._post, told.update, told.learn, self._on_vad_failure, self._echo.admit, self.sound)
         return Hearing(None if make is None else make(vad), ports, vad, hands_free=self._options.hands_free)
 
     def _make_input(self) -> InputDesk:
@@ -376,12 +383,8 @@ class Session:
             on_over=self._on_over,
         )
         heard_by, item_id = self._recognition.take_heard, partial(spoken_item_id, self._options.identity.session_id)
-        ports = DeskPorts(self._hearing.take_recognised_ms, heard_by, self._answer_awaited, item_id)
-        return TurnDesk(turns, ports, self._transcripts)
-
-    def _history_limits(self) -> HistoryLimits:
-        spec, profile = self._engines.agent.spec, self._engines.agent.profile
-        return HistoryLimits.for_context(profile.context_tokens, spec.instructions, spec.max_output_tokens)
+        taken_ms, sound = self._hearing.take_recognised_ms, self.sound
+        return TurnDesk(turns, DeskPorts(taken_ms, heard_by, sound, self._answer_awaited, item_id), self._transcripts)
 
     def _announce(self, lost: Degraded | None) -> None:
         for event in greeting_events(self._engines, self._options, lost):
@@ -389,9 +392,3 @@ class Session:
         greeting = self._engines.agent.spec.greeting
         if greeting and self._options.greet:
             self._post(PromptReceived(greeting, self._hearing.now_ms, "announcement"))
-
-    async def _close_accounts(self, request_id: str) -> None:
-        """Speech that was recognised but became no turn is consumption too."""
-        if (account := self._desk.unclaimed(request_id, self._epoch_ms())) is not None:
-            with anyio.move_on_after(self._options.limits.durable_s):
-                await self._recorder.record(account.event(self._options.identity, self._epoch_ms()))

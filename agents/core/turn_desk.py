@@ -14,10 +14,13 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Final, assert_never
 
+import anyio
+
 from agents.core.accounts import TurnAccount
 from agents.core.item_ids import reply_item_id
 from agents.core.latency import LatencyMarks
 from agents.core.options import ReplyRequest
+from agents.core.sound_meter import SoundMeter
 from agents.core.spoken_items import Truncated
 from agents.core.transcript_desk import TranscriptDesk
 from agents.core.turn_run import TurnPorts, TurnRun
@@ -48,13 +51,15 @@ KNOWN_IDS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class DeskPorts:
-    """What the desk asks of its session: audio newly handed to recognition (ms), and who recognised it (samples).
+    """What the desk asks of its session: audio newly handed to recognition (ms), who recognised it (samples), and what
+    sound came and left (``sound``).
 
     ``on_closed`` is called when a turn is over and accounted for. ``spoken_item_id`` names an utterance's entry.
     """
 
     take_recognised_ms: Callable[[], int]
     take_recognisers: Callable[[], Mapping[Maker, int]]
+    sound: SoundMeter
     on_closed: Callable[[], None]
     spoken_item_id: Callable[[int], str]
 
@@ -173,11 +178,15 @@ class TurnDesk:
             self._idle = asyncio.Event()
             await self._idle.wait()
 
-    def unclaimed(self, request_id: str, now_epoch_ms: int) -> TurnAccount | None:
-        """What was consumed since the last turn and belongs to none, if anything, as an account of its own."""
-        account = TurnAccount(request_id, self._turns.engines.agent.spec.agent_id, now_epoch_ms)
+    async def close_accounts(self, request_id: str) -> None:
+        """What was consumed since the last turn and belongs to none, if anything, gets an event of its own."""
+        turns = self._turns
+        account = TurnAccount(request_id, turns.engines.agent.spec.agent_id, turns.epoch_ms())
         self._claim(account)
-        return None if account.is_empty() else account
+        if not account.is_empty():
+            options = turns.options()
+            with anyio.move_on_after(options.limits.durable_s):
+                await turns.recorder.record(account.event(options.identity, turns.epoch_ms()))
 
     def _begin(self, begin: BeginTurn, tasks: asyncio.TaskGroup) -> None:
         turn_id, request = self._next_id(begin)
@@ -252,6 +261,7 @@ class TurnDesk:
     def _claim(self, account: TurnAccount) -> None:
         account.audio_ms_in = self._ports.take_recognised_ms()
         account.work.heard(self._ports.take_recognisers())
+        account.claim(self._ports.sound)
         stt = self._turns.engines.stt
         if account.audio_ms_in and stt is not None:
             account.providers["stt"] = StageProvider(stt.profile.provider, stt.profile.model)

@@ -378,7 +378,7 @@ class TurnRun:
     async def _close_account(self) -> None:
         account, answering, ports = self.account, self._answering, self._ports
         account.asked_models(answering.tokens(), answering.by_model, answering.overtaken)
-        account.tool_calls = answering.tool_calls
+        account.close(answering.tool_calls, answering.calls)
         account.error_code = account.error_code or answering.error_code
         if self._heard is not None:
             account.said(self._heard.ms, self._heard.synthesized_ms)

@@ -332,8 +332,8 @@ class Agent:
         return tuple(outcomes.get(number, refused) for number in range(len(requests)))
 
     async def _run_tool(self, request: ToolRequest, committed: Certainty, log: CallLog) -> ToolOutcome:
-        with log.open("execute_tool", "agent", request.name):
-            return await self._runner.run(request, committed)
+        with log.open("execute_tool", "agent", request.name) as call:
+            return await self._runner.run(request, committed, call.began)
 
     async def _without_asking(
         self,

@@ -230,4 +230,6 @@ def _extra(part: ChatCompletionChunk | Choice, name: str) -> object:
 def _usage(usage: CompletionUsage) -> TokenUsage:
     details = usage.prompt_tokens_details
     cached = (details.cached_tokens if details else None) or 0
-    return TokenUsage(usage.prompt_tokens or 0, cached, usage.completion_tokens or 0)
+    written = usage.completion_tokens_details
+    reasoning = (written.reasoning_tokens or 0) if written else 0
+    return TokenUsage(usage.prompt_tokens or 0, cached, usage.completion_tokens or 0, reasoning_tokens=reasoning)

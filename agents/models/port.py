@@ -84,12 +84,16 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of one completion. ``estimated`` where the provider did not report them (a cancelled stream)."""
+    """Tokens of one completion. ``estimated`` where the provider did not report them (a cancelled stream).
+
+    ``reasoning_tokens`` are part of the output, as ``cached_input_tokens`` are of the input.
+    """
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
     estimated: bool = False
+    reasoning_tokens: int = 0
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
         return TokenUsage(
@@ -97,6 +101,7 @@ class TokenUsage:
             self.cached_input_tokens + other.cached_input_tokens,
             self.output_tokens + other.output_tokens,
             self.estimated or other.estimated,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
 

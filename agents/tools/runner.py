@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -74,15 +74,17 @@ class ToolRunner:
         tool = self._tools.get(name)
         return tool is not None and tool.effects
 
-    async def run(self, request: ToolRequest, committed: Certainty) -> ToolOutcome:
-        """Run one tool. Never raises, except when cancelled.
+    async def run(
+        self, request: ToolRequest, committed: Certainty, on_begin: Callable[[], None] = lambda: None
+    ) -> ToolOutcome:
+        """Run one tool. Never raises, except when cancelled. ``on_begin`` is told when it really begins.
 
         A tool with effects waits until ``committed`` is set: a draft that is thrown away leaves no trace. Its limit
         counts from then.
         """
         started = anyio.current_time()
         try:
-            output, error = await self._answer(request, committed), False
+            output, error = await self._answer(request, committed, on_begin), False
         except ToolError as failure:
             output, error = _error(str(failure)), True
         except Exception:
@@ -91,13 +93,14 @@ class ToolRunner:
             output, error = _error(f"The tool {request.name} failed."), True
         return ToolOutcome(output, error, round((anyio.current_time() - started) * 1_000))
 
-    async def _answer(self, request: ToolRequest, committed: Certainty) -> str:
+    async def _answer(self, request: ToolRequest, committed: Certainty, on_begin: Callable[[], None]) -> str:
         tool = self._tools.get(request.name)
         if tool is None:
             raise ToolError(f"There is no tool called {request.name[:64]}.")
         arguments = tool.checked(request.arguments)
         if tool.effects:
             await _certain(committed)
+        on_begin()
         value: Any = None
         # An outer scope's own time-out must not be taken for the tool's.
         with anyio.move_on_after(tool.limit_s) as scope:

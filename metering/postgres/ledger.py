@@ -22,7 +22,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from metering import ledger_sql
-from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, PART_FIELDS, TIME_FIELDS
+from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, PART_FIELDS, TIME_FIELDS, dumps, to_dict
 from metering.errors import LedgerIncompatible, LedgerUnavailable
 from metering.ledger import (
     TOTAL_FIELDS,
@@ -51,22 +51,29 @@ def _types(columns: Sequence[str]) -> list[str]:
     return ["bigint" if name in _INTEGERS else "text" for name in columns]
 
 
-def _from_arrays(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
-    """An INSERT of many rows whose values are one array per column, in the order given."""
-    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
-    selected = ", ".join(f"{name}::jsonb" if name in JSON_FIELDS else name for name in columns)
+def _from_json(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
+    """An INSERT of many rows that come as one JSON array of objects, in the order given.
+
+    One text is made and read far faster than an array per column, which the client escapes value by value.
+    """
+    named = ", ".join(columns)
+    typed = ", ".join(f"{name} {kind}" for name, kind in zip(columns, types, strict=True))
     return (
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {selected} "  # noqa: S608  (constants)
-        f"FROM unnest({arrays}) WITH ORDINALITY AS given({', '.join(columns)}, place) ORDER BY place "
+        f"INSERT INTO {table} ({named}) SELECT {named} "  # noqa: S608  (constants)
+        f"FROM ROWS FROM (json_to_recordset(%s::json) AS ({typed})) WITH ORDINALITY AS given({named}, place) "
+        "ORDER BY place "
     )
 
 
-_EVENT_TYPES = ["boolean" if name in FLAG_FIELDS else "bigint" if name in _INTEGERS else "text" for name in FIELDS]
-_INSERT = _from_arrays("usage_events", FIELDS, _EVENT_TYPES) + "ON CONFLICT DO NOTHING RETURNING event_id"
-_COUNT_DAY = _from_arrays(
+_EVENT_TYPES = [
+    "boolean" if name in FLAG_FIELDS else "bigint" if name in _INTEGERS else "jsonb" if name in JSON_FIELDS else "text"
+    for name in FIELDS
+]
+_INSERT = _from_json("usage_events", FIELDS, _EVENT_TYPES) + "ON CONFLICT DO NOTHING RETURNING event_id"
+_COUNT_DAY = _from_json(
     "usage_daily", ledger_sql.DAILY_COLUMNS, _types(ledger_sql.DAILY_COLUMNS)
 ) + ledger_sql.added_up("usage_daily", TOTAL_FIELDS)
-_COUNT_AMOUNT = _from_arrays(
+_COUNT_AMOUNT = _from_json(
     "usage_amounts", ledger_sql.AMOUNT_COLUMNS, _types(ledger_sql.AMOUNT_COLUMNS)
 ) + ledger_sql.added_up("usage_amounts", ledger_sql.AMOUNT_SUMS)
 _REPLACED = "SELECT tenant_id, corrects FROM usage_events WHERE corrects = ANY(%s::text[])"
@@ -103,12 +110,12 @@ class PostgresLedger(SqlReader):
         self._reading = _Slot(threading.Lock())
 
     def append(self, events: Sequence[UsageEvent]) -> int:
-        rows = [ledger_sql.event_row(event) for event in events]
-        if not rows:
+        if not events:
             return 0
+        rows = dumps([to_dict(event) for event in events])
         with self._using(self._writing) as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
-            inserted = {row[0] for row in connection.execute(_query(_INSERT), _columns(rows))}
+            inserted = {row[0] for row in connection.execute(_query(_INSERT), (rows,))}
             # Of two events with one id in this batch, the first was inserted.
             first = {event.event_id: event for event in reversed(events)}
             new = [event for event_id, event in first.items() if event_id in inserted]
@@ -201,9 +208,10 @@ def _count_in(connection: Connection, new: list[UsageEvent]) -> None:
     originals = connection.execute(_query(_ORIGINALS), (corrected,)).fetchall() if corrected else []
     rollup = change(new, replaced, map(ledger_sql.row_event, originals))
     if rollup.usage:
-        connection.execute(_query(_COUNT_DAY), _columns(ledger_sql.daily_rows(rollup)))
+        connection.execute(_query(_COUNT_DAY), (_objects(ledger_sql.DAILY_COLUMNS, ledger_sql.daily_rows(rollup)),))
     if rollup.amounts:
-        connection.execute(_query(_COUNT_AMOUNT), _columns(ledger_sql.amount_rows(rollup)))
+        amounts = _objects(ledger_sql.AMOUNT_COLUMNS, ledger_sql.amount_rows(rollup))
+        connection.execute(_query(_COUNT_AMOUNT), (amounts,))
 
 
 def _query(sql: str) -> Any:
@@ -211,8 +219,8 @@ def _query(sql: str) -> Any:
     return sql
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _objects(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    return dumps([dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def _words(error: psycopg.Error) -> str:

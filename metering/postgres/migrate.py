@@ -12,9 +12,9 @@ import psycopg
 
 from metering.errors import LedgerIncompatible
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration in ``versions``; a test holds the two together."""
-KNOWN: Final = frozenset({"0001", HEAD})
+KNOWN: Final = frozenset({"0001", "0002", HEAD})
 MIGRATION_LOCK: Final = 0x636F6E7665726701  # "converg", 1: of PostgreSQL's advisory locks
 APPEND_LOCK: Final = 0x636F6E7665726702
 

@@ -33,7 +33,7 @@ UNITS: Final[Mapping[str, int]] = {
 _TIME_UNITS: Final = frozenset({"second", "minute", "hour"})
 
 Rounding = Literal["exact", "second"]
-"""What a provider counts of one turn's audio: its milliseconds, or each begun second."""
+"""What a provider counts of one turn's audio or call time: its milliseconds, or each begun second."""
 Status = Literal["confirmed", "example"]
 
 
@@ -197,7 +197,7 @@ class _Reader:
         if meter and per and (meter in TIME_METERS) != (per in _TIME_UNITS):
             self.fault(f"{meter} is not priced per {per}")
         if rounding == "second" and meter not in TIME_METERS:
-            self.fault("only audio is rounded to seconds")
+            self.fault("only audio and calls are rounded to seconds")
         self.only("model", "meter", "per", "price", "rounding")
         return Price(self.text("model", r".{1,256}", ANY_MODEL), meter, per, self._amount(), rounding)
 

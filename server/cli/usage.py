@@ -51,7 +51,9 @@ def command(config: Path | None, data_dir: Path | None, rows: int, form: str | N
             sys.stdout.flush()
         else:
             page = ledger.read(UsageQuery(), PageRequest(limit=rows, newest_first=True))
-            _table(page.events, ledger.totals(UsageQuery()))
+            totals = ledger.totals(UsageQuery())
+            _table(page.events, totals)
+            _whole(totals)
             _costs(ledger, settings)
     finally:
         ledger.close()
@@ -71,6 +73,46 @@ def _costs(ledger: Ledger, settings: Settings) -> None:
             click.echo(f"cost {money(micros)} {currency}")
     for sentence in never_priced(lines):
         click.echo(f"not in the cost: {sentence}", err=True)
+
+
+def _whole(totals: UsageTotals) -> None:
+    """Everything that is counted, stage by stage; what there was none of is left out."""
+    from metering.report import seconds  # noqa: PLC0415
+
+    def told(title: str, figures: dict[str, object]) -> None:
+        parts = [f"{name} {figure}" for name, figure in figures.items() if figure]
+        if parts:
+            click.echo(f"{title}: {', '.join(parts)}")
+
+    told(
+        "audio in, s",
+        {
+            "received": seconds(totals.audio_ms_received),
+            "speech": seconds(totals.audio_ms_speech),
+            "recognised": seconds(totals.audio_ms_in),
+        },
+    )
+    told(
+        "audio out, s",
+        {
+            "made": seconds(totals.audio_ms_synthesized),
+            "sent": seconds(totals.audio_ms_sent),
+            "heard": seconds(totals.audio_ms_out),
+            "characters": totals.tts_characters,
+        },
+    )
+    told(
+        "tokens",
+        {
+            "in": totals.input_tokens,
+            "of them cached": totals.cached_input_tokens,
+            "out": totals.output_tokens,
+            "of them reasoning": totals.reasoning_tokens,
+            "of drafts": totals.speculative_tokens,
+        },
+    )
+    told("tools", {"calls": totals.tool_calls, "s": seconds(totals.tool_ms)})
+    told("telephone", {"s": seconds(totals.call_ms)})
 
 
 def _table(events: tuple[UsageEvent, ...], totals: UsageTotals) -> None:

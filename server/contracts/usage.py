@@ -32,6 +32,7 @@ class ProviderShareRecord(Contract):
     input_tokens: Count
     cached_input_tokens: Count
     output_tokens: Count
+    reasoning_tokens: Count
 
 
 class UsageEventRecord(Contract):
@@ -53,7 +54,7 @@ class UsageEventRecord(Contract):
     audio_ms_in: Count
     """Audio handed to speech-to-text."""
     audio_ms_out: Count
-    """Audio the user was sent and did not interrupt."""
+    """Audio the user was sent and did not interrupt: heard."""
     audio_ms_synthesized: Count
     tts_characters: Count
     input_tokens: Count
@@ -82,6 +83,22 @@ class UsageEventRecord(Contract):
     """Stages that took longer than the turn's latency budget, each with what was done about it; `none`: nothing."""
     overtaken_tokens: Count
     """Of the input and output tokens, those of models whose answer was not used: hedged, too late, broken off."""
+    audio_ms_received: Count
+    """Audio that came from the client since the session's event before, whether anybody spoke or not."""
+    audio_ms_speech: Count
+    """Of that, what was speech to voice activity detection (0 where the client ends turns itself)."""
+    audio_ms_sent: Count
+    """Audio that left for the client; what is said again after an interruption counts again."""
+    reasoning_tokens: Count
+    """Part of `output_tokens`."""
+    tool_ms: Count
+    """How long tools and plugins ran."""
+    call_ms: Count
+    """Telephone time; `providers.call` then names the carrier and the leg (`inbound`, `outbound`)."""
+    audio_ticks_received: Count
+    """`audio_ms_received` in 1/48,000 s, exactly: over a session they add up to the samples its transport counted."""
+    audio_ticks_sent: Count
+    """Likewise of `audio_ms_sent`."""
 
 
 def usage_record(event: UsageEvent) -> UsageEventRecord:

@@ -71,12 +71,19 @@ class VoiceDelivery:
         """From now on ``AudioOut`` events come in ``rate_hz`` and leave as ``output``."""
         self._speech = SpeechEncoder(output, rate_hz)
 
-    def carry_audio(self, sink: VoiceSink | None) -> None:
-        """From now on the agent's audio goes to ``sink`` (``None``: into frames), what was kept first."""
+    @property
+    def waits(self) -> bool:
+        """Whether the agent's audio is kept for something to carry it."""
+        return self._kept is not None
+
+    def carry_audio(self, sink: VoiceSink | None) -> list[AudioOut]:
+        """From now on the agent's audio goes to ``sink`` (``None``: into frames), what was kept first; returns that."""
         self._sink = sink
         kept, self._kept = self._kept, None
-        for event in () if kept is None else kept.take():
+        events = [] if kept is None else kept.take()
+        for event in events:
             self._audio_out(event)
+        return events
 
     def keep_audio(self, gone: VoiceSink) -> None:
         """This sink is gone: what the agent says now is kept for whatever comes next, the newest seconds of it.

@@ -13,6 +13,7 @@ import anyio
 import numpy as np
 
 from agents.core.session import Session
+from agents.core.sound_meter import ticks
 from audio.codecs.factory import make_decoder
 from audio.codecs.port import Decoder
 from audio.formats import HEARING_RATE_HZ, AudioFormat, Encoding, Samples
@@ -58,11 +59,23 @@ class AudioIntake:
             heard = (decoder.decode(piece) for piece in _pieces(payload, self._format))
         else:
             heard = _stretches(decoder.decode(payload))
+        came: int | None = self.ticks(payload)
         for samples in heard:
-            session.hear(samples)
+            session.hear(samples, came)
+            came = None if came is None else 0  # all of it with the first: whoever leaves meanwhile has sent it
             await self._pace(len(samples))
             if len(samples) > PIECE_SAMPLES // 2:
                 await anyio.lowlevel.checkpoint()
+
+    def ticks(self, payload: bytes) -> int | None:
+        """How much audio that is (see ``agents.core.sound_meter``); ``None`` where only its decoder can tell (Opus)."""
+        match self._format:
+            case AudioFormat(Encoding.PCM16, rate_hz):
+                return ticks(len(payload) // 2, rate_hz)
+            case AudioFormat(Encoding.G711_ULAW | Encoding.G711_ALAW, rate_hz):
+                return ticks(len(payload), rate_hz)
+            case _:
+                return None
 
     def _whole(self, payload: bytes) -> bytes:
         """The payload in whole samples."""

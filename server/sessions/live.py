@@ -16,8 +16,10 @@ import anyio
 
 from agents.core.options import Identity as SessionIdentity
 from agents.core.session import Session
+from agents.core.sound_meter import ticks
 from agents.errors import SessionClosed
 from agents.events import (
+    AudioOut,
     Failed,
     ServerEvent,
     SessionDraining,
@@ -31,6 +33,7 @@ from server.guard import Identity
 from server.observability.metrics import Metrics
 from server.observability.session_watch import SessionWatch
 from server.sessions.delivery import Delivery
+from server.sessions.unsent import UnsentAudio
 from server.transports.connection import Disconnected, Frame, Link
 
 logger = logging.getLogger(__name__)
@@ -82,6 +85,7 @@ class LiveSession:
         self._draining = False
         self._open_turns: set[str] = set()
         self._user_speaks = False
+        self._unsent = UnsentAudio()
 
     # --- life ---
 
@@ -159,7 +163,9 @@ class LiveSession:
         sent = last_event_id
         # Frames made meanwhile are only kept: this connection is not the one they would be sent to yet.
         while missed := resumption.after(sent):
+            self._unsent.forget(missed[0][0])
             for event_id, frame in missed:
+                self.session.sound.sent(self._unsent.take(event_id))
                 await connection.send(frame)
                 sent = event_id
         self.adopt(connection)
@@ -192,6 +198,8 @@ class LiveSession:
             self._watch.observe(event)
             self._note(event)
             frames, connection = self.delivery.frames(event), self._connection
+            if isinstance(event, AudioOut):
+                self._count(event, kept=connection is None)
             for frame in frames:
                 if self._connection is connection:  # else a new connection took over, and replays what was not sent
                     await self._send(frame)
@@ -202,6 +210,14 @@ class LiveSession:
             self._metrics.connections_cut.labels("outbox_overflow").inc()
             self._ending = Ending(ERRORS[ErrorCode.RATE_LIMITED].close_code, "events were not read in time")
         self.session.close()
+
+    def _count(self, event: AudioOut, *, kept: bool) -> None:
+        """Audio that is on its way to the client, or kept for its coming back."""
+        length = ticks(len(event.samples), event.sample_rate_hz)
+        if not kept:
+            self.session.sound.sent(length)
+        elif (resumption := self.delivery.resumption) is not None and not resumption.waits:
+            self._unsent.keep(resumption.replay.last_id, length)
 
     async def _send(self, frame: Frame) -> None:
         connection = self._connection

@@ -121,6 +121,8 @@ class RealtimeConduct:
         after = FIRST if act.after == "" else act.after
         self._live.session.history.add(act.message, act.item_id, after)
         if act.audio:
+            # Beside what is heard; of Opus only the decoder could tell, and the protocol has none.
+            self._live.session.sound.received(self._intake.ticks(act.audio) or 0)
             self._live.session.transcribe_item(act.item_id, lambda: run_sync(self._intake.decoded, act.audio))
 
     def tell_failure(self) -> None:

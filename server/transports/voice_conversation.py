@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import anyio
 
+from agents.core.sound_meter import ticks
 from agents.events import Failed
 from audio.errors import AudioFormatError
 from server.contracts.errors import ERRORS, ErrorCode
@@ -163,7 +164,8 @@ class VoiceConversation:
         return replace(self._arrival, at_s=time.monotonic())
 
     def _open_audio(self, live: LiveSession) -> None:
-        self._delivery.carry_audio(self._media)
+        for event in self._delivery.carry_audio(self._media):
+            live.session.sound.sent(ticks(len(event.samples), event.sample_rate_hz))
         settings = self._delivery.codec.settings
         if settings is None:
             return

@@ -37,7 +37,7 @@ from agents.models.scripted import ScriptedReply
 from agents.tools.tool import tool
 from audio.stt.scripted import Misheard
 from audio.tts.port import SpeechRequest
-from metering.ledger import UsageQuery, read_all
+from metering.ledger import UsageQuery, is_unclaimed, read_all
 from metering.usage import UsageEvent
 
 POLICY = TurnPolicy(min_wait_ms=300, wait_ms=500, max_wait_ms=1_200)
@@ -219,7 +219,8 @@ def play(body: Callable[[Talk], Awaitable[None]], script: Script) -> Talk:
 
 
 def ledger(talk: Talk) -> list[UsageEvent]:
-    return list(read_all(talk.recorder.ledger, UsageQuery()))
+    """Of the turns; what closes the session is not looked at."""
+    return [event for event in read_all(talk.recorder.ledger, UsageQuery()) if not is_unclaimed(event)]
 
 
 async def ask(talk: Talk) -> None:

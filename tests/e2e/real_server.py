@@ -24,6 +24,8 @@ from typing import Any
 import psutil
 import pytest
 
+from metering.ledger import UNCLAIMED_SUFFIX
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("convergio-voice")
 SCRIPTED = Path(__file__).with_name("scripted_child.py")
@@ -108,6 +110,11 @@ def usage_events(data_dir: Path) -> list[dict[str, Any]]:
     done = run_program("usage", "--json", data_dir=data_dir)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def turns_used(data_dir: Path) -> list[dict[str, Any]]:
+    """Likewise of turns alone, without the events that close sessions."""
+    return [event for event in usage_events(data_dir) if not event["request_id"].endswith(UNCLAIMED_SUFFIX)]
 
 
 @contextmanager

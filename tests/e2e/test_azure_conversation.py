@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from anyio import to_thread
 from azure.emulator_process import EmulatorProcess, azure_emulator
-from real_server import PROGRAM, RealServer, embedded_server, require_engines, run_program, serving, usage_events
+from real_server import PROGRAM, RealServer, embedded_server, require_engines, run_program, serving, turns_used
 from spoken import decoded, encoded, match, said, transcript
 from voice_socket import Client, begun
 
@@ -94,7 +94,7 @@ async def test_a_service_lost_between_turns_is_stood_in_for_and_said(service: Em
             heard = len(client.payloads)
             await turn(client, "librivox_0930")
         now = engines_of(server)
-    before, after = await to_thread.run_sync(usage_events, tmp_path)
+    before, after = await to_thread.run_sync(turns_used, tmp_path)
     last = client.of("turn.started")[-1]["text"]
     assert match(transcript("librivox_0930"), last) >= 0.75, last
     assert len(client.payloads) > heard

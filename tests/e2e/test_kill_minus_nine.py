@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
-from real_server import RealServer, embedded_server, gone, scripted_server, usage_events
+from real_server import RealServer, embedded_server, gone, scripted_server, turns_used
 from voice_socket import Client, begun
 from websockets.exceptions import ConnectionClosed
 
@@ -88,11 +88,11 @@ async def kill_again_and_again(start: Start, data_dir: Path, moments_ms: tuple[i
             await turns_until_killed(server, told, life % 2, audio_ms)
             assert gone(children), "a child outlived the killed server"
     # Readable as it lies there: what was complete is in it, the killed turn waits for the next start.
-    assert {done["request_id"] for done in told.complete} <= {e["request_id"] for e in usage_events(data_dir)}
+    assert {done["request_id"] for done in told.complete} <= {e["request_id"] for e in turns_used(data_dir)}
     with start(data_dir) as server:
-        check(usage_events(data_dir), told)
+        check(turns_used(data_dir), told)
         assert server.terminate() == 0
-    check(usage_events(data_dir), told)
+    check(turns_used(data_dir), told)
     assert not any((data_dir / "journal").iterdir()), "a journal was left although the ledger has everything"
 
 
@@ -117,7 +117,7 @@ async def test_many_sessions_killed_at_once_are_each_accounted_for_once(tmp_path
                 await event.wait()
             server.kill()
     with scripted_server(tmp_path):
-        check(usage_events(tmp_path), told)
+        check(turns_used(tmp_path), told)
     assert len(told.killed) == len(spoken)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from browser import chromium, needs_chromium, open_page, write_wav
 from page_witness import Event, Recording, Witness, preferring
-from real_server import RealServer, require_engines, usage_events
+from real_server import RealServer, require_engines, turns_used
 from spoken import clip, decoded, match, quiet, transcript
 
 from audio.formats import HEARING_RATE_HZ, AudioFormat, Encoding
@@ -102,7 +102,7 @@ async def ledger(server: RealServer, session: Event, turns: int = 1) -> list[tup
     """Which turns of a session the ledger holds, and which were interrupted, once there are as many."""
     with anyio.fail_after(15):
         while True:
-            every = await anyio.to_thread.run_sync(usage_events, server.data_dir)
+            every = await anyio.to_thread.run_sync(turns_used, server.data_dir)
             events = [event for event in every if event["session_id"] == session["session_id"]]
             if len(events) >= turns:
                 events.sort(key=lambda event: event["started_at"])

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import psutil
 import pytest
-from real_server import END_LIMIT_S, RealServer, embedded_server, gone, scripted_server, usage_events
+from real_server import END_LIMIT_S, RealServer, embedded_server, gone, scripted_server, turns_used
 from voice_socket import Client, begun, joined
 from websockets.exceptions import InvalidStatus
 
@@ -63,7 +63,7 @@ async def drain(server: RealServer) -> Client:
 
 def check_left_behind(server: RealServer, answered: Client) -> None:
     """Nothing but the ledger and the log: no journal, no port, no complaint."""
-    (event,) = usage_events(server.data_dir)
+    (event,) = turns_used(server.data_dir)
     assert event["request_id"] == answered.of("chat.complete")[0]["request_id"]
     assert (event["success"], event["interrupted"]) == (True, False)
     assert not any((server.data_dir / "journal").iterdir())
@@ -91,7 +91,7 @@ async def test_an_answer_longer_than_the_grace_is_cut_and_accounted_for(tmp_path
             server.process.send_signal(signal.SIGTERM)
             assert await client.closed() == 1001
         assert await ended(server) == 0
-    (event,) = usage_events(tmp_path)
+    (event,) = turns_used(tmp_path)
     assert event["interrupted"] is True
     assert 0 < event["audio_ms_out"] < event["audio_ms_synthesized"]
 
@@ -106,5 +106,5 @@ async def test_a_second_signal_hurries_it(tmp_path: Path) -> None:
             await client.closed()
         assert "chat.complete" not in client.kinds()
         assert await ended(server) == 0
-    (event,) = usage_events(tmp_path)
+    (event,) = turns_used(tmp_path)
     assert event["success"] is False or event["interrupted"] is True

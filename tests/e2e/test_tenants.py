@@ -16,7 +16,7 @@ import pytest
 from anyio import to_thread
 from azure.emulator_process import EmulatorProcess, azure_emulator
 from clients.chat_endpoint import chat_endpoint
-from real_server import PROGRAM, RealServer, require_engines, serving, usage_events
+from real_server import PROGRAM, RealServer, require_engines, serving, turns_used
 from spoken import encoded, said
 from voice_socket import Client, joined
 
@@ -99,7 +99,7 @@ async def test_each_tenants_key_reaches_its_own_account_and_no_log(
     assert [await to_thread.run_sync(refused, service) for service in services] == [0, 0]
     for secret in (SCHOOL_AZURE, CLINIC_AZURE, SCHOOL, CLINIC, OWN):
         assert secret not in log
-    events = await to_thread.run_sync(usage_events, tmp_path)
+    events = await to_thread.run_sync(turns_used, tmp_path)
     assert [event["tenant_id"] for event in events] == ["school", "clinic", "default"]
     assert [event["providers"]["stt"]["provider"] for event in events] == ["azure", "azure", "whisper"]
 

@@ -17,7 +17,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from postgres_server import PostgresServer, running_postgres
-from usage_events import numbered
+from usage_events import TICKS, WHOLE, numbered, older
 
 from metering.errors import LedgerIncompatible, LedgerUnavailable
 from metering.ledger import DayQuery, PageRequest, UsageQuery, UsageTotals, read_all
@@ -65,15 +65,18 @@ def test_the_newest_migration_is_the_one_the_program_knows() -> None:
 
 
 def test_a_ledger_of_an_older_version_keeps_its_events_and_sums(url: str, ledger: PostgresLedger) -> None:
-    ledger.append([numbered(1), numbered(2)])
+    first, second = older(numbered(1)), older(numbered(2))
+    ledger.append([first, second])
     ledger.close()
-    execute(url, "ALTER TABLE usage_events DROP COLUMN breaches, DROP COLUMN overtaken_tokens")
+    later = ("breaches", "overtaken_tokens", *WHOLE, *TICKS)
+    execute(url, f"ALTER TABLE usage_events {', '.join(f'DROP COLUMN {name}' for name in later)}")
+    execute(url, f"ALTER TABLE usage_daily {', '.join(f'DROP COLUMN {name}' for name in WHOLE)}")
     execute(url, "UPDATE convergio_usage_version SET version_num = '0001'")
-    assert list(read_all(ledger, UsageQuery())) == [numbered(1), numbered(2)]
+    assert list(read_all(ledger, UsageQuery())) == [first, second]
     late = replace(numbered(6), breaches={"agent": "hedge"}, overtaken_tokens=6)
-    assert ledger.append([late, numbered(2)]) == 1
-    assert list(read_all(ledger, UsageQuery())) == [numbered(1), numbered(2), late]
-    assert ledger.totals(UsageQuery()) == UsageTotals.of([numbered(1), numbered(2), late])
+    assert ledger.append([late, second]) == 1
+    assert list(read_all(ledger, UsageQuery())) == [first, second, late]
+    assert ledger.totals(UsageQuery()) == UsageTotals.of([first, second, late])
 
 
 def test_a_ledger_that_is_up_to_date_opens_without_the_migration_tool(url: str, ledger: PostgresLedger) -> None:

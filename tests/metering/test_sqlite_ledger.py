@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from usage_events import numbered
+from usage_events import TICKS, WHOLE, numbered, older
 
 from metering import ledger_sql, sqlite_ledger, sqlite_schema
 from metering.codec import FIELDS, from_dict, to_dict
@@ -60,7 +60,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (5,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (6,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -75,6 +75,7 @@ def test_an_older_library_gets_the_same_table_without_strict() -> None:
 
 
 SINCE = {"shares": 2, "transport": 3, "latency_start_ms": 3, "breaches": 5, "overtaken_tokens": 5}
+SINCE |= dict.fromkeys((*WHOLE, *TICKS), 6)
 """Which version brought which column."""
 
 
@@ -123,18 +124,21 @@ def test_a_ledger_of_an_older_version_keeps_its_events_and_gets_their_daily_sums
 
 
 def test_a_ledger_of_the_version_before_breaches_keeps_its_events_and_sums(path: Path) -> None:
+    first, second = older(numbered(1)), older(numbered(2))
     ledger = SqliteLedger(path)
-    ledger.append([numbered(1), numbered(2)])
+    ledger.append([first, second])
     ledger.close()
     connection = sqlite3.connect(path)
-    for name in ("breaches", "overtaken_tokens"):
+    for name in ("breaches", "overtaken_tokens", *WHOLE, *TICKS):
         connection.execute(f"ALTER TABLE usage_events DROP COLUMN {name}")
+    for name in WHOLE:
+        connection.execute(f"ALTER TABLE usage_daily DROP COLUMN {name}")
     connection.execute("PRAGMA user_version = 4")
     connection.close()
     late = replace(numbered(6), breaches={"agent": "hedge"}, overtaken_tokens=6)
-    assert ledger.append([late, numbered(2)]) == 1
-    assert list(read_all(ledger, UsageQuery())) == [numbered(1), numbered(2), late]
-    assert ledger.totals(UsageQuery()) == UsageTotals.of([numbered(1), numbered(2), late])
+    assert ledger.append([late, second]) == 1
+    assert list(read_all(ledger, UsageQuery())) == [first, second, late]
+    assert ledger.totals(UsageQuery()) == UsageTotals.of([first, second, late])
     ledger.close()
 
 

@@ -86,8 +86,8 @@ def test_a_missing_required_field_is_refused_by_name(field: str) -> None:
 
 def test_an_unknown_field_is_refused_rather_than_dropped() -> None:
     with pytest.raises(InvalidUsageEvent) as caught:
-        from_dict(to_dict(numbered(1)) | {"reasoning_tokens": 3})
-    assert caught.value.field == "reasoning_tokens"
+        from_dict(to_dict(numbered(1)) | {"thinking_tokens": 3})
+    assert caught.value.field == "thinking_tokens"
 
 
 @given(

@@ -32,14 +32,33 @@ def numbered(number: int, *, tenant: str = "tenant_a", prefix: str = "req") -> U
         audio_ms_out=number * 2,
         audio_ms_synthesized=number * 3,
         output_tokens=number % 7,
+        reasoning_tokens=number % 3,
+        tool_ms=number % 11,
+        audio_ms_received=number * 4,
+        audio_ms_speech=number + 1,
+        audio_ms_sent=number * 3,
+        audio_ticks_received=number * 4 * 48 + 3,
+        audio_ticks_sent=number * 3 * 48,
         latency_ms={"stt": 110, "total": 540},
         interrupted=number % 4 == 0,
     )
 
 
+WHOLE = ("audio_ms_received", "audio_ms_speech", "audio_ms_sent", "reasoning_tokens", "tool_ms", "call_ms")
+TICKS = ("audio_ticks_received", "audio_ticks_sent")
+"""The quantities that came last."""
+
+
+def older(event: UsageEvent) -> UsageEvent:
+    """As a version before recorded it that knew none of them."""
+    nothing: dict[str, int] = dict.fromkeys((*WHOLE, *TICKS), 0)
+    return replace(event, **nothing)
+
+
 def opened(event: UsageEvent) -> UsageEvent:
     """What is known of the turn when it is committed."""
-    return replace(event, ended_at=event.started_at, audio_ms_out=0, audio_ms_synthesized=0, latency_ms={})
+    nothing = {"audio_ms_out": 0, "audio_ms_synthesized": 0, "audio_ms_sent": 0, "audio_ticks_sent": 0, "tool_ms": 0}
+    return replace(event, ended_at=event.started_at, latency_ms={}, **nothing)
 
 
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40)
@@ -78,5 +97,13 @@ def events(draw: st.DrawFn) -> UsageEvent:
         latency_start_ms=draw(st.dictionaries(_stages, _counts)),
         breaches=draw(st.dictionaries(_stages, st.sampled_from(["none", "hedge", "filler"]))),
         overtaken_tokens=draw(st.integers(0, tokens_in)),
+        audio_ms_received=draw(_counts),
+        audio_ms_speech=draw(_counts),
+        audio_ms_sent=draw(_counts),
+        reasoning_tokens=draw(_counts),
+        tool_ms=draw(_counts),
+        call_ms=draw(_counts),
+        audio_ticks_received=draw(_counts),
+        audio_ticks_sent=draw(_counts),
     )
     return as_correction(event, event) if draw(st.booleans()) else event
