@@ -18,6 +18,7 @@ from typing import Final
 
 import anyio
 
+from agents.core.admitting import affords
 from agents.core.awaited_reply import AwaitedReply
 from agents.core.echo_guard import EchoGuard, EchoPorts
 from agents.core.end_hints import ask_hint
@@ -35,7 +36,7 @@ from agents.core.phases import Listening, State
 from agents.core.policy_now import policy_now
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
-from agents.core.reports import apology, edge_told, unheard_told
+from agents.core.reports import Unheard, apology, edge_told, unheard_told
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.stand_in import stand_in
 from agents.core.timers import AudioTimers
@@ -61,13 +62,8 @@ from agents.core.turn_types import (
     TurnEvent,
 )
 from agents.core.writer import Writer
-from agents.events import (
-    Degraded,
-    Failed,
-    RecordingTranscribed,
-    SpeechDropped,
-)
-from agents.loop.history import History, HistoryLimits
+from agents.events import Degraded, Failed, RecordingTranscribed
+from agents.loop.history import History
 from audio.endpoint.port import EndOfTurnModel
 from audio.formats import Samples
 from metering.recorder import Recorder
@@ -102,7 +98,7 @@ class Session:
         self._writer = Writer(self.outbox, clock_ms=lambda: round(loop.time() * 1_000))
         self._hearing = self._make_hearing()
         self._recognition = Recognition(engines, self._hearing, lambda: self._options)
-        self._history = History(self._history_limits())
+        self._history = History(engines.history_limits)
         self._desk = self._make_desk(loop.time)
         self._input = self._make_input()
         self._said_meanwhile: list[tuple[str, str]] = []
@@ -234,7 +230,11 @@ class Session:
         reopens = recognition_options(options) != recognition_options(self._options)
         policy = options.policy if self._hearing.can_tell_speech else replace(options.policy, auto_end=False)
         self._options = replace(options, identity=self._options.identity, policy=policy)
-        if reopens and self._tasks is not None and self._recognition.is_open:
+        if reopens:
+            self._reopen_soon()
+
+    def _reopen_soon(self) -> None:
+        if self._tasks is not None and self._recognition.is_open:
             self._tasks.create_task(self._reopen(), name="recognition")
 
     async def _reopen(self) -> None:
@@ -289,7 +289,7 @@ class Session:
                 self._hearing.end(effect.utterance)
                 if not effect.used:
                     self._transcripts.forget(effect.utterance)
-                    self.outbox.emit(SpeechDropped(effect.utterance, self._hearing.now_ms))
+                    self._report(effect)
             case TakeTurn():
                 self._take(effect)
             case ReportUnheard():
@@ -324,9 +324,10 @@ class Session:
         if live_turn(self._state.phase) == turn:
             self._post(ReplyEnded(turn, self._hearing.now_ms))
 
-    def _report(self, effect: ReportUnheard) -> None:
-        self.outbox.emit(unheard_told(effect))
-        if said := apology(effect, self._options):
+    def _report(self, effect: Unheard) -> None:
+        for event in unheard_told(effect, self._engines, self._hearing.now_ms):
+            self.outbox.emit(event)
+        if said := apology(effect, self._options, self._engines):
             self._post(PromptReceived(said, self._hearing.now_ms, "announcement"))
 
     # --- hearing ---
@@ -348,7 +349,12 @@ class Session:
         echo = EchoPorts(self._writer, lambda: self._hearing, self._post, self.outbox.emit, lambda: self._options)
         self._echo = EchoGuard(echo)
         ports = HearingPorts(
-            self._post, self._transcripts.update, self._transcripts.learn, self._on_vad_failure, self._echo.admit
+            self._post,
+            self._transcripts.update,
+            self._transcripts.learn,
+            self._on_vad_failure,
+            self._echo.admit,
+            affords(self._engines),
         )
         return Hearing(None if make is None else make(vad), ports, vad, hands_free=self._options.hands_free)
 
@@ -376,12 +382,8 @@ class Session:
             on_over=self._on_over,
         )
         heard_by, item_id = self._recognition.take_heard, partial(spoken_item_id, self._options.identity.session_id)
-        ports = DeskPorts(self._hearing.take_recognised_ms, heard_by, self._answer_awaited, item_id)
+        ports = DeskPorts(self._hearing.take_recognised_ms, heard_by, self._answer_awaited, item_id, self._reopen_soon)
         return TurnDesk(turns, ports, self._transcripts)
-
-    def _history_limits(self) -> HistoryLimits:
-        spec, profile = self._engines.agent.spec, self._engines.agent.profile
-        return HistoryLimits.for_context(profile.context_tokens, spec.instructions, spec.max_output_tokens)
 
     def _announce(self, lost: Degraded | None) -> None:
         for event in greeting_events(self._engines, self._options, lost):
