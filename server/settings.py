@@ -30,6 +30,7 @@ from pydantic_settings import (
 
 from agents.core.budget_profiles import Profile
 from server.azure_settings import AzureSettings
+from server.budget_settings import BudgetSettings
 from server.latency_settings import LatencySettings
 from server.ledger_settings import LedgerSettings
 from server.memory import share_heaps
@@ -130,6 +131,7 @@ class Settings(BaseSettings):
     webrtc: WebRtcSettings = WebRtcSettings()
     latency: LatencySettings = LatencySettings()
     ledger: LedgerSettings = LedgerSettings()
+    budgets: BudgetSettings = BudgetSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
