@@ -245,6 +245,26 @@ class Degraded:
     reason: str
 
 
+BudgetScope = Literal["tenant", "user", "global"]
+BudgetPeriod = Literal["daily", "monthly"]
+BudgetConsent = Literal["needed", "given", "policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetWarned:
+    """``budget.warning``: of a budget so much is used, and whether the conversation goes on all the same.
+
+    ``consent`` is ``needed`` where the user is asked, ``given`` once they said yes, ``policy`` where their tenant has
+    said so for them.
+    """
+
+    scope: BudgetScope
+    period: BudgetPeriod
+    used_percent: int
+    message: str
+    consent: BudgetConsent = "policy"
+
+
 @dataclass(frozen=True, slots=True)
 class ContentFiltered:
     """``content.filtered``: the model's provider refused what was asked (``prompt``) or answered (``completion``).
@@ -365,6 +385,7 @@ ServerEvent = (
     | BudgetBreached
     | TurnLatency
     | Degraded
+    | BudgetWarned
     | ContentFiltered
     | TurnCompleted
     | AudioQuality

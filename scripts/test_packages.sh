@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What some tests want from the system: Chromium (the page), espeak-ng (made-up speech), coturn (a TURN server), iproute2
-# (networks of their own) and PostgreSQL 15 or newer (the ledger on it; the tests start their own server). Installed as
+# (networks of their own), redis-server (budgets on it), and PostgreSQL 15 or newer (the ledger on it; the tests start their own server). Installed as
 # root on Debian and Ubuntu; anywhere else the tests that need them are skipped, and this says so. Never fails. promtool
 # (the alert rules) is unpacked into .venv-tools.
 set -uo pipefail
@@ -11,6 +11,7 @@ command -v espeak-ng >/dev/null || missing+=(espeak-ng)
 command -v turnserver >/dev/null || missing+=(coturn)
 command -v ip >/dev/null || missing+=(iproute2)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+command -v redis-server >/dev/null || missing+=(redis-server)
 # The alert rules are tried with promtool. Its package would start a server: only the program is taken out of it.
 if ! command -v promtool >/dev/null && [[ ! -x .venv-tools/promtool ]] && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
   unpacked="$(mktemp -d)"

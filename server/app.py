@@ -22,6 +22,7 @@ from server.engines import EngineSet, OnReport, StageReport
 from server.host import Host
 from server.observability.metrics import Metrics
 from server.routes.agents import agent_routes
+from server.routes.budgets import budget_routes
 from server.routes.chat import chat_routes
 from server.routes.failures import EXCEPTION_HANDLERS
 from server.routes.health import health_routes
@@ -84,6 +85,7 @@ class Application:
             *health_routes(host),
             *agent_routes(host),
             *chat_routes(host),
+            *budget_routes(host),
             *latency_routes(host),
             *latency_budget_routes(host),
             *identity_routes(host),
@@ -115,7 +117,7 @@ def _cors(settings: Settings) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=list(settings.allowed_origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["*"],  # SDKs send headers of their own; which pages may send any is allowed_origins
             expose_headers=["x-request-id", "retry-after", "location", "link", "etag"],
         )

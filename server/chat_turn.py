@@ -18,13 +18,13 @@ import anyio
 
 from agents.call_log import CallLog
 from agents.core.accounts import TurnAccount
+from agents.core.admitting import downgrade, prompt_most
 from agents.core.language import rules_for
 from agents.core.options import Identity, StageLimits
 from agents.core.stand_in import stand_in
 from agents.errors import ModelError
 from agents.events import (
     ContentFiltered,
-    Degraded,
     Failed,
     ReplyText,
     ServerEvent,
@@ -35,7 +35,6 @@ from agents.events import (
 )
 from agents.latency_events import StageLatency, TurnLatency
 from agents.loop.agent import (
-    Agent,
     ReplyDelta,
     ReplyFinished,
     ReplyLimits,
@@ -49,7 +48,9 @@ from agents.models.asked import AskedModels
 from agents.models.port import AnsweredBy, Asked, ContentFilter, Message, ModelProfile, Overtaken, TokenUsage
 from agents.models.tokens import estimate_usage
 from metering.usage import StageProvider
-from server.errors import describe
+from server.budgets.opening import Opened
+from server.contracts.errors import ErrorCode
+from server.errors import Refused, describe
 from server.host import Host
 from server.observability.session_watch import SessionWatch
 
@@ -64,7 +65,8 @@ class Question:
     """What is asked, after what was said before.
 
     ``turn_id`` is the request's id, as the client is told it; ``usage_id`` names what it consumes, and is new for
-    every answer, so that a repeated request is counted as often as it is answered.
+    every answer, so that a repeated request is counted as often as it is answered. ``consents``: whoever asks goes on
+    beyond a budget's warning.
     """
 
     turn_id: str
@@ -72,17 +74,20 @@ class Question:
     prompt: str
     identity: Identity
     history: History
+    consents: bool = False
 
 
 class ChatTurn:
     """Answers one question. ``events`` may be consumed once."""
 
-    def __init__(self, host: Host, agent: Agent, question: Question, watch: SessionWatch) -> None:
+    def __init__(self, host: Host, opened: Opened, question: Question, watch: SessionWatch) -> None:
         """``watch`` sees every event but failures before it is given out."""
         self._watch = watch
         self._host = host
-        self._changes: deque[Degraded] = deque()
-        self._agent = agent.for_session(lambda change: self._changes.append(stand_in(change)))
+        self._changes: deque[ServerEvent] = deque()
+        self._purse = opened.purse
+        self._engines = opened.engines.for_session(lambda change: self._changes.append(stand_in(change)))
+        self._agent = agent = self._engines.agent
         self._question = question
         self._account = TurnAccount(question.usage_id, agent.spec.agent_id, host.epoch_ms())
         self._began_at_s = time.monotonic()
@@ -101,19 +106,39 @@ class ChatTurn:
         with self._host.chat_place():
             self._watch.carry(self._question.turn_id)
             try:
+                await self._admit()
                 async with aclosing(self._answer()) as events:
                     async for event in events:
                         if not isinstance(event, Failed):  # told by whoever tells the client
                             self._watch.observe(event)
                         yield event
             finally:
+                self._purse.close()
                 self._watch.end(self._account.error_code)
+
+    async def _admit(self) -> None:
+        """Reserve what the answer may cost. Raises Refused."""
+        question, purse, engines = self._question, self._purse, self._engines
+        await purse.prepare()
+        purse.attach(self._changes.append)
+        if question.consents:
+            purse.consent()
+        if purse.thrifty and engines.thrifty is not None:
+            self._changes.append(downgrade(engines, engines.thrifty))
+            self._agent = engines.thrifty.agent
+        asked = question.history.with_user(question.prompt, self._agent.system_prompt)
+        admission = await purse.admit(question.usage_id, question.prompt, prompt_most(asked, self._agent.spec))
+        if admission.asks is not None:
+            raise Refused(ErrorCode.QUOTA_EXCEEDED, admission.asks, details={"consent": "needed"})
+        if (denied := admission.denied) is not None:
+            wait_s = (denied.details or {}).get("retry_after_s")
+            raise Refused(ErrorCode(denied.code), denied.message, retry_after_s=wait_s, details=denied.details)
 
     async def _answer(self) -> AsyncGenerator[ServerEvent]:
         question, account = self._question, self._account
         provider = self._agent.profile
         account.providers["agent"] = StageProvider(provider.provider, provider.model)
-        self._host.recorder.open_turn(account.event(question.identity, self._host.epoch_ms()))
+        self._purse.open_turn(account.event(question.identity, self._host.epoch_ms()))
         failed: Failed | None = None
         try:
             yield TurnStarted(question.turn_id, question.prompt, "text")
@@ -208,4 +233,4 @@ class ChatTurn:
         self._account.close(self._tools, self._calls)
         self._account.asked_models(self._consumed(), self._by_model, self._models.overtaken)
         event = self._account.event(self._question.identity, self._host.epoch_ms(), self._stages)
-        await self._host.recorder.record(event)
+        await self._purse.record(event)

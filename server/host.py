@@ -26,6 +26,7 @@ from metering.ledger import Ledger
 from metering.recorder import UsageRecorder
 from metering.usage import Mode
 from server.budget_view import budget_name
+from server.budgets.opening import Opened, Wish, open_purse
 from server.contracts.errors import ErrorCode
 from server.contracts.latency_budget import LatencyBudgetSettings
 from server.contracts.session import VoiceSettings
@@ -90,7 +91,7 @@ class Host:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Everything open while the body runs; engines load meanwhile. Raises DataDirectoryUnusable, SettingsError,
-        RecordsError."""
+        RecordsError, PriceSheetError."""
         await anyio.to_thread.run_sync(self._make_data_directory)
         ledger = open_ledger(self.settings)
         recorder = UsageRecorder(ledger, self.settings.journal_path)
@@ -106,6 +107,7 @@ class Host:
                 self._registry = SessionRegistry(tasks, self.settings.limits, self.metrics)
                 tasks.start_soon(self._registry.watch)
                 tasks.start_soon(self._offices.run)
+                tasks.start_soon(self._offices.budgets.run, ledger)
                 tasks.start_soon(self._load)
                 yield
                 tasks.cancel_scope.cancel()
@@ -232,7 +234,7 @@ class Host:
         except BaseException:
             lease.give_back()
             raise
-        return self._open(options, lease, delivery, caller, arrival)
+        return self._open(options, lease, delivery, caller, arrival, Wish("voice", settings.mode, settings.locale))
 
     async def open_chat(
         self,
@@ -241,13 +243,19 @@ class Host:
         caller: Identity,
         arrival: Arrival,
         wish: LatencyBudgetSettings | None = None,
+        *,
+        mode: Mode | None = None,
     ) -> LiveSession:
-        """Begin a conversation in writing; ``wish`` is the client's latency budget. Raises Refused."""
+        """Begin a conversation in writing; ``wish`` is the client's latency budget, ``mode`` the lane it asks for.
+
+        Raises Refused.
+        """
         agent = await self.agent(agent_id, caller)
         latency = self.chat_latency(caller, agent.spec.agent_id, wish)
         options = chat_options(self.identity(caller, new_id("ses")), latency)
         delivery.codec.latency_budget = budget_name(latency)
-        return self._open(options, Lease(self.engines.for_sessions()), delivery, caller, arrival, kind="chat")
+        lease = Lease(self.engines.for_sessions())
+        return self._open(options, lease, delivery, caller, arrival, Wish("chat", mode))
 
     async def lease_realtime(self, caller: Identity, agent_id: str | None, locale: str) -> Lease:
         """What a realtime session of this caller works with; a name that is no agent's means the default one.
@@ -261,7 +269,8 @@ class Host:
         self, options: SessionOptions, lease: Lease, delivery: Delivery, caller: Identity, arrival: Arrival
     ) -> LiveSession:
         """Begin a conversation that its client directs. Raises Refused; the lease is given back then, too."""
-        return self._open(options, lease, delivery, caller, arrival, kind="realtime")
+        wish = Wish("realtime", locale=options.locale)
+        return self._open(options, lease, delivery, caller, arrival, wish)
 
     def _open(
         self,
@@ -270,22 +279,31 @@ class Host:
         delivery: Delivery,
         caller: Identity,
         arrival: Arrival,
-        *,
-        kind: Literal["voice", "chat", "realtime"] = "voice",
+        wish: Wish,
     ) -> LiveSession:
         try:
-            identity = replace(options.identity, transport=arrival.transport)
+            budgets = self.offices.budgets
+            self.registry.require_shares(caller, self.settings.budgets.bursts)
+            budgets.bursts.require("sessions", caller.tenant_id, caller.user_id)
+            opened = open_purse(self.settings, budgets, caller, lease.engines, self.recorder, wish)
+            identity = replace(options.identity, transport=arrival.transport, mode=opened.mode)
             watch = self.watch(identity, arrival, options.budget)
             watch.carry()
-            engines = replace(lease.engines, drafts=self.drafts.of(identity.tenant_id))
-            session = Session(replace(options, identity=identity), engines, self.recorder, self.epoch_ms)
+            engines = replace(opened.engines, drafts=self.drafts.of(identity.tenant_id))
+            session = Session(replace(options, identity=identity), engines, opened.purse, self.epoch_ms)
             live = LiveSession(identity, caller, session, delivery, watch, self.metrics)
+            live.purse = opened.purse
             self.registry.host(live, lease.give_back)
         except BaseException:
             lease.give_back()
             raise
-        self.metrics.sessions.labels(kind).inc()
+        self.metrics.sessions.labels(wish.kind).inc()
         return live
+
+    def open_answer(self, caller: Identity, mode: Mode | None) -> Opened:
+        """What an answer outside a session costs, and who makes it. Raises Refused."""
+        budgets, engines = self.offices.budgets, self.engines.for_sessions()
+        return open_purse(self.settings, budgets, caller, engines, self.recorder, Wish("chat", mode, lasts=False))
 
     def watch(self, identity: SessionIdentity, arrival: Arrival, budget: LatencyBudget | None = None) -> SessionWatch:
         """Who watches a conversation that begins, and holds it to ``budget`` where no turn does."""

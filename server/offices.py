@@ -15,29 +15,32 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from metering.budgets import BUDGETS
 from metering.records import Area, Records
 from server.audit import AUDIT, AuditLog
+from server.budgets.service import Budgets
 from server.identity import IDENTITY, IdentityOffice
 from server.settings import Settings
 
-AREAS: Final[tuple[Area, ...]] = (AUDIT, IDENTITY)
+AREAS: Final[tuple[Area, ...]] = (AUDIT, IDENTITY, BUDGETS)
 """Every kind of records this program keeps."""
 _DRIVER: Final = "postgresql+psycopg"
 
 
 class Offices:
-    """See the module. ``audit`` is the audit log, ``identity`` who may come in."""
+    """See the module. ``audit`` is the audit log, ``identity`` who may come in, ``budgets`` who may spend what."""
 
     def __init__(self, settings: Settings, records: Records, epoch_ms: Callable[[], int]) -> None:
         self.settings = settings
         self.records = records
         self.audit = AuditLog(records, epoch_ms)
         self.identity = IdentityOffice(settings, records, self.audit, epoch_ms, time.monotonic)
+        self.budgets = Budgets(settings, records, self.audit, epoch_ms)
 
     @classmethod
     @asynccontextmanager
     async def opened(cls, settings: Settings, epoch_ms: Callable[[], int]) -> AsyncGenerator[Offices]:
-        """The offices, open while the body runs. Raises RecordsError."""
+        """The offices, open while the body runs. Raises RecordsError, PriceSheetError, SettingsError."""
         records = await anyio.to_thread.run_sync(open_records, settings)
         try:
             offices = cls(settings, records, epoch_ms)

@@ -30,6 +30,7 @@ from pydantic_settings import (
 
 from agents.core.budget_profiles import Profile
 from server.azure_settings import AzureSettings
+from server.budget_settings import BudgetSettings
 from server.identity_settings import IdentitySettings
 from server.latency_settings import LatencySettings
 from server.ledger_settings import LedgerSettings
@@ -132,6 +133,7 @@ class Settings(BaseSettings):
     latency: LatencySettings = LatencySettings()
     ledger: LedgerSettings = LedgerSettings()
     identity: IdentitySettings = IdentitySettings()
+    budgets: BudgetSettings = BudgetSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 from postgres_server import PostgresServer, programs, running_postgres
+from redis_server import RedisServer, program, running_redis
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
@@ -19,4 +20,13 @@ def postgres() -> Iterator[PostgresServer]:
     if programs() is None:
         pytest.skip("PostgreSQL 15 or newer is not installed (Debian, Ubuntu: apt-get install postgresql)")
     with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A running Redis; empty it before you use it."""
+    if program() is None:
+        pytest.skip("redis-server is not installed (Debian, Ubuntu: apt-get install redis-server)")
+    with running_redis() as server:
         yield server

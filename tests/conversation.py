@@ -95,6 +95,8 @@ class Script:
     mind: Callable[[LanguageModel], LanguageModel] | None = None
     """What is put around the scripted recognition and the scripted model."""
     drafts: DraftAllowance | None = None
+    means: Callable[[Engines], Engines] | None = None
+    """What is put into the engines: what the session may spend, and the cheapest of them."""
     options: dict[str, Any] = field(default_factory=dict)
     """What else is different from a session's defaults."""
 
@@ -206,6 +208,7 @@ async def conversation(script: Script | None = None) -> AsyncIterator[Talk]:
         script.detector,
         drafts=script.drafts,
     )
+    engines = engines if script.means is None else script.means(engines)
     recorder = MemoryRecorder()
     options = replace(SessionOptions(Identity("session-1"), policy=script.policy, speak=script.speak), **script.options)
     loop = asyncio.get_running_loop()

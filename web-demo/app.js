@@ -237,7 +237,7 @@ client
   .on('degraded', ({ from, to, reason }) => {
     const action = from === 'voice' || from === 'microphone' ? { label: 'Try again', run: begin } : undefined;
     const title = `Using ${to} instead of ${from}`;
-    notices.show({ key: `degraded:${from}`, kind: 'warning', title, text: reason, action });
+    notices.show({ key: `degraded:${from}`, kind: 'warning', title, text: reason === 'budget' ? 'Most of the budget is used.' : reason, action });
   })
   .on('audio.quality', ({ message }) => {
     notices.show({ key: 'audio.quality', kind: 'note', title: 'Your microphone', text: message });

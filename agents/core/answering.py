@@ -17,9 +17,11 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from agents.call_log import CallLog
+from agents.core.admitting import asked, prompt_most, told
 from agents.core.event_gate import EventGate
 from agents.core.options import ReplyRequest, SessionOptions
 from agents.core.speaking import PreparedSpeech
+from agents.core.spending import Most, Spending
 from agents.core.turn_types import BeginTurn
 from agents.core.turn_watch import TurnWatch
 from agents.errors import ModelError
@@ -90,6 +92,7 @@ class AnsweringPorts:
     on_model: Callable[[ModelProfile], None]
     on_bound: Callable[[], None]
     watch: TurnWatch
+    spending: Spending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,9 @@ class Answering:
 
         While the turn is not certain the failure is only noted in ``error_code``: the turn is then answered anew.
         """
+        self._asked = self._messages()
+        if not await self._is_admitted(phrases, prompt_most(self._asked, self._ports.agent.spec)):
+            return
         try:
             await self._ask(phrases)
         except ModelError as error:
@@ -171,6 +177,28 @@ class Answering:
             await self._flush(phrases)
         else:
             await self._refuse(self.verdict, phrases)
+
+    async def _is_admitted(self, phrases: Phrases, most: Most) -> bool:
+        """Whether there is money and quota for the turn; where there is not, or consent is missing, that is said."""
+        if self._ports.spending is None:
+            return True
+        text = asked(self._question.text, self._asked)
+        admission = await self._ports.spending.admit(self._turn_id, text, most)
+        if admission.asks is not None:
+            self._asked = ()
+            await self._say(admission.asks, phrases)
+            await self._flush(phrases)
+            return False
+        denied = admission.denied
+        if denied is None:
+            return True
+        self._asked, self.error_code = (), denied.code
+        self._ports.gate.emit(told(denied, self._turn_id))
+        if self._ports.gate.is_open:
+            self._ports.gate.emit(Caption("agent", denied.message, 0, 0, True, self._turn_id, only=True))
+            if denied.audible:
+                await phrases.send(PendingPhrase(denied.message, remembered=False, captioned=True))
+        return False
 
     async def _apologize(self, phrases: Phrases) -> None:
         """There is no answer, or no more of it; without a budget only the former is spoken of.
@@ -191,6 +219,8 @@ class Answering:
 
     async def recite(self, text: str, phrases: Phrases) -> None:
         """Say ``text`` as it stands."""
+        if not await self._is_admitted(phrases, Most(characters=len(text))):
+            return
         await self._say(text, phrases)
         await self._flush(phrases)
 
@@ -227,7 +257,6 @@ class Answering:
 
     async def _ask(self, phrases: Phrases) -> None:
         limits, brief = self._options.limits, self._options.brief
-        self._asked = self._messages()
         watch = self._ports.watch
         reply_limits = ReplyLimits(
             min(limits.model_first_event_s, watch.patience_s("agent") or math.inf),

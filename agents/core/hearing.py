@@ -48,13 +48,15 @@ OPENING_MS: Final = 160
 class HearingPorts:
     """Where what is heard goes. ``on_correction`` gets better transcripts of utterances that are over;
     ``on_vad_failure`` is called once, when voice activity can no longer be told. ``admits`` says whether voice
-    activity is looked for in what comes next, or it counts as silence. ``meter`` counts speech."""
+    activity is looked for in what comes next, or it counts as silence; ``affords``, whether so many samples may be
+    handed to recognition. ``meter`` counts speech."""
 
     on_event: Callable[[TurnEvent], None]
     on_transcript: Callable[[Transcript], None]
     on_correction: Callable[[Transcript], None]
     on_vad_failure: Callable[[Exception], None]
     admits: Callable[[Samples], bool] = lambda _: True
+    affords: Callable[[int], bool] = lambda _: True
     meter: SoundMeter = field(default_factory=SoundMeter)
 
 
@@ -335,7 +337,7 @@ class Hearing:
         self._recognise(audio)
 
     def _recognise(self, chunk: PcmChunk) -> None:
-        if self._stream is not None:
+        if self._stream is not None and self._ports.affords(len(chunk.samples)):
             self._recognised_samples += len(chunk.samples)
             self._stream.push(chunk)
 

@@ -9,6 +9,7 @@ from typing import Literal
 from agents.core.budget import LatencyBudget
 from agents.core.draft_allowance import DraftAllowance
 from agents.core.policy import TurnPolicy
+from agents.core.spending import Spending
 from agents.loop.agent import Agent
 from agents.loop.brief import NO_BRIEF, Brief
 from agents.loop.history import HistoryLimits
@@ -112,7 +113,8 @@ class Engines:
     ``make_detector`` gives each session its own voice-activity detector; the rest is shared by all sessions. ``names``
     are those of the stages whose engines have no profile to say it (``vad``, ``endpoint``), for the client to show.
     ``missing`` says for the user why a stage has nobody, where that is known. ``drafts`` is how much drafts may
-    still waste (``None``: without bound).
+    still waste (``None``: without bound). ``spending`` is asked before anything is spent (``None``: nobody is), and
+    ``thrifty`` are the cheapest of these engines, for when it says so.
     """
 
     agent: Agent
@@ -123,6 +125,8 @@ class Engines:
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     missing: Mapping[Literal["stt", "tts"], str] = field(default_factory=dict[Literal["stt", "tts"], str])
     drafts: DraftAllowance | None = None
+    spending: Spending | None = None
+    thrifty: Engines | None = None
 
     @property
     def history_limits(self) -> HistoryLimits:
@@ -137,4 +141,5 @@ class Engines:
             stt = stt.for_session(on_degraded)
         if isinstance(tts, FallbackTextToSpeech):
             tts = tts.for_session(on_degraded)
-        return replace(self, agent=agent, stt=stt, tts=tts)
+        thrifty = None if self.thrifty is None else self.thrifty.for_session(on_degraded)
+        return replace(self, agent=agent, stt=stt, tts=tts, thrifty=thrifty)

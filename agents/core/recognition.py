@@ -33,6 +33,12 @@ class Recognition:
         self._heard: Counter[Maker] = Counter()
 
     @property
+    def _cheapest(self) -> Engines | None:
+        """The engines to hear with once there is little left to spend; ``None``: the session's own."""
+        spending = self._engines.spending
+        return self._engines.thrifty if spending is not None and spending.thrifty else None
+
+    @property
     def is_open(self) -> bool:
         """Whether speech is recognised at all."""
         return self._stream is not None
@@ -69,7 +75,7 @@ class Recognition:
         options = self._options()
         if not options.listen:
             return None, None
-        stt = self._engines.stt
+        stt = self._engines.stt if self._cheapest is None else self._cheapest.stt
         if stt is None:
             why = self._engines.missing.get("stt", "Speech cannot be recognised here; please type.")
             return None, Degraded("speech", "text", why)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from agents.core.admitting import told, unaffordable
 from agents.core.input_desk import EMPTY_INPUT
-from agents.core.options import SessionOptions
-from agents.core.turn_types import ReportUnheard, SpeechStarted, SpeechStopped, TurnEvent
-from agents.events import Failed, ServerEvent, SpeechStartedHeard, SpeechStoppedHeard
+from agents.core.options import Engines, SessionOptions
+from agents.core.turn_types import EndUtterance, ReportUnheard, SpeechStarted, SpeechStopped, TurnEvent
+from agents.events import Failed, ServerEvent, SpeechDropped, SpeechStartedHeard, SpeechStoppedHeard
+
+Unheard = EndUtterance | ReportUnheard
+"""An utterance that ended unused, or what was said and could not be recognised."""
 
 
 def edge_told(event: TurnEvent, now_ms: int) -> ServerEvent | None:
@@ -19,15 +23,26 @@ def edge_told(event: TurnEvent, now_ms: int) -> ServerEvent | None:
             return None
 
 
-def apology(report: ReportUnheard, options: SessionOptions) -> str:
+def apology(report: Unheard, options: SessionOptions, engines: Engines) -> str:
     """What the agent says to that; nothing where its budget does not have it."""
+    denied = unaffordable(engines)
+    if isinstance(report, EndUtterance):
+        return "" if denied is None else denied.message
+    if denied is not None and report.utterance is not None:
+        return ""  # said when the utterance ended
     says = report.failed and options.budget is not None and options.budget.does("stt", "apologize")
     return options.policy.rules.apology if says else ""
 
 
-def unheard_told(report: ReportUnheard) -> Failed:
-    """Why a turn of the user's came to nothing."""
+def unheard_told(report: Unheard, engines: Engines, now_ms: int) -> tuple[ServerEvent, ...]:
+    """Why a turn of the user's came to nothing: speech that was dropped, and what could not be recognised."""
+    denied = unaffordable(engines)
+    if isinstance(report, EndUtterance):
+        dropped = SpeechDropped(report.utterance, now_ms)
+        return (dropped,) if denied is None else (dropped, told(denied))
+    if denied is not None and report.utterance is not None:
+        return ()
     if report.failed:
-        return Failed("provider.unavailable", "What you said could not be recognised.", True)
+        return (Failed("provider.unavailable", "What you said could not be recognised.", True),)
     message = "Nothing was said before the turn was committed."
-    return Failed("request.invalid", message, True, details=EMPTY_INPUT)
+    return (Failed("request.invalid", message, True, details=EMPTY_INPUT),)

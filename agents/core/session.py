@@ -18,6 +18,7 @@ from typing import Final
 
 import anyio
 
+from agents.core.admitting import affords
 from agents.core.awaited_reply import AwaitedReply
 from agents.core.echo_guard import EchoGuard, EchoPorts
 from agents.core.end_hints import ask_hint
@@ -35,7 +36,7 @@ from agents.core.phases import Listening, State
 from agents.core.policy_now import policy_now
 from agents.core.quality_watch import QualityWatch
 from agents.core.recognition import Recognition, recognition_options
-from agents.core.reports import apology, edge_told, unheard_told
+from agents.core.reports import Unheard, apology, edge_told, unheard_told
 from agents.core.sound_meter import SoundMeter, ticks
 from agents.core.spoken_items import SpokenItems, Truncated
 from agents.core.stand_in import stand_in
@@ -62,12 +63,7 @@ from agents.core.turn_types import (
     TurnEvent,
 )
 from agents.core.writer import Writer
-from agents.events import (
-    Degraded,
-    Failed,
-    RecordingTranscribed,
-    SpeechDropped,
-)
+from agents.events import Degraded, Failed, RecordingTranscribed
 from agents.loop.history import History
 from audio.endpoint.port import EndOfTurnModel
 from audio.formats import HEARING_RATE_HZ, Samples
@@ -242,7 +238,11 @@ class Session:
         reopens = recognition_options(options) != recognition_options(self._options)
         policy = options.policy if self._hearing.can_tell_speech else replace(options.policy, auto_end=False)
         self._options = replace(options, identity=self._options.identity, policy=policy)
-        if reopens and self._tasks is not None and self._recognition.is_open:
+        if reopens:
+            self._reopen_soon()
+
+    def _reopen_soon(self) -> None:
+        if self._tasks is not None and self._recognition.is_open:
             self._tasks.create_task(self._reopen(), name="recognition")
 
     async def _reopen(self) -> None:
@@ -297,7 +297,7 @@ class Session:
                 self._hearing.end(effect.utterance)
                 if not effect.used:
                     self._transcripts.forget(effect.utterance)
-                    self.outbox.emit(SpeechDropped(effect.utterance, self._hearing.now_ms))
+                    self._report(effect)
             case TakeTurn():
                 self._take(effect)
             case ReportUnheard():
@@ -332,9 +332,10 @@ class Session:
         if live_turn(self._state.phase) == turn:
             self._post(ReplyEnded(turn, self._hearing.now_ms))
 
-    def _report(self, effect: ReportUnheard) -> None:
-        self.outbox.emit(unheard_told(effect))
-        if said := apology(effect, self._options):
+    def _report(self, effect: Unheard) -> None:
+        for event in unheard_told(effect, self._engines, self._hearing.now_ms):
+            self.outbox.emit(event)
+        if said := apology(effect, self._options, self._engines):
             self._post(PromptReceived(said, self._hearing.now_ms, "announcement"))
 
     # --- hearing ---
@@ -355,8 +356,10 @@ class Session:
         make, vad = self._engines.make_detector if self._options.listen else None, self._options.vad
         echo = EchoPorts(self._writer, lambda: self._hearing, self._post, self.outbox.emit, lambda: self._options)
         self._echo = EchoGuard(echo)
-        told = self._transcripts
-        ports = HearingPorts(self._post, told.update, told.learn, self._on_vad_failure, self._echo.admit, self.sound)
+        told, may = self._transcripts, affords(self._engines)
+        ports = HearingPorts(
+            self._post, told.update, told.learn, self._on_vad_failure, self._echo.admit, may, self.sound
+        )
         return Hearing(None if make is None else make(vad), ports, vad, hands_free=self._options.hands_free)
 
     def _make_input(self) -> InputDesk:
@@ -383,8 +386,9 @@ class Session:
             on_over=self._on_over,
         )
         heard_by, item_id = self._recognition.take_heard, partial(spoken_item_id, self._options.identity.session_id)
-        taken_ms, sound = self._hearing.take_recognised_ms, self.sound
-        return TurnDesk(turns, DeskPorts(taken_ms, heard_by, sound, self._answer_awaited, item_id), self._transcripts)
+        taken_ms, sound, told = self._hearing.take_recognised_ms, self.sound, self._transcripts
+        ports = DeskPorts(taken_ms, heard_by, sound, self._answer_awaited, item_id, self._reopen_soon)
+        return TurnDesk(turns, ports, told)
 
     def _announce(self, lost: Degraded | None) -> None:
         for event in greeting_events(self._engines, self._options, lost):

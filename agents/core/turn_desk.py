@@ -11,12 +11,13 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 import anyio
 
 from agents.core.accounts import TurnAccount
+from agents.core.admitting import downgrade, thrifty
 from agents.core.item_ids import reply_item_id
 from agents.core.latency import LatencyMarks
 from agents.core.options import ReplyRequest
@@ -55,6 +56,7 @@ class DeskPorts:
     sound came and left (``sound``).
 
     ``on_closed`` is called when a turn is over and accounted for. ``spoken_item_id`` names an utterance's entry.
+    ``on_thrift``: from now on turns have the cheapest engines.
     """
 
     take_recognised_ms: Callable[[], int]
@@ -62,6 +64,7 @@ class DeskPorts:
     sound: SoundMeter
     on_closed: Callable[[], None]
     spoken_item_id: Callable[[int], str]
+    on_thrift: Callable[[], None]
 
 
 class TurnDesk:
@@ -101,7 +104,7 @@ class TurnDesk:
         begin = BeginTurn(-self._asides, "", "request", speculative=False)
         marks = LatencyMarks()
         marks.mark("speech_end", self._turns.monotonic_s())
-        self._start(TurnRun(self._turns, begin, turn_id, marks, request), tasks)
+        self._start(TurnRun(self._ports_now(), begin, turn_id, marks, request), tasks)
 
     @property
     def has_turns(self) -> bool:
@@ -202,13 +205,22 @@ class TurnDesk:
         elif begin.stopped_ms is not None:
             marks.mark("flushed", max(zero_s, self._transcripts.flushed_at_s))
             marks.mark("transcribed", now_s if begin.late else max(zero_s, self._transcripts.transcribed_at_s))
-        run = TurnRun(self._turns, begin, turn_id, marks, request)
+        run = TurnRun(self._ports_now(), begin, turn_id, marks, request)
         before = None if begin.instead_of is None else self._runs.get(begin.instead_of)
         if before is None:
             self._start(run, tasks, certain=not begin.speculative)
         else:
             self._runs[run.turn] = run
             tasks.create_task(self._run(run, before), name=run.turn_id, context=self._context.copy())
+
+    def _ports_now(self) -> TurnPorts:
+        """What the next turn works with: the cheapest engines, once there is little left to spend."""
+        engines = self._turns.engines
+        if engines.thrifty is not None and engines.spending is not None and engines.spending.thrifty:
+            self._turns.outbox.emit(downgrade(engines, engines.thrifty))
+            self._turns = replace(self._turns, engines=thrifty(engines))
+            self._ports.on_thrift()
+        return self._turns
 
     def _next_id(self, begin: BeginTurn) -> tuple[str, ReplyRequest | None]:
         match begin.source:
@@ -246,6 +258,8 @@ class TurnDesk:
                 drafts.spent(*run.account.spent(was_draft=not run.committed))
             if not run.committed:  # a draft that came to nothing: its cost goes to the next account that is closed
                 self._discarded.append(run.account)
+                if (spending := self._turns.engines.spending) is not None:
+                    spending.dropped(run.turn_id)
             if not self._runs:
                 self._idle.set()
             self._ports.on_closed()

@@ -104,6 +104,7 @@ class TurnRun:
             self._on_model,
             lambda: ports.on_event(ReplyBound(self.turn)),
             self._watch,
+            ports.engines.spending,
         )
         self._question = question_of(begin, request, self._options)
         # What is recited is there as a whole.

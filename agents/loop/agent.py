@@ -181,8 +181,11 @@ class Agent:
         return self._system.text
 
     @property
+    def model(self) -> LanguageModel:
+        return self._model
+
+    @property
     def profile(self) -> ModelProfile:
-        """The model that answers."""
         return self._model.profile
 
     def for_session(self, on_degraded: OnDegraded) -> Agent:

@@ -304,6 +304,11 @@ class FallbackSpeechToText:
         self._now_s = now_s
 
     @property
+    def engines(self) -> tuple[Guarded[SpeechToText], ...]:
+        """All of them, the preferred one first."""
+        return self._engines
+
+    @property
     def profile(self) -> SttProfile:
         """The preferred engine's."""
         return self._engines[0].engine.profile

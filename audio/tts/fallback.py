@@ -57,6 +57,11 @@ class FallbackTextToSpeech:
         self._teller = DegradationTeller("tts", self.profile.provider, on_degraded)
 
     @property
+    def engines(self) -> tuple[Guarded[TextToSpeech], ...]:
+        """All of them, the preferred one first."""
+        return self._engines
+
+    @property
     def profile(self) -> TtsProfile:
         """The preferred engine's; an alternate's audio comes at its rate."""
         return self._engines[0].engine.profile

@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "price": "Check price sheets, list prices, close a month.",
     "latency": "Show where the milliseconds of turns went.",
     "budgets": "Show how long turns may take, and what is done when they take longer.",
+    "quotas": "Show, set and override budgets and quotas.",
     "azure-emulator": "A local stand-in for the Azure Speech service.",
 }
 """Each lives in ``server.cli.<name>`` as a click command called ``command``."""

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints
 from metering.usage import Mode
 from server.contracts.base import AgentId, ClientId, Contract, ServerId
 from server.contracts.server_messages import (
+    BudgetWarningMessage,
     ChatCompleteMessage,
     ChatTokenMessage,
     ContentFilteredMessage,
@@ -46,6 +47,9 @@ class ChatRequest(Contract):
     """Whose provider keys are used. Absent: the tenant's default lane."""
     model_hint: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """A wish, not an order: the model the client would like."""
+    budget_consent: bool = False
+    """Whether to answer although a budget is nearly used up. Else, where the tenant's policy asks, such a request is
+    refused with `quota.exceeded` and `details.consent` `needed`."""
     history: Annotated[tuple[HistoryEntry, ...], Field(max_length=200)] = ()
     """Oldest first."""
 
@@ -85,6 +89,7 @@ STREAM_MESSAGES: Final[tuple[type[ServerMessage], ...]] = (
     ToolResultMessage,
     TurnLatencyMessage,
     DegradedMessage,
+    BudgetWarningMessage,
     ContentFilteredMessage,
     ChatCompleteMessage,
     ErrorMessage,

@@ -100,6 +100,13 @@ class ChatCancelMessage(ClientMessage):
     type: Literal["chat.cancel"] = "chat.cancel"
 
 
+class BudgetConsentMessage(ClientMessage):
+    """Whether the conversation is to go on after a `budget.warning` that asks. The user may also say it."""
+
+    type: Literal["budget.consent"] = "budget.consent"
+    consent: bool = True
+
+
 class SessionResumeMessage(ClientMessage):
     """Go on with a session after a lost connection; the first message on the new socket."""
 
@@ -120,6 +127,7 @@ AnyClientMessage = Annotated[
     | VoiceUpdateMessage
     | ChatStartMessage
     | ChatCancelMessage
+    | BudgetConsentMessage
     | SessionResumeMessage,
     Field(discriminator="type"),
 ]

@@ -47,6 +47,7 @@ CLIENT_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = _by_type(
     },
     {"type": "chat.start", "request_id": _TURN, "prompt": "What can you do?"},
     {"type": "chat.cancel", "request_id": _TURN},
+    {"type": "budget.consent", "consent": True},
     {"type": "session.resume", "session_id": "sess_2c9e", "last_event_id": 41},
 )
 
@@ -126,7 +127,13 @@ SERVER_EXAMPLES: Final[Mapping[str, dict[str, Any]]] = _by_type(
     _server(
         "budget.warning",
         15,
-        {"scope": "tenant", "period": "monthly", "used_percent": 80, "message": "80 % of this month's budget is used."},
+        {
+            "scope": "tenant",
+            "period": "monthly",
+            "used_percent": 80,
+            "message": "80 percent of the budget is used. Shall I go on? Please say yes or no.",
+            "consent": "needed",
+        },
         _START,
     ),
     _server(

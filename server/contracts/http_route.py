@@ -26,7 +26,7 @@ class HttpRoute:
     ``request_types`` are those of a body that is none of our models; ``success`` the status of an answer that is none.
     """
 
-    method: Literal["get", "post", "patch", "delete"]
+    method: Literal["get", "post", "put", "patch", "delete"]
     path: str
     operation_id: str
     summary: str

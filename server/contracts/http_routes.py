@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
+from server.contracts.budgets import BudgetChange, BudgetReport, OverrideAnswer, OverrideRequest
 from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
@@ -29,6 +30,10 @@ _CHAT_ERRORS: Final = (
     ErrorCode.PROVIDER_UNAVAILABLE,
     ErrorCode.SERVER_OVERLOADED,
     ErrorCode.SERVER_DRAINING,
+    ErrorCode.QUOTA_EXCEEDED,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.BILLING_PAYMENT_REQUIRED,
+    ErrorCode.BYOK_MISSING_KEY,
 )
 
 _TEXT: Final[Mapping[str, Any]] = {"type": "string"}
@@ -95,6 +100,50 @@ _WHOSE_BUDGET: Final = (
         "patience",
         "Sessions with this `accessibility.patience`.",
         {"type": "string", "enum": list(get_args(Patience)), "default": "normal"},
+    ),
+)
+_BUDGET_ERRORS: Final = (ErrorCode.REQUEST_INVALID, ErrorCode.REQUEST_TOO_LARGE, ErrorCode.SERVER_OVERLOADED)
+_WHOSE_BUDGETS: Final = (QueryParameter("tenant", "Another tenant than one's own; for the operator alone.", _TEXT),)
+_BUDGET_ROUTES: Final = (
+    HttpRoute(
+        "get",
+        "/v1/budgets",
+        "showBudgets",
+        "How one's budgets and quotas stand",
+        {200: BudgetReport},
+        query=(*_WHOSE_BUDGETS, QueryParameter("user", "Another user than oneself.", _TEXT)),
+        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
+    ),
+    HttpRoute(
+        "put",
+        "/v1/budgets",
+        "changeBudgets",
+        "Set limits, whether users are asked beyond a warning, and whose midnight counts",
+        {200: BudgetReport},
+        request=BudgetChange,
+        query=_WHOSE_BUDGETS,
+        errors=_BUDGET_ERRORS,
+    ),
+    HttpRoute(
+        "post",
+        "/v1/budgets/overrides",
+        "overrideBudgets",
+        "Let a scope go on beyond the end of its limits, for a while",
+        {201: OverrideAnswer},
+        request=OverrideRequest,
+        success=201,
+        query=_WHOSE_BUDGETS,
+        errors=_BUDGET_ERRORS,
+    ),
+    HttpRoute(
+        "delete",
+        "/v1/budgets/overrides/{override_id}",
+        "endOverride",
+        "End an override now",
+        media_type="",
+        success=204,
+        query=_WHOSE_BUDGETS,
+        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
     ),
 )
 
@@ -174,6 +223,7 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
     ),
     *IDENTITY_ROUTES,
+    *_BUDGET_ROUTES,
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),
     HttpRoute(

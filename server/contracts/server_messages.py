@@ -300,10 +300,15 @@ class BudgetWarningMessage(ServerMessage):
     """A budget is nearly used up."""
 
     type: Literal["budget.warning"] = "budget.warning"
-    scope: Literal["tenant", "global"]
+    scope: Literal["tenant", "user", "global"]
+    """Whose budget it is."""
     period: Literal["daily", "monthly"]
     used_percent: Count
     message: str
+    """For people, in the session's language."""
+    consent: Literal["needed", "given", "policy"] | None = None
+    """`needed`: no answer comes before the user says yes, or the client sends `budget.consent`. `given`: they did.
+    `policy`: the tenant's policy goes on without asking."""
 
 
 class UsageSummary(Contract):

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from server.contracts.chat import STREAM_MESSAGES
 from server.contracts.client_messages import (
     AnyClientMessage,
+    BudgetConsentMessage,
     ChatCancelMessage,
     ChatStartMessage,
     ClientMessage,
@@ -20,7 +21,6 @@ from server.contracts.client_messages import (
 )
 from server.contracts.server_messages import (
     AnyServerMessage,
-    BudgetWarningMessage,
     ServerMessage,
     SessionDrainingMessage,
     SessionResumedMessage,
@@ -44,6 +44,7 @@ def type_of(message: type[ClientMessage] | type[ServerMessage]) -> str:
 CHAT_CLIENT_MESSAGES: Final[tuple[type[ClientMessage], ...]] = (
     ChatStartMessage,
     ChatCancelMessage,
+    BudgetConsentMessage,
     SessionResumeMessage,
 )
 """What the chat socket takes."""
@@ -53,6 +54,5 @@ CHAT_SERVER_MESSAGES: Final[tuple[type[ServerMessage], ...]] = (
     SessionResumedMessage,
     SessionDrainingMessage,
     *STREAM_MESSAGES,
-    BudgetWarningMessage,
 )
 """What the chat socket sends."""

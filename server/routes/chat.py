@@ -83,9 +83,11 @@ async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
         else:
             history.assistant_heard(entry.text, interrupted=False)
     came = arrival("http", request.scope)
-    identity = replace(host.identity(caller(request), new_id("ses")), transport=came.transport)
-    question = Question(turn_id, usage_id, asked.prompt, identity, history)
-    return ChatTurn(host, agent, question, host.watch(identity, came)), agent.spec.agent_id, turn_id
+    opened = host.open_answer(caller(request), asked.mode)
+    identity = host.identity(caller(request), new_id("ses"))
+    identity = replace(identity, transport=came.transport, mode=opened.mode)
+    question = Question(turn_id, usage_id, asked.prompt, identity, history, asked.budget_consent)
+    return ChatTurn(host, opened, question, host.watch(identity, came)), agent.spec.agent_id, turn_id
 
 
 async def _lines(

@@ -28,6 +28,7 @@ from agents.events import (
     TurnCompleted,
     TurnStarted,
 )
+from server.budgets.purse import SessionPurse
 from server.contracts.errors import ERRORS, ErrorCode
 from server.guard import Identity
 from server.observability.metrics import Metrics
@@ -78,6 +79,8 @@ class LiveSession:
         self.active_at_s = self.born_at_s
         """When the client last said anything but audio, spoke, or was answered (monotonic)."""
         self.detached_at_s: float | None = self.born_at_s
+        self.purse: SessionPurse | None = None
+        """What it may spend; closed when it ends."""
         self._watch = watch
         self._metrics = metrics
         self._connection: Link | None = None
@@ -95,6 +98,8 @@ class LiveSession:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._deliver)
                 try:
+                    if self.purse is not None:
+                        await self.purse.prepare()
                     await self.session.run()
                 finally:
                     self.session.outbox.close()
@@ -104,6 +109,8 @@ class LiveSession:
             await self._tell_internal()
         finally:
             self._watch.end()
+            if self.purse is not None:
+                self.purse.close()
             self.started.set()
             self.ended.set()
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_LIMIT_S):
@@ -206,6 +213,8 @@ class LiveSession:
             if isinstance(event, SessionStarted):
                 self.agent_id = event.agent_id
                 self.started.set()
+                if self.purse is not None:
+                    self.purse.attach(outbox.emit)
         if outbox.overflowed:
             self._metrics.connections_cut.labels("outbox_overflow").inc()
             self._ending = Ending(ERRORS[ErrorCode.RATE_LIMITED].close_code, "events were not read in time")

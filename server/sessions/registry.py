@@ -16,6 +16,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
+from server.budget_settings import BurstSettings
 from server.contracts.errors import ERRORS, ErrorCode
 from server.errors import Refused
 from server.guard import Identity
@@ -80,6 +81,16 @@ class SessionRegistry:
         if most is not None and sum(live.owner == owner for live in self._live.values()) >= most:
             sentence = f"At most {most} conversations at once are allowed with this key."
             raise Refused(ErrorCode.RATE_LIMITED, sentence, retry_after_s=RETRY_AFTER_S)
+
+    def require_shares(self, owner: Identity, bursts: BurstSettings) -> None:
+        """Raise Refused where the tenant, or the user, has as many conversations as one may have at once."""
+        tenants = [live.owner for live in self._live.values() if live.owner.tenant_id == owner.tenant_id]
+        here, own = len(tenants), sum(each.user_id == owner.user_id for each in tenants)
+        for most, now, whose in ((bursts.sessions_per_tenant, here, "tenant"), (bursts.sessions_per_user, own, "user")):
+            if most is not None and now >= most:
+                sentence = f"At most {most} conversations at once are allowed for this {whose}."
+                details = {"retry_after_s": RETRY_AFTER_S}
+                raise Refused(ErrorCode.RATE_LIMITED, sentence, retry_after_s=RETRY_AFTER_S, details=details)
 
     def find(self, session_id: str, owner: Identity) -> LiveSession:
         """The session a client comes back to. Raises Refused where it has ended or never was (for this owner)."""

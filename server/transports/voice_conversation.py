@@ -37,6 +37,7 @@ from server.wire.client_events import (
     ChatStart,
     ClientEvent,
     Commit,
+    Consent,
     Played,
     Resume,
     Stop,
@@ -138,8 +139,10 @@ class VoiceConversation:
         return live
 
     async def _begin_chat(self, start: ChatStart) -> LiveSession:
-        wish = start.latency_budget
-        live = await self._host.open_chat(start.agent_id, self._delivery, self._identity, self._greeted, wish)
+        wish, mode = start.latency_budget, start.mode
+        live = await self._host.open_chat(
+            start.agent_id, self._delivery, self._identity, self._greeted, wish, mode=mode
+        )
         live.adopt(self._connection)
         await self._started(live)
         live.session.prompt(start.prompt, start.request_id)
@@ -233,6 +236,9 @@ class VoiceConversation:
                 self._update(live, event)
             case ChatStart():
                 self._prompt(live, event)
+            case Consent(given):
+                if live.purse is not None:
+                    live.purse.consent(given=given)
             case VoiceStart() | Resume() | AudioIn():  # the codec refuses a second beginning; audio went its own way
                 pass
 

@@ -88,4 +88,13 @@ class Resume:
     last_event_id: int
 
 
-ClientEvent = VoiceStart | AudioIn | Commit | Cancel | Played | Stop | Update | ChatStart | ChatCancel | Resume
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Whether to go on although a budget is nearly used up."""
+
+    given: bool
+
+
+ClientEvent = (
+    VoiceStart | AudioIn | Commit | Cancel | Played | Stop | Update | ChatStart | ChatCancel | Consent | Resume
+)

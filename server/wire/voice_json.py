@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from audio.formats import AudioFormat
 from server.contracts.client_messages import (
     AnyClientMessage,
+    BudgetConsentMessage,
     ChatCancelMessage,
     ChatStartMessage,
     SessionResumeMessage,
@@ -43,6 +44,7 @@ from server.wire.client_events import (
     ChatStart,
     ClientEvent,
     Commit,
+    Consent,
     Played,
     Resume,
     Stop,
@@ -297,6 +299,7 @@ _PlainMessage = (
     | VoicePlayedMessage
     | VoiceStopMessage
     | ChatCancelMessage
+    | BudgetConsentMessage
 )
 
 
@@ -314,6 +317,8 @@ def _plain_event(message: _PlainMessage) -> ClientEvent:
             return Stop()
         case ChatCancelMessage(request_id=turn_id):
             return ChatCancel(turn_id)
+        case BudgetConsentMessage(consent=given):
+            return Consent(given)
         case _:
             assert_never(message)
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, assert_never
 from agents.events import (
     AudioOutEnded,
     AudioQuality,
+    BudgetWarned,
     Caption,
     ContentFiltered,
     Degraded,
@@ -36,7 +37,7 @@ from agents.events import (
 from agents.latency_events import BudgetBreached, StageLatency, TurnLatency
 from server.contracts.errors import ErrorCode
 
-SessionEvent = SessionStarted | SessionDraining | Degraded | AudioQuality | Failed
+SessionEvent = SessionStarted | SessionDraining | Degraded | BudgetWarned | AudioQuality | Failed
 HearingEvent = SpeechStartedHeard | SpeechStoppedHeard | TranscriptUpdated | Caption
 SpeakingEvent = ReplyText | VisemesOut | AudioOutEnded | Interrupted | Resumed
 TimingEvent = TurnLatency | BudgetBreached
@@ -66,7 +67,7 @@ def message_of(event: JsonEvent) -> Message:
             return _timing(event)
         case TurnStarted() | ToolCalled() | ToolReturned() | ContentFiltered() | TurnCompleted():
             return _turn(event)
-        case SessionStarted() | SessionDraining() | Degraded() | AudioQuality() | Failed():
+        case SessionStarted() | SessionDraining() | Degraded() | BudgetWarned() | AudioQuality() | Failed():
             return _session(event)
         case _:
             assert_never(event)
@@ -168,6 +169,9 @@ def _session(event: SessionEvent) -> Message:
             return Message("session.draining", None, {"grace_ms": grace_ms})
         case Degraded(from_, to, reason):
             return Message("degraded", None, {"from": from_, "to": to, "reason": reason})
+        case BudgetWarned(scope, period, used_percent, message, consent):
+            fields = {"scope": scope, "period": period, "used_percent": used_percent}
+            return Message("budget.warning", None, fields | {"message": message, "consent": consent})
         case AudioQuality(issue, message, measures):
             # Silence measures -inf dBFS, which JSON cannot say.
             finite = {name: value for name, value in measures.items() if isfinite(value)}

@@ -31,6 +31,8 @@ BODIES = {
     "createKey": {"name": "app"},
     "createUser": {"name": "Ada"},
     "createTenant": {"name": "School", "type": "school"},
+    "changeBudgets": {},
+    "overrideBudgets": {"minutes": 1, "reason": "a test"},
 }
 """What routes take that do not take a question."""
 

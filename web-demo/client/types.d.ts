@@ -227,10 +227,11 @@ export interface Degraded {
 
 export interface BudgetWarning extends ServerMessageBase {
   type: 'budget.warning';
-  scope: 'tenant' | 'global';
+  scope: 'tenant' | 'user' | 'global';
   period: 'daily' | 'monthly';
   used_percent: number;
   message: string;
+  consent?: 'needed' | 'given' | 'policy';
 }
 
 export interface Usage {

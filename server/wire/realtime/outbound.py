@@ -125,7 +125,7 @@ class Outbound:
             response.failure = (event.code, event.message)
             return []
         requested = None if event.turn_id is None else self._state.requested.pop(event.turn_id, None)
-        code = _CODES.get((event.details or {}).get("reason"), event.code.replace(".", "_"))
+        code = _CODES.get((event.details or {}).get("reason")) or _CODES.get(event.code, event.code.replace(".", "_"))
         event_id = None if requested is None else requested.event_id
         if code == _EMPTY:
             event_id = self._state.commit_event_id
@@ -323,6 +323,8 @@ _EMPTY: Final = "input_audio_buffer_commit_empty"
 _CODES: Final[dict[Any, str]] = {
     "reply_active": "conversation_already_has_active_response",
     "input_empty": _EMPTY,
+    "quota.exceeded": "insufficient_quota",
+    "billing.payment_required": "insufficient_quota",
 }
 
 

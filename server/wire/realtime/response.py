@@ -34,6 +34,8 @@ _REASON: Mapping[TurnEnd, str] = {
     "length": "max_output_tokens",
     "filtered": "content_filter",
 }
+_UNPAID = frozenset({"quota.exceeded", "billing.payment_required"})
+"""Codes for which OpenAI has ``insufficient_quota``."""
 
 
 class Response:
@@ -152,7 +154,8 @@ class Response:
             details["reason"] = reason
         if end == "failed":
             code, message = self.failure or (completed.error_code or "internal", "The response failed.")
-            details["error"] = {"type": "server_error", "code": code, "message": message}
+            kind = "insufficient_quota" if code in _UNPAID else "server_error"
+            details["error"] = {"type": kind, "code": kind if code in _UNPAID else code, "message": message}
         response = self._rendered(status) | {"status_details": details, "usage": usage_json(completed.usage)}
         return [*events, ("response.done", {"response": response})]
 

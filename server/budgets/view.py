@@ -1,0 +1,106 @@
+"""Budgets in public words, and public words as changes. Driven by the routes and the command line."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from metering.budgets.limits import Measure, Override, Period, Scope
+from server.budget_settings import UNIT_OF, limit_of, zone
+from server.budgets.rules import ANYBODY, LimitChange, Rules
+from server.budgets.service import Budgets, Standing
+from server.contracts import budgets as public
+from server.contracts.errors import ErrorCode
+from server.errors import Refused
+
+PERIODS: Final[dict[Period, public.Period]] = {"day": "daily", "month": "monthly"}
+MEASURES: Final[dict[Measure, public.Measure]] = {
+    "money": "money",
+    "audio_ms": "audio_s",
+    "tokens": "tokens",
+    "turns": "turns",
+}
+
+
+async def report(budgets: Budgets, tenant_id: str, user_id: str, request_id: str) -> public.BudgetReport:
+    """How a user's limits stand. Raises RecordsError, BudgetStoreAway."""
+    rules = await budgets.rules.of(tenant_id)
+    standings = await budgets.standing(tenant_id, user_id)
+    return public.BudgetReport(
+        request_id=request_id,
+        tenant_id=tenant_id,
+        user_id=user_id,
+        consent=rules.consent,
+        time_zone=rules.time_zone,
+        budgets=tuple(_item(each, budgets.prices.currency) for each in standings),
+        overrides=_overrides(rules, user_id, budgets.epoch_ms()),
+    )
+
+
+def change_of(wanted: public.BudgetLimitChange) -> LimitChange:
+    """A limit to be set. Raises Refused."""
+    user_id = (wanted.user_id or ANYBODY) if wanted.scope == "user" else ""
+    if wanted.user_id is not None and wanted.scope != "user":
+        raise Refused(ErrorCode.REQUEST_INVALID, "limits: user_id goes with the scope user only.")
+    try:
+        limit = limit_of(wanted.scope, wanted.period, wanted.measure, Decimal(wanted.amount or "0"))
+    except ValueError as error:
+        raise Refused(ErrorCode.REQUEST_INVALID, f"limits: {error}.") from error
+    amount = None if wanted.amount is None else limit.amount
+    return LimitChange(wanted.scope, user_id, limit.period, limit.measure, amount)
+
+
+def checked_zone(name: str | None) -> str | None:
+    """A time zone, if it is one. Raises Refused."""
+    if name is not None:
+        try:
+            zone(name)
+        except ValueError as error:
+            raise Refused(ErrorCode.REQUEST_INVALID, f"time_zone: {error}.") from error
+    return name
+
+
+def override_of(override: Override) -> public.BudgetOverride:
+    """An override in public words."""
+    return public.BudgetOverride(
+        override_id=override.override_id,
+        scope=override.scope,
+        user_id=override.user_id or None,
+        percent=override.percent,
+        until_ms=override.until_ms,
+        reason=override.reason,
+    )
+
+
+def _overrides(rules: Rules, user_id: str, now_ms: int) -> tuple[public.BudgetOverride, ...]:
+    concerns: tuple[Scope, ...] = ("global", "tenant")
+    return tuple(
+        override_of(each)
+        for each in rules.overrides
+        if now_ms < each.until_ms and (each.scope in concerns or each.user_id == user_id)
+    )
+
+
+def _item(standing: Standing, currency: str) -> public.BudgetItem:
+    limit = standing.limit
+    return public.BudgetItem(
+        scope=limit.scope,
+        period=PERIODS[limit.period],
+        measure=MEASURES[limit.measure],
+        currency=currency if limit.measure == "money" else None,
+        limit=amount_of(limit.measure, limit.amount),
+        used=amount_of(limit.measure, max(0, standing.used)),
+        reserved=amount_of(limit.measure, standing.reserved),
+        used_percent=max(0, standing.percent),
+        state=standing.state,
+        ends_at_percent=standing.ends_at_percent,
+        window=standing.window.name,
+        window_ends_ms=standing.window.ends_ms,
+    )
+
+
+def amount_of(measure: Measure, counted: int) -> str:
+    """What was counted, in people's units: ``12.5``."""
+    whole, rest = divmod(counted, UNIT_OF[measure])
+    digits = len(str(UNIT_OF[measure])) - 1
+    return f"{whole}.{rest:0{digits}d}".rstrip("0") if rest else str(whole)
