@@ -54,6 +54,7 @@ from server.sessions.voice_options import (
     voice_latency,
 )
 from server.settings import Settings
+from server.vault.models import TenantModel
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class Host:
             ):
                 self._registry = SessionRegistry(tasks, self.settings.limits, self.metrics)
                 tasks.start_soon(self._registry.watch)
+                tasks.start_soon(self._offices.vault.tend)
                 tasks.start_soon(self._load)
                 yield
                 tasks.cancel_scope.cancel()
@@ -168,9 +170,15 @@ class Host:
             raise Refused(ErrorCode.REQUEST_INVALID, "There is no agent of that name (see /v1/agents).")
         return agent
 
+    async def for_tenant(self, caller: Identity, agent: Agent) -> Agent:
+        """The agent on the tenant's own model, where it has a key for one at the time. Raises Refused."""
+        models = self.offices.vault.models
+        await models.prepare(caller.tenant_id)
+        return agent.on(lambda server: TenantModel(caller.tenant_id, models, server))
+
     @property
     def mode(self) -> Mode:
-        """The lane everything runs in: the operator's own endpoint, or nobody's."""
+        """The lane of what runs on no key of the tenant's own: the operator's own endpoint, or nobody's."""
         return "byok" if self.settings.model.kind == "openai" else "embedded"
 
     def identity(self, caller: Identity, session_id: str) -> SessionIdentity:
@@ -198,7 +206,13 @@ class Host:
         """What a session of this caller hears, thinks and speaks with. Raises Refused."""
         agent = await self.agent(agent_id)
         asked = Asked(caller.tenant_id, agent.spec.agent_id, locale)
-        return await self.engines.lease(asked, simple_language=simple_language)
+        lease = await self.engines.lease(asked, simple_language=simple_language)
+        try:
+            engines = replace(lease.engines, agent=await self.for_tenant(caller, lease.engines.agent))
+        except BaseException:
+            lease.give_back()
+            raise
+        return replace(lease, engines=engines)
 
     async def open_voice(
         self,
@@ -235,7 +249,9 @@ class Host:
         latency = self.chat_latency(caller, agent.spec.agent_id, wish)
         options = chat_options(self.identity(caller, new_id("ses")), latency)
         delivery.codec.latency_budget = budget_name(latency)
-        return self._open(options, Lease(self.engines.for_sessions()), delivery, caller, arrival, kind="chat")
+        engines = self.engines.for_sessions()
+        engines = replace(engines, agent=await self.for_tenant(caller, engines.agent))
+        return self._open(options, Lease(engines), delivery, caller, arrival, kind="chat")
 
     async def lease_realtime(self, caller: Identity, agent_id: str | None, locale: str) -> Lease:
         """What a realtime session of this caller works with; a name that is no agent's means the default one.
@@ -263,6 +279,8 @@ class Host:
     ) -> LiveSession:
         try:
             identity = replace(options.identity, transport=arrival.transport)
+            if lease.own:
+                identity = replace(identity, mode="byok")
             watch = self.watch(identity, arrival, options.budget)
             watch.carry()
             engines = replace(lease.engines, drafts=self.drafts.of(identity.tenant_id))

@@ -8,7 +8,7 @@ it takes sessions and closes them after the last. Knows no HTTP.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import anyio.to_thread
@@ -16,14 +16,18 @@ import anyio.to_thread
 from metering.records import Area, Records
 from server.audit import AUDIT, AuditLog
 from server.settings import Settings
+from server.vault import VAULT
+from server.vault.office import Vault
 
-AREAS: Final[tuple[Area, ...]] = (AUDIT,)
+AREAS: Final[tuple[Area, ...]] = (AUDIT, VAULT)
 """Every kind of records this program keeps."""
 _DRIVER: Final = "postgresql+psycopg"
 
 
 class Offices:
-    """See the module. ``audit`` is the audit log."""
+    """See the module. ``audit`` is the audit log, ``vault`` keeps tenants' keys at providers (while ``opened``)."""
+
+    vault: Vault
 
     def __init__(self, settings: Settings, records: Records, epoch_ms: Callable[[], int]) -> None:
         self.settings = settings
@@ -36,7 +40,11 @@ class Offices:
         """The offices, open while the body runs. Raises RecordsError."""
         records = await anyio.to_thread.run_sync(open_records, settings)
         try:
-            yield cls(settings, records, epoch_ms)
+            async with AsyncExitStack() as closing:
+                offices = cls(settings, records, epoch_ms)
+                vault = Vault.opened(settings, records, offices.audit, epoch_ms)
+                offices.vault = await closing.enter_async_context(vault)
+                yield offices
         finally:
             records.close()
 

@@ -16,6 +16,13 @@ from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
 from server.contracts.latency import LatencyReportResponse
 from server.contracts.latency_budget import LatencyBudgetList
+from server.contracts.provider_keys import (
+    ProviderKeyCheckResponse,
+    ProviderKeyList,
+    ProviderKeyRequest,
+    ProviderKeyResponse,
+    ProviderKeyRotation,
+)
 from server.contracts.server_messages import StageName
 from server.contracts.session import Patience
 from server.contracts.transport import TRANSPORTS
@@ -131,6 +138,76 @@ _WHOSE_BUDGET: Final = (
         {"type": "string", "enum": list(get_args(Patience)), "default": "normal"},
     ),
 )
+_KEY_ERRORS: Final = (ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED)
+_KEY_CHECK_ERRORS: Final = (
+    *_KEY_ERRORS,
+    ErrorCode.REQUEST_TOO_LARGE,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.PROVIDER_TIMEOUT,
+    ErrorCode.PROVIDER_UNAVAILABLE,
+)
+_WHOSE_KEYS: Final = (
+    QueryParameter("tenant", "Another tenant than one's own; with the operator's keys only.", {"type": "string"}),
+)
+_PROVIDER_KEYS: Final = (
+    HttpRoute(
+        "post",
+        "/v1/provider-keys",
+        "createProviderKey",
+        "Keep a key of one's own at a provider, which is checked first; it is never returned",
+        {201: ProviderKeyResponse},
+        request=ProviderKeyRequest,
+        query=_WHOSE_KEYS,
+        errors=(*_KEY_CHECK_ERRORS, ErrorCode.QUOTA_EXCEEDED),
+    ),
+    HttpRoute(
+        "get",
+        "/v1/provider-keys",
+        "listProviderKeys",
+        "The keys that are kept, without what they are",
+        {200: ProviderKeyList},
+        query=_WHOSE_KEYS,
+        errors=_KEY_ERRORS,
+    ),
+    HttpRoute(
+        "get",
+        "/v1/provider-keys/{key_id}",
+        "getProviderKey",
+        "One key that is kept, without what it is",
+        {200: ProviderKeyResponse},
+        query=_WHOSE_KEYS,
+        errors=_KEY_ERRORS,
+    ),
+    HttpRoute(
+        "delete",
+        "/v1/provider-keys/{key_id}",
+        "deleteProviderKey",
+        "Forget a key: running sessions stop using it at their next turn",
+        media_type="",
+        success=204,
+        query=_WHOSE_KEYS,
+        errors=_KEY_ERRORS,
+    ),
+    HttpRoute(
+        "post",
+        "/v1/provider-keys/{key_id}/rotate",
+        "rotateProviderKey",
+        "Another secret for the same key, which is checked first",
+        {200: ProviderKeyResponse},
+        request=ProviderKeyRotation,
+        query=_WHOSE_KEYS,
+        errors=_KEY_CHECK_ERRORS,
+    ),
+    HttpRoute(
+        "post",
+        "/v1/provider-keys/{key_id}/check",
+        "checkProviderKey",
+        "Ask the provider whether a key that is kept still works",
+        {200: ProviderKeyCheckResponse},
+        query=_WHOSE_KEYS,
+        errors=(*_KEY_ERRORS, ErrorCode.RATE_LIMITED),
+    ),
+)
 
 
 HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
@@ -187,6 +264,7 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         success=204,
         errors=_KNOWN_CALL_ERRORS,
     ),
+    *_PROVIDER_KEYS,
     *_openai("/v1/realtime", ""),
     *_openai("/openai/v1/realtime", "Azure"),
     HttpRoute(

@@ -76,6 +76,7 @@ async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
     turn_id = asked.request_id or request_id(request)
     repeatable = asked.request_id is not None or named_by_client(request)
     usage_id = f"{turn_id}.{token_hex(4)}" if repeatable else turn_id
+    own = await host.for_tenant(caller(request), agent)
     history = History()
     for entry in asked.history:
         if entry.role == "user":
@@ -85,7 +86,7 @@ async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
     came = arrival("http", request.scope)
     identity = replace(host.identity(caller(request), new_id("ses")), transport=came.transport)
     question = Question(turn_id, usage_id, asked.prompt, identity, history)
-    return ChatTurn(host, agent, question, host.watch(identity, came)), agent.spec.agent_id, turn_id
+    return ChatTurn(host, own, question, host.watch(identity, came)), agent.spec.agent_id, turn_id
 
 
 async def _lines(

@@ -17,7 +17,7 @@ from agents.models.scripted import ScriptedModel, ScriptedReply
 from metering.ledger import PageRequest, UsageQuery
 from metering.sqlite_ledger import SqliteLedger
 from metering.usage import UsageEvent
-from server.contracts.chat import AgentList, ChatResponse
+from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorBody, ErrorCode
 from server.contracts.health import ReadyResponse
 from server.contracts.http_routes import HTTP_ROUTES
@@ -43,9 +43,11 @@ def recorded(server: Served) -> tuple[UsageEvent, ...]:
 async def test_every_published_route_exists(tmp_path: Path) -> None:
     async with served(tmp_path) as server, client(server) as http:
         for route in HTTP_ROUTES:
-            path = route.path.replace("{call_id}", "rtc_none")
+            path = route.path.replace("{call_id}", "rtc_none").replace("{key_id}", "pk_none")
             answer = await http.request(route.method.upper(), path, json={"prompt": "hi"})
-            if route.path != path:  # what is there no more is a matter for the route, not for the router
+            if "{key_id}" in route.path or route.request not in (None, ChatRequest):  # known, and told what is amiss
+                assert answer.json()["error"]["code"] == "request.invalid", route.path
+            elif route.path != path:  # what is there no more is a matter for the route, not for the router
                 assert answer.json()["error"]["code"] == "session.not_found", route.path
             elif route.request_types and "application/json" not in route.request_types:
                 assert answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE, route.path
