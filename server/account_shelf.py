@@ -87,7 +87,7 @@ class AccountShelf:
         while True:
             await anyio.sleep(min(self._idle_s / CHECKS_PER_IDLE, LONGEST_PAUSE_S))
             for account, supply in self._held.items():
-                self._accounts.seen(account, in_use=supply.users > 0, rejected=supply.is_rejected)
+                self._accounts.seen(account, in_use=supply.users > 0 and supply.is_ready, rejected=supply.is_rejected)
             await self.release_idle()
 
     async def release_idle(self) -> None:

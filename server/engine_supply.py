@@ -137,6 +137,11 @@ class AccountSupply:
         self._opened = False
 
     @property
+    def is_ready(self) -> bool:
+        """Whether any of its engines has been tried."""
+        return bool(self._ready)
+
+    @property
     def is_rejected(self) -> bool:
         """Whether the service refuses the account's credential."""
         errors = (each.breaker.last_error for each in (*self._stt.values(), *self._tts.values()))
