@@ -8,10 +8,12 @@ sentence of ours tells the tenant. Driven by ``server.vault.office``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 from urllib.parse import SplitResult, urlunsplit
 
 import anyio
+import anyio.to_thread
 import httpx
 
 from agents.errors import KeyRejected, ModelError, ModelRateLimited, ModelTimeout, ModelUnavailable
@@ -19,7 +21,7 @@ from agents.models.pinned import PinnedTransport
 from agents.models.port import LanguageModel
 from server.vault.addresses import Addresses, AddressRefused
 from server.vault.provider_keys import KeyPlace, Provider
-from server.vault.tenant_clients import ModelLimits, tenant_model
+from server.vault.tenant_clients import ModelLimits, load_sdk, tenant_model
 
 CLOSE_LIMIT_S: Final = 2.0
 _ISSUE_PATH: Final = "/sts/v1.0/issueToken"
@@ -51,6 +53,8 @@ class KeyChecks:
 
     async def check(self, provider: Provider, place: KeyPlace, secret: str) -> Checked:
         """One call. Raises nothing on purpose."""
+        if provider != "azure-speech":
+            await load_sdk()
         try:
             with anyio.fail_after(self._limit_s):
                 if provider == "azure-speech":
@@ -93,7 +97,8 @@ class KeyChecks:
         named = place.base_url or place.endpoint or ""
         parts = self._addresses.url(named, azure=provider == "azure-openai")
         await self._addresses.address_of(parts.hostname or "", parts.port or 443)  # refused in words, where it is
-        model = tenant_model(provider, place, secret, self._addresses.address_of, self._limits)
+        make = partial(tenant_model, provider, place, secret, self._addresses.address_of, self._limits)
+        model = await anyio.to_thread.run_sync(make)  # it reads the certificates of this machine
         try:
             return await _asked(model)
         finally:

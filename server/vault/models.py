@@ -30,7 +30,7 @@ from server.vault.errors import VaultError
 from server.vault.provider_keys import MODELS, ProviderKey
 from server.vault.rules import OwnKeyRules
 from server.vault.speech import RETRY_AFTER_S, UNREADABLE
-from server.vault.tenant_clients import ModelLimits, tenant_model
+from server.vault.tenant_clients import ModelLimits, load_sdk, tenant_model
 from server.vault.tenant_keys import OwnKey, TenantKeys
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,9 @@ class TenantModels:
         except VaultError as error:
             logger.warning("a tenant's keys cannot be read", extra={"tenant_id": tenant_id, "reason": str(error)})
             raise Refused(ErrorCode.PROVIDER_UNAVAILABLE, UNREADABLE, retry_after_s=RETRY_AFTER_S) from error
-        if not keys and self.rules.requires(tenant_id):
+        if keys:
+            await load_sdk()
+        elif self.rules.requires(tenant_id):
             raise Refused(ErrorCode.BYOK_MISSING_KEY, _MISSING)
 
     def now(self, tenant_id: str, server: LanguageModel) -> FallbackModel | None:
@@ -245,6 +247,7 @@ class TenantModel:
                 async for event in events:
                     yield event
             return
+        await load_sdk()
         with self._models.using(self._tenant_id, keys, self._server) as chain:
             async with aclosing(self._mine(chain).stream(request)) as events:
                 async for event in events:

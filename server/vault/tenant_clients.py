@@ -6,7 +6,11 @@ shelf of tenants' models.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from importlib import import_module
+
+import anyio.to_thread
 
 from agents.models.openai_client import OpenAICompatibleConfig
 from agents.models.pinned import AddressOf
@@ -30,6 +34,13 @@ class ModelLimits:
         """Those of the settings."""
         chosen = settings
         return cls(chosen.connect_s, chosen.first_event_s, chosen.gap_s, chosen.takeover_s, chosen.context_tokens)
+
+
+async def load_sdk() -> None:
+    """Import the provider's SDK, which takes a second or more, on a thread: conversations go on meanwhile."""
+    for name in ("openai", "agents.models.openai_compatible"):
+        if name not in sys.modules:
+            await anyio.to_thread.run_sync(import_module, name)
 
 
 def tenant_model(

@@ -30,7 +30,7 @@ from audio.formats import AudioFormat, Encoding
 from tests.server.vault.provider_stand_in import MOODS, Providers, providers_here
 
 pytest.importorskip("azure.cognitiveservices.speech", reason="the Speech SDK is not installed (extra: azure)")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 PCM16 = AudioFormat(Encoding.PCM16, 16_000)
 OPERATOR = "api-key-of-the-server"
@@ -167,6 +167,7 @@ async def test_no_key_is_written_down_answered_or_sent_anywhere_but_to_its_provi
         "tenants": json.dumps(tenants),
         "vault__private_hosts": "127.0.0.1",
         "vault__refresh_s": 0.2,
+        "vault__check_s": 50,
         "log__level": "debug",
         "log__transcripts": "true",
         "telemetry__enabled": "true",

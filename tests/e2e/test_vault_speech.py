@@ -34,6 +34,7 @@ def server_on(data_dir: Path, **more: object) -> Iterator[RealServer]:
         "tenants": json.dumps([{"id": "school", "api_keys": [SCHOOL]}]),
         "vault__private_hosts": "127.0.0.1",
         "vault__refresh_s": 0.2,
+        "vault__check_s": 50,
         "model__engine": "none",
         "stt__engine": "none",
         "tts__engine": "none",
