@@ -5,7 +5,9 @@ AgentError
 │   ├── ModelUnavailable  not configured, not loaded, not reachable
 │   ├── ModelTimeout      no answer within the limit
 │   ├── ModelRateLimited  the provider refuses for now (retry_after_s)
-│   └── ModelRejected     refused for good (bad key, no such model, no funds)
+│   └── ModelRejected     refused for good (no such model, no funds)
+│       ├── KeyRejected       the provider does not know the key (401)
+│       ├── KeyMissing        the tenant must bring a key of its own, and has none
 │       └── RequestRejected   this request is refused, others may pass (malformed, too large)
 ├── ToolError             a tool failed or refused its arguments
 └── SessionClosed         the session has ended; nothing more is taken
@@ -62,6 +64,16 @@ class ModelRejected(ModelError):
     """The provider refuses for good: it will not mend by itself."""
 
     retryable = False
+
+
+class KeyRejected(ModelRejected):
+    """The provider does not know the key."""
+
+
+class KeyMissing(ModelRejected):
+    """The tenant must bring a key of its own, and has none."""
+
+    code = "byok.missing_key"
 
 
 class RequestRejected(ModelRejected):

@@ -4,6 +4,7 @@ AudioError
 ├── AudioFormatError       the bytes are not what the format says
 └── EngineError            an engine could not do its work (stage, provider, retryable)
     ├── EngineUnavailable  not installed, not loaded, not reachable
+    │   └── EngineKeyRejected  the service refuses the credential
     ├── EngineTimeout      it did not answer within its limit
     └── EngineOverloaded   its bounded queue is full
 """
@@ -46,6 +47,10 @@ class EngineUnavailable(EngineError):
     """The engine is not installed, could not be loaded or cannot be reached."""
 
     retryable = False
+
+
+class EngineKeyRejected(EngineUnavailable):
+    """The service refuses the credential."""
 
 
 class EngineTimeout(EngineError):

@@ -23,6 +23,7 @@ from server.speech_accounts import SpeechAccount, SpeechAccounts
 logger = logging.getLogger(__name__)
 
 CHECKS_PER_IDLE: Final = 4
+LONGEST_PAUSE_S: Final = 2.0
 RELEASE_LIMIT_S: Final = 10.0
 RETRY_AFTER_S: Final = 30.0
 
@@ -57,6 +58,11 @@ class AccountShelf:
         account = self._accounts.shared
         return None if account is None else self._of(account)
 
+    async def has_key(self, tenant_id: str) -> bool:
+        """Whether the tenant's account is on a key of its own in the vault. Raises Refused."""
+        account = await self._accounts.account_of(tenant_id)
+        return account is not None and account.key_id is not None
+
     async def take(self, tenant_id: str) -> AccountSupply | None:
         """The supply a tenant's session uses until it gives it back; ``None`` where the tenant has no account.
 
@@ -79,14 +85,16 @@ class AccountShelf:
     async def tend(self) -> None:
         """Release what idles, until cancelled."""
         while True:
-            await anyio.sleep(self._idle_s / CHECKS_PER_IDLE)
+            await anyio.sleep(min(self._idle_s / CHECKS_PER_IDLE, LONGEST_PAUSE_S))
+            for account, supply in self._held.items():
+                self._accounts.seen(account, in_use=supply.users > 0 and supply.is_ready, rejected=supply.is_rejected)
             await self.release_idle()
 
     async def release_idle(self) -> None:
-        """Release what nobody has used for too long."""
+        """Release what nobody has used for too long, and at once what nobody may use any more."""
         now_s = self._now_s()
         for supply in self._idle():
-            if now_s - supply.idle_since_s >= self._idle_s:
+            if supply.account.is_withdrawn or now_s - supply.idle_since_s >= self._idle_s:
                 await self._release(supply)
 
     async def aclose(self) -> None:

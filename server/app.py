@@ -30,9 +30,11 @@ from server.routes.identity import identity_routes
 from server.routes.latency import latency_routes
 from server.routes.latency_budgets import latency_budget_routes
 from server.routes.page import page_routes
+from server.routes.provider_keys import provider_key_routes
 from server.routes.realtime import call_routes, secret_routes
 from server.routes.webrtc import webrtc_off_routes, webrtc_routes
 from server.settings import Settings
+from server.speech_accounts import SettingsAccounts
 from server.transports.calls import Calls
 from server.transports.conversation_socket import ConversationSocket
 from server.transports.ice_offer import IceOffer
@@ -40,6 +42,8 @@ from server.transports.realtime_socket import RealtimeSocket
 from server.transports.rtc.hub import RtcHub
 from server.transports.rtc_options import peer_options
 from server.transports.voice_live_opening import voice_live_opening
+from server.vault.rules import OwnKeyRules
+from server.vault.speech import VaultAccounts
 
 REALTIME_PATHS: Final = ("/v1/realtime", "/openai/realtime", "/openai/v1/realtime")
 VOICE_LIVE_PATHS: Final = ("/voice-live/realtime",)
@@ -55,7 +59,8 @@ class Application:
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.host = Host(settings, engines or EngineSet(settings, on_report), self.metrics)
+        self._accounts = VaultAccounts(SettingsAccounts(settings), settings.azure, OwnKeyRules(settings))
+        self.host = Host(settings, engines or EngineSet(settings, on_report, self._accounts), self.metrics)
         self._calls = Calls(RtcHub(peer_options(settings)), settings, self.metrics)
         self.asgi = self._assemble()
 
@@ -63,6 +68,7 @@ class Application:
     async def open(self) -> AsyncGenerator[None]:
         """Ledger, sessions and engines, while the body runs."""
         async with self.host.running(), anyio.create_task_group() as tasks:
+            self._accounts.bind(self.host.offices.vault.keys)
             tasks.start_soon(self._calls.run)
             yield
             tasks.cancel_scope.cancel()
@@ -89,6 +95,7 @@ class Application:
             *latency_routes(host),
             *latency_budget_routes(host),
             *identity_routes(host),
+            *provider_key_routes(host),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),

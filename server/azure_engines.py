@@ -31,9 +31,13 @@ MOST_KEPT: Final = 32
 class AzureSpeech:
     """One Azure Speech resource. An async context manager: enter it before anything is made with it."""
 
-    def __init__(self, settings: AzureSettings, room: ConnectionRoom, workers: int) -> None:
-        """``room`` bounds connections, together with other resources; ``workers`` are the threads of this one."""
+    def __init__(
+        self, settings: AzureSettings, room: ConnectionRoom, workers: int, credential: Credential | None = None
+    ) -> None:
+        """``room`` bounds connections, together with other resources; ``workers`` are the threads of this one;
+        ``credential`` takes the place of the settings'."""
         self._settings = settings
+        self._given = credential
         self._room = room
         self._workers = InferencePool(workers, MAX_QUEUED)
 
@@ -93,6 +97,8 @@ class AzureSpeech:
 
     async def _credential(self) -> Credential:
         chosen = self._settings
+        if self._given is not None:
+            return self._given
         if chosen.key is not None:
             return KeyCredential(chosen.key.get_secret_value())
         return await anyio.to_thread.run_sync(partial(managed_identity, chosen.resource_id, chosen.client_id))

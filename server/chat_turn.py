@@ -138,6 +138,7 @@ class ChatTurn:
         question, account = self._question, self._account
         provider = self._agent.profile
         account.providers["agent"] = StageProvider(provider.provider, provider.model)
+        account.own_key = provider.own
         self._purse.open_turn(account.event(question.identity, self._host.epoch_ms()))
         failed: Failed | None = None
         try:

@@ -53,19 +53,26 @@ class EngineRules:
         self._stt_order = settings.stt.order
         self._tts_order = settings.tts.order
 
-    def stt(self, asked: Asked) -> SttChoice:
-        """Who is to hear this session."""
+    def stt(self, asked: Asked, *, own: bool = False) -> SttChoice:
+        """Who is to hear this session. ``own``: the tenant has a key of its own, which comes first where no rule says
+        who hears."""
         if asked.embedded_only:
             return SttChoice(("whisper",))
         found = (rule for rule in self._rules if rule.stt or rule.languages)
-        return self._stt_of(next((rule for rule in found if matches(rule, asked)), None))
+        choice = self._stt_of(next((rule for rule in found if matches(rule, asked)), None))
+        if own and choice == self._stt_of(None) and "azure" not in choice.engines:
+            return replace(choice, engines=("azure", *choice.engines))
+        return choice
 
-    def tts(self, asked: Asked) -> TtsChoice:
-        """Who is to speak in this session."""
+    def tts(self, asked: Asked, *, own: bool = False) -> TtsChoice:
+        """Who is to speak in this session; ``own`` as for ``stt``."""
         if asked.embedded_only:
             return TtsChoice(("piper",))
         found = (rule for rule in self._rules if rule.tts or rule.voice)
-        return self._tts_of(next((rule for rule in found if matches(rule, asked)), None))
+        choice = self._tts_of(next((rule for rule in found if matches(rule, asked)), None))
+        if own and choice == self._tts_of(None) and "azure" not in choice.engines:
+            return replace(choice, engines=("azure", *choice.engines))
+        return choice
 
     def all_stt(self) -> Iterator[SttChoice]:
         """Every choice there is, the one without a rule first; without Azure where only a tenant's account has that."""

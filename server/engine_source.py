@@ -21,10 +21,12 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What one session works with. ``give_back`` when it is over; a second time does nothing."""
+    """What one session works with. ``give_back`` when it is over; a second time does nothing. ``own``: it hears or
+    speaks on a key of the tenant's own."""
 
     engines: Engines
     give_back: Callable[[], None] = _nothing
+    own: bool = False
 
 
 class EngineSource(Protocol):

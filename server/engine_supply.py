@@ -16,7 +16,7 @@ import anyio.to_thread
 
 from audio.azure.room import ConnectionRoom
 from audio.breaker import CircuitBreaker
-from audio.errors import EngineError, EngineTimeout, EngineUnavailable, Stage
+from audio.errors import EngineError, EngineKeyRejected, EngineTimeout, EngineUnavailable, Stage
 from audio.fallback import Guarded, Warmable
 from audio.inference import InferencePool
 from audio.stt.port import SpeechToText
@@ -126,7 +126,7 @@ class AccountSupply:
         self.account = account
         self.users = 0
         self.idle_since_s = 0.0
-        self._speech = AzureSpeech(account.azure, room, workers)
+        self._speech = AzureSpeech(account.azure, room, workers, account.credential)
         self._ready_limit_s = ready_limit_s
         self._stt: dict[tuple[str, ...], Guarded[SpeechToText]] = {}
         self._tts: dict[str | None, Guarded[TextToSpeech]] = {}
@@ -135,6 +135,17 @@ class AccountSupply:
         self._making = anyio.Lock()
         self._closing = AsyncExitStack()
         self._opened = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether any of its engines has been tried."""
+        return bool(self._ready)
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the service refuses the account's credential."""
+        errors = (each.breaker.last_error for each in (*self._stt.values(), *self._tts.values()))
+        return any(isinstance(error, EngineKeyRejected) for error in errors)
 
     async def stt(self, choice: SttChoice) -> Guarded[SpeechToText]:
         """Azure's recognition with the choice's languages. Raises EngineUnavailable without a credential."""

@@ -103,7 +103,7 @@ class EngineSet:
         speech = await self._speech.lease(asked)
         engines = self.for_sessions(simple_language=simple_language)
         engines = replace(engines, stt=speech.stt, tts=speech.tts, missing=speech.missing)
-        return Lease(engines, speech.give_back)
+        return Lease(engines, speech.give_back, speech.own)
 
     def watch(self, metrics: Metrics) -> None:
         """Publish how the inference pool and the connections to Azure Speech fare."""

@@ -57,6 +57,7 @@ from server.sessions.voice_options import (
     voice_latency,
 )
 from server.settings import Settings
+from server.vault.models import TenantModel
 
 logger = logging.getLogger(__name__)
 
@@ -182,9 +183,20 @@ class Host:
             raise Refused(ErrorCode.AUTH_FORBIDDEN, "A test key talks to the embedded language model only.")
         return agent
 
+    async def for_tenant(self, caller: Identity, agent: Agent) -> Agent:
+        """The agent on the tenant's own model, where it has a key for one at the time. Raises Refused.
+
+        A test key costs nobody anything, and keeps the embedded one.
+        """
+        if caller.test:
+            return agent
+        models = self.offices.vault.models
+        await models.prepare(caller.tenant_id)
+        return agent.on(lambda server: TenantModel(caller.tenant_id, models, server))
+
     @property
     def mode(self) -> Mode:
-        """The lane everything runs in: the operator's own endpoint, or nobody's."""
+        """The lane of what runs on no key of the tenant's own: the operator's own endpoint, or nobody's."""
         return "byok" if self.settings.model.kind == "openai" else "embedded"
 
     def identity(self, caller: Identity, session_id: str) -> SessionIdentity:
@@ -212,7 +224,13 @@ class Host:
         """What a session of this caller hears, thinks and speaks with. Raises Refused."""
         agent = await self.agent(agent_id, caller)
         asked = Asked(caller.tenant_id, agent.spec.agent_id, locale, embedded_only=caller.test)
-        return await self.engines.lease(asked, simple_language=simple_language)
+        lease = await self.engines.lease(asked, simple_language=simple_language)
+        try:
+            engines = replace(lease.engines, agent=await self.for_tenant(caller, lease.engines.agent))
+        except BaseException:
+            lease.give_back()
+            raise
+        return replace(lease, engines=engines)
 
     async def open_voice(
         self,
@@ -254,8 +272,9 @@ class Host:
         latency = self.chat_latency(caller, agent.spec.agent_id, wish)
         options = chat_options(self.identity(caller, new_id("ses")), latency)
         delivery.codec.latency_budget = budget_name(latency)
-        lease = Lease(self.engines.for_sessions())
-        return self._open(options, lease, delivery, caller, arrival, Wish("chat", mode))
+        engines = self.engines.for_sessions()
+        engines = replace(engines, agent=await self.for_tenant(caller, engines.agent))
+        return self._open(options, Lease(engines), delivery, caller, arrival, Wish("chat", mode))
 
     async def lease_realtime(self, caller: Identity, agent_id: str | None, locale: str) -> Lease:
         """What a realtime session of this caller works with; a name that is no agent's means the default one.
@@ -285,7 +304,7 @@ class Host:
             budgets = self.offices.budgets
             self.registry.require_shares(caller, self.settings.budgets.bursts)
             budgets.bursts.require("sessions", caller.tenant_id, caller.user_id)
-            opened = open_purse(self.settings, budgets, caller, lease.engines, self.recorder, wish)
+            opened = open_purse(self.settings, budgets, caller, lease, self.recorder, wish)
             identity = replace(options.identity, transport=arrival.transport, mode=opened.mode)
             watch = self.watch(identity, arrival, options.budget)
             watch.carry()
@@ -300,10 +319,11 @@ class Host:
         self.metrics.sessions.labels(wish.kind).inc()
         return live
 
-    def open_answer(self, caller: Identity, mode: Mode | None) -> Opened:
+    async def open_answer(self, caller: Identity, mode: Mode | None) -> Opened:
         """What an answer outside a session costs, and who makes it. Raises Refused."""
         budgets, engines = self.offices.budgets, self.engines.for_sessions()
-        return open_purse(self.settings, budgets, caller, engines, self.recorder, Wish("chat", mode, lasts=False))
+        lease = Lease(replace(engines, agent=await self.for_tenant(caller, engines.agent)))
+        return open_purse(self.settings, budgets, caller, lease, self.recorder, Wish("chat", mode, lasts=False))
 
     def watch(self, identity: SessionIdentity, arrival: Arrival, budget: LatencyBudget | None = None) -> SessionWatch:
         """Who watches a conversation that begins, and holds it to ``budget`` where no turn does."""

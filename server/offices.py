@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import anyio
@@ -21,14 +21,19 @@ from server.audit import AUDIT, AuditLog
 from server.budgets.service import Budgets
 from server.identity import IDENTITY, IdentityOffice
 from server.settings import Settings
+from server.vault import VAULT
+from server.vault.office import Vault
 
-AREAS: Final[tuple[Area, ...]] = (AUDIT, IDENTITY, BUDGETS)
+AREAS: Final[tuple[Area, ...]] = (AUDIT, IDENTITY, BUDGETS, VAULT)
 """Every kind of records this program keeps."""
 _DRIVER: Final = "postgresql+psycopg"
 
 
 class Offices:
-    """See the module. ``audit`` is the audit log, ``identity`` who may come in, ``budgets`` who may spend what."""
+    """See the module. ``audit`` is the audit log, ``identity`` who may come in, ``budgets`` who may spend what, and
+    ``vault`` keeps tenants' keys at providers (while ``opened``)."""
+
+    vault: Vault
 
     def __init__(self, settings: Settings, records: Records, epoch_ms: Callable[[], int]) -> None:
         self.settings = settings
@@ -43,9 +48,12 @@ class Offices:
         """The offices, open while the body runs. Raises RecordsError, PriceSheetError, SettingsError."""
         records = await anyio.to_thread.run_sync(open_records, settings)
         try:
-            offices = cls(settings, records, epoch_ms)
-            await offices.identity.callers.sync()
-            yield offices
+            async with AsyncExitStack() as closing:
+                offices = cls(settings, records, epoch_ms)
+                await offices.identity.callers.sync()
+                vault = Vault.opened(settings, records, offices.audit, epoch_ms)
+                offices.vault = await closing.enter_async_context(vault)
+                yield offices
         finally:
             records.close()
 
@@ -53,6 +61,7 @@ class Offices:
         """What they do without being asked, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.identity.run)
+            tasks.start_soon(self.vault.tend)
 
 
 def open_records(settings: Settings) -> Records:

@@ -40,6 +40,7 @@ from server.setting_types import Directory, Secrets, Section, Words
 from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
 from server.telemetry_settings import TelemetrySettings, standard_telemetry
 from server.tenant_settings import DEFAULT_TENANT, RESERVED, TenantSettings
+from server.vault_settings import VaultSettings
 from server.webrtc_settings import WebRtcSettings
 
 ENV_PREFIX: Final = "CONVERGIO_"
@@ -134,6 +135,7 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     identity: IdentitySettings = IdentitySettings()
     budgets: BudgetSettings = BudgetSettings()
+    vault: VaultSettings = VaultSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 

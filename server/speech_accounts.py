@@ -1,7 +1,7 @@
 """On whose Azure Speech account a tenant's speech runs: the seam between the engines and wherever credentials are kept.
 
-The port is all the engines know. ``SettingsAccounts`` reads the settings; a vault with keys that change at run time is
-another implementation and changes nothing else: an account that reads differently is another account, with connections
+The port is all the engines know. ``SettingsAccounts`` reads the settings; the vault, whose keys change at run time, is
+another implementation (``server.vault.speech``). An account that reads differently is another account, with connections
 of its own.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from audio.azure.credentials import ChangingCredential
 from server.azure_settings import AzureSettings
 from server.settings import Settings
 
@@ -18,11 +19,19 @@ from server.settings import Settings
 class SpeechAccount:
     """One Azure Speech resource with its credential, which no ``repr`` shows.
 
-    ``tenant_id`` is ``None`` for the server's own.
+    ``tenant_id`` is ``None`` for the server's own. One of the vault's has a ``key_id`` and a ``credential``, which may
+    be changed or taken back, in place of a key in ``azure``.
     """
 
     tenant_id: str | None
     azure: AzureSettings
+    key_id: str | None = None
+    credential: ChangingCredential | None = None
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether its key was taken back."""
+        return self.credential is not None and self.credential.is_withdrawn
 
 
 class SpeechAccounts(Protocol):
@@ -34,7 +43,11 @@ class SpeechAccounts(Protocol):
         ...
 
     async def account_of(self, tenant_id: str) -> SpeechAccount | None:
-        """The tenant's own account, else the shared one. Never another tenant's."""
+        """The tenant's own account, else the shared one. Never another tenant's. Raises Refused."""
+        ...
+
+    def seen(self, account: SpeechAccount, *, in_use: bool, rejected: bool) -> None:
+        """An account has engines still: whether sessions use them, and whether its service refuses the credential."""
         ...
 
 
@@ -55,3 +68,6 @@ class SettingsAccounts:
     async def account_of(self, tenant_id: str) -> SpeechAccount | None:
         """See the port."""
         return self._own.get(tenant_id, self._shared)
+
+    def seen(self, account: SpeechAccount, *, in_use: bool, rejected: bool) -> None:
+        """See the port. Settings do not change."""

@@ -71,6 +71,8 @@ class SpeechLease:
     tts: TextToSpeech | None = None
     missing: dict[SpeechStage, str] = field(default_factory=dict[SpeechStage, str])
     give_back: Callable[[], None] = _nothing
+    own: bool = False
+    """On an account whose key the tenant keeps in the vault."""
 
 
 class SpeechEngines:
@@ -99,7 +101,8 @@ class SpeechEngines:
 
     async def lease(self, asked: Asked) -> SpeechLease:
         """What a session hears and speaks with. Raises Refused where too many tenants' accounts are in use."""
-        stt_choice, tts_choice = self.rules.stt(asked), self.rules.tts(asked)
+        own = await self.accounts.has_key(asked.tenant_id)
+        stt_choice, tts_choice = self.rules.stt(asked, own=own), self.rules.tts(asked, own=own)
         account: AccountSupply | None = None
         if "azure" in (*stt_choice.engines, *tts_choice.engines):
             account = await self.accounts.take(asked.tenant_id)
@@ -131,6 +134,7 @@ class SpeechEngines:
             FallbackTextToSpeech(voices) if voices else None,
             missing,
             give_back,
+            account is not None and account.account.key_id is not None,
         )
 
     async def aclose(self) -> None:

@@ -1,7 +1,7 @@
 """The settings' section about tenants: who they are, by which keys they come, and the accounts they bring.
 
-More of them may be in the database (``server.identity``), beside which these stand. A vault with an API for keys will
-take this section's place for the accounts: ``server.speech_accounts`` is the seam. See ``server.settings``.
+More of them may be in the database (``server.identity``), beside which these stand. Keys that tenants keep in the vault
+(``server.vault``) come before the accounts named here. See ``server.settings``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ RESERVED: Final = frozenset({DEFAULT_TENANT, "local"})
 
 
 class TenantSettings(Section):
-    """One tenant. With an ``azure`` account of its own its speech runs on that, and on nobody else's."""
+    """One tenant. With an ``azure`` account of its own its speech runs on that, and on nobody else's.
+
+    ``require_own_keys``: nothing of the operator's accounts is for this tenant (``None``: as ``vault`` says).
+    """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     api_keys: Secrets = Field(min_length=1)
     type: TenantType = "business"
     azure: AzureSettings | None = None
+    require_own_keys: bool | None = None
 
     @model_validator(mode="after")
     def _account_is_whole(self) -> Self:

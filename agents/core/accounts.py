@@ -52,10 +52,13 @@ class TurnAccount:
     interrupted: bool = False
     error_code: str | None = None
     work: Attribution = field(default_factory=Attribution)
+    own_key: bool = False
+    """A model was asked with the tenant's own key."""
 
     def name_providers(self, engines: Engines, *, answers: bool, speaks: bool) -> None:
         """Who is asked first: for an answer, where one is to be found, and for a voice, where it ``speaks``."""
         if answers:
+            self.own_key = engines.agent.profile.own
             self.providers["agent"] = StageProvider(engines.agent.profile.provider, engines.agent.profile.model)
         if engines.tts is not None and speaks:
             self.providers["tts"] = StageProvider(engines.tts.profile.provider, engines.tts.profile.model)
@@ -100,6 +103,7 @@ class TurnAccount:
         self.tokens = sum((usage for _, usage in lost), answer)
         self.overtaken_tokens = sum(_whole(usage) for _, usage in lost)
         self.hedged_tokens = sum(_whole(each.usage) for each in overtaken if each.error_code is None)
+        self.own_key = self.own_key or any(profile.own for profile, _ in (*by_model, *lost))
         for profile, usage in (*by_model, *lost):
             self.work.thought(Maker(profile.provider, profile.model), usage)
 
@@ -109,6 +113,7 @@ class TurnAccount:
             self.audio_ms_synthesized += draft.audio_ms_synthesized
             self.tts_characters += draft.tts_characters
             self.work.absorb(draft.work)
+            self.own_key = self.own_key or draft.own_key
             if "tts" in draft.providers:
                 self.providers.setdefault("tts", draft.providers["tts"])
             self.speculative_tokens += _whole(draft.tokens)
@@ -157,7 +162,7 @@ class TurnAccount:
             user_id=identity.user_id,
             session_id=identity.session_id,
             agent_id=self.agent_id,
-            mode=identity.mode,
+            mode="byok" if self.own_key and identity.mode != "managed" else identity.mode,
             started_at=self.started_at,
             ended_at=max(ended_at, self.started_at),
             providers=self._named(identity),

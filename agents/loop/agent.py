@@ -8,7 +8,7 @@ all conversations with this agent; the state of a reply lives in its generator.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,7 +21,6 @@ from agents.loop.brief import NO_BRIEF, Brief
 from agents.loop.model_calls import ModelCalls
 from agents.loop.offline_tools import arguments_request, meant_tool, needs_arguments, request_for
 from agents.loop.router import OfflineRouter
-from agents.models.fallback import FallbackModel
 from agents.models.fitting import as_text, without_tools
 from agents.models.port import (
     AnsweredBy,
@@ -36,6 +35,7 @@ from agents.models.port import (
     Overtaken,
     Preparing,
     QuotaSpent,
+    SessionModel,
     TextDelta,
     TokenUsage,
     ToolRequest,
@@ -190,9 +190,12 @@ class Agent:
 
     def for_session(self, on_degraded: OnDegraded) -> Agent:
         """The same agent, telling this session when another model has to step in."""
-        if not isinstance(self._model, FallbackModel):
-            return self
-        return Agent(self._spec, self._model.for_session(on_degraded), self._router)
+        model = self._model
+        return self.on(lambda _: model.for_session(on_degraded)) if isinstance(model, SessionModel) else self
+
+    def on(self, model: Callable[[LanguageModel], LanguageModel]) -> Agent:
+        """The same agent on a model made of its own."""
+        return Agent(self._spec, model(self._model), self._router)
 
     def has_effects(self, tool: str) -> bool:
         """Whether a tool of the agent's own changes anything anywhere."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from agents.errors import ModelRejected
+from agents.models.pinned import AddressOf, PinnedTransport
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -33,7 +35,9 @@ class OpenAICompatibleConfig:
     ``base_url`` is the API's root (``http://localhost:11434/v1``; ``None`` for OpenAI's own), for Azure the resource's
     endpoint, where ``model`` is the deployment; Azure is asked through its v1 surface unless an ``api_version`` is
     named. ``token`` is asked in place of the key. ``first_event_s`` counts from the request to the first piece of the
-    answer, ``gap_s`` from one piece to the next; there is no limit on the whole.
+    answer, ``gap_s`` from one piece to the next; there is no limit on the whole. With ``address_of`` connections are
+    made only where it says, redirects are not followed, and no proxy of the environment is used. ``own`` marks a model
+    that is asked with the tenant's own key.
     """
 
     model: str
@@ -42,6 +46,8 @@ class OpenAICompatibleConfig:
     kind: Literal["openai", "azure"] = "openai"
     api_version: str | None = None
     token: TokenSource | None = field(default=None, repr=False)
+    address_of: AddressOf | None = field(default=None, repr=False)
+    own: bool = False
     provider: str = ""
     tools: bool = True
     context_tokens: int = 8_192
@@ -57,6 +63,14 @@ class OpenAICompatibleConfig:
         if self.kind == "azure":
             return "azure_openai"
         return "openai" if is_openai(self.base_url) else "openai_compatible"
+
+
+def _who(config: OpenAICompatibleConfig) -> dict[str, str] | None:
+    """The one header that says who asks, of a model that is asked with a tenant's key."""
+    if not config.own:
+        return None
+    dated = config.kind == "azure" and config.api_version is not None
+    return {"api-key": config.api_key} if dated else {"authorization": f"Bearer {config.api_key}"}
 
 
 def is_openai(base_url: str | None) -> bool:
@@ -78,7 +92,13 @@ def make_client(config: OpenAICompatibleConfig) -> AsyncOpenAI:
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
         max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_S
     )
-    http = openai.DefaultAsyncHttpxClient(timeout=timeout, limits=limits)
+    more: dict[str, Any] = {}
+    if config.address_of is not None:
+        package: Any = import_module(type(limits).__module__.partition(".")[0])
+        inner = package.AsyncHTTPTransport(limits=limits, trust_env=False)
+        transport = PinnedTransport(inner, config.address_of, _who(config))
+        more = {"transport": transport, "trust_env": False, "follow_redirects": False}
+    http = openai.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, **more)
     shared: dict[str, Any] = {"timeout": timeout, "max_retries": 0, "http_client": http}
     if config.kind == "openai":
         return openai.AsyncOpenAI(api_key=config.token or config.api_key, base_url=config.base_url, **shared)

@@ -62,7 +62,9 @@ class OpenAICompatibleModel:
             ModelUnavailable: an address that is none.
         """
         self._config = config
-        self._profile = ModelProfile(config.provider_name, config.model, config.tools, config.context_tokens)
+        self._profile = ModelProfile(
+            config.provider_name, config.model, config.tools, config.context_tokens, config.own
+        )
         modern = config.kind == "azure" or is_openai(config.base_url)
         self._dialect = Dialect(limit_name="max_completion_tokens" if modern else "max_tokens")
         try:

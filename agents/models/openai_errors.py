@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agents.errors import (
+    KeyRejected,
     ModelError,
     ModelRateLimited,
     ModelRejected,
@@ -119,6 +120,7 @@ def _from_status(error: APIStatusError, provider: str) -> ModelError:
         return ModelTimeout("The language model did not answer in time.", provider=provider)
     if 400 <= status < 500:
         kind = RequestRejected if status in _OF_THE_REQUEST else ModelRejected
+        kind = KeyRejected if status == 401 else kind
         return kind(_REJECTIONS.get(status, _REJECTIONS[400]), provider=provider)
     wait_s = refused_for_s(error.response.headers)
     return ModelUnavailable("The language model's provider failed.", provider=provider, retry_after_s=wait_s)

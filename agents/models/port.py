@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from audio.fallback import OnDegraded
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +181,13 @@ each that is asked, then of each either ``Overtaken`` or ``AnsweredBy``, once, u
 
 @dataclass(frozen=True, slots=True)
 class ModelProfile:
-    """What a model is and can do, as data."""
+    """What a model is and can do, as data. ``own``: it is asked with the tenant's own key."""
 
     provider: str
     model: str
     tools: bool = True
     context_tokens: int = 8_192
+    own: bool = False
 
 
 class LanguageModel(Protocol):
@@ -203,4 +206,13 @@ class LanguageModel(Protocol):
 
     async def aclose(self) -> None:
         """Release connections and child processes."""
+        ...
+
+
+@runtime_checkable
+class SessionModel(LanguageModel, Protocol):
+    """A model that tells each session when another steps in."""
+
+    def for_session(self, on_degraded: OnDegraded) -> LanguageModel:
+        """The same model, telling this session."""
         ...

@@ -63,6 +63,44 @@ class KeyCredential:
         return self._secret
 
 
+class ChangingCredential:
+    """A resource key that may be changed, or taken back for good, while engines use it.
+
+    Connections made with an earlier one count as unhealthy from then on: what runs on them comes to its end, and the
+    next is made with the key of that time. Changed on one thread, read on any.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._secret: Secret | None = Secret("key", key)
+        self._fingerprint = _digest(key)
+
+    def __repr__(self) -> str:
+        return f"ChangingCredential({self._fingerprint})"
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it was taken back."""
+        return self._secret is None
+
+    def change(self, key: str) -> None:
+        """From now on this one."""
+        self._secret, self._fingerprint = Secret("key", key), _digest(key)
+
+    def withdraw(self) -> None:
+        """From now on none."""
+        self._secret, self._fingerprint = None, "withdrawn"
+
+    def secret(self) -> Secret:
+        secret = self._secret
+        if secret is None:
+            raise EngineUnavailable("Azure Speech: the key was taken back", stage="stt", provider=PROVIDER)
+        return secret
+
+
 class TokenCredential:
     """Tokens from a function, renewed two minutes before they expire; a token in hand outlives a failed renewal."""
 

@@ -5,7 +5,7 @@ Knows the SDK's names for what went wrong, not the SDK. Driven by the adapters.
 ======================  =================  =========================================================================
 cancellation code       our error          why
 ======================  =================  =========================================================================
-AuthenticationFailure   EngineUnavailable  a wrong key does not mend by itself (401 and 403 alike)
+AuthenticationFailure   EngineKeyRejected  a wrong key does not mend by itself (401 and 403 alike)
 Forbidden               EngineUnavailable  likewise
 BadRequest              EngineUnavailable  we asked for what the service does not have (locale, voice, close 1007)
 TooManyRequests         EngineOverloaded   quota (429, close 4429); the service may name a pause
@@ -25,10 +25,10 @@ import re
 from typing import Final
 
 from audio.azure.credentials import PROVIDER
-from audio.errors import EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, Stage
+from audio.errors import EngineError, EngineKeyRejected, EngineOverloaded, EngineTimeout, EngineUnavailable, Stage
 
 _CLASSES: Final[dict[str, type[EngineError]]] = {
-    "AuthenticationFailure": EngineUnavailable,
+    "AuthenticationFailure": EngineKeyRejected,
     "Forbidden": EngineUnavailable,
     "BadRequest": EngineUnavailable,
     "TooManyRequests": EngineOverloaded,

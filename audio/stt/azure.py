@@ -394,6 +394,7 @@ def _in_session(ear: Ear, words: Recognized) -> Piece:
 
 def _not_connected(event: RecognizerEvent) -> EngineUnavailable:
     if isinstance(event, Canceled):
-        why = str(from_cancellation(event.code, event.details, "stt"))
-        return EngineUnavailable(why, stage="stt", provider=PROVIDER)
+        error = from_cancellation(event.code, event.details, "stt")
+        kind = type(error) if isinstance(error, EngineUnavailable) else EngineUnavailable
+        return kind(str(error), stage="stt", provider=PROVIDER)
     return unavailable("the connection was lost", "stt")

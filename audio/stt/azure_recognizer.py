@@ -46,6 +46,8 @@ class AzureRecognizer:
         self._bridge: EventBridge[RecognizerEvent] = EventBridge(loop, _OVERFLOW)
         self._healthy = True
         self._started = False
+        self._credential = credential
+        self._made_with = credential.fingerprint
         config = recognition_config(sdk, settings, credential.secret())
         self._stream: Any = sdk.audio.PushAudioInputStream()
         audio = sdk.audio.AudioConfig(stream=self._stream)
@@ -65,8 +67,8 @@ class AzureRecognizer:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it was never disconnected and never canceled."""
-        return self._healthy
+        """Whether it was never disconnected and never canceled, and its credential is still the same."""
+        return self._healthy and self._credential.fingerprint == self._made_with
 
     def connect(self, receiver: Callable[[RecognizerEvent], None] | None) -> None:
         """Who hears its events."""

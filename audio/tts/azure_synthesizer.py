@@ -93,6 +93,8 @@ class AzureSynthesizer:
         self._speaking = False
         self._future: Any = None
         self._request: Any = None
+        self._credential = credential
+        self._made_with = credential.fingerprint
         config = speech_config(sdk, place, credential.secret())
         config.speech_synthesis_voice_name = voice
         config.set_speech_synthesis_output_format(sdk.SpeechSynthesisOutputFormat.Raw24Khz16BitMonoPcm)
@@ -105,8 +107,8 @@ class AzureSynthesizer:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it was never disconnected, canceled or left half way."""
-        return self._healthy
+        """Whether it was never disconnected, canceled or left half way, and its credential is still the same."""
+        return self._healthy and self._credential.fingerprint == self._made_with
 
     def connect(self, receiver: Callable[[SynthesizerEvent], None] | None) -> None:
         """Who hears its events."""

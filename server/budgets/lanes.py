@@ -14,6 +14,7 @@ from typing import Final
 from metering.usage import Mode
 from server.budgets.prices import Chain
 from server.contracts.errors import ErrorCode
+from server.engine_source import Lease
 from server.errors import Refused
 from server.settings import Settings
 from server.tenant_settings import RESERVED
@@ -30,13 +31,19 @@ def lane_of(settings: Settings, tenant_id: str, chain: Chain, own: frozenset[str
         return "embedded"
     if tenant_id in RESERVED:
         return settings.budgets.own_lane
-    brought = (not speech or speech <= own) and (not model or "model" in own)
-    return "byok" if brought else "managed"
+    all_own = (not speech or speech <= own) and (not model or "model" in own)
+    return "byok" if all_own else "managed"
 
 
 def own_keys(settings: Settings, tenant_id: str) -> frozenset[str]:
     """The services a tenant brought keys for in the settings."""
     return frozenset("azure" for tenant in settings.tenants if tenant.id == tenant_id and tenant.azure is not None)
+
+
+def brought(lease: Lease) -> frozenset[str]:
+    """The services this session has on keys the tenant keeps in the vault."""
+    speech = frozenset({"azure"}) if lease.own else frozenset[str]()
+    return speech | {"model"} if lease.engines.agent.profile.own else speech
 
 
 def granted(wish: Mode | None, lane: Mode, tenant_id: str, chain: Chain) -> Mode:

@@ -12,10 +12,11 @@ from agents.core.options import Engines
 from metering.budgets.limits import Whose
 from metering.recorder import Recorder
 from metering.usage import Mode
-from server.budgets.lanes import granted, lane_of, own_keys
+from server.budgets.lanes import brought, granted, lane_of, own_keys
 from server.budgets.prices import Chain
 from server.budgets.purse import PurseOf, SessionPurse
 from server.budgets.service import Budgets
+from server.engine_source import Lease
 from server.guard import Identity
 from server.settings import Settings
 
@@ -45,14 +46,15 @@ class Opened:
 
 
 def open_purse(
-    settings: Settings, budgets: Budgets, caller: Identity, engines: Engines, recorder: Recorder, wish: Wish
+    settings: Settings, budgets: Budgets, caller: Identity, lease: Lease, recorder: Recorder, wish: Wish
 ) -> Opened:
     """The purse of a conversation that begins. Raises Refused where it cannot have the lane it asks for."""
+    engines = lease.engines
     thrifty = budgets.prices.thrifty(engines, budgets.epoch_ms())
     if wish.mode == "embedded" and thrifty is not None:
         engines, thrifty = thrifty, None
     chain = Chain.of(engines, speech=wish.speech)
-    lane = lane_of(settings, caller.tenant_id, chain, own_keys(settings, caller.tenant_id))
+    lane = lane_of(settings, caller.tenant_id, chain, own_keys(settings, caller.tenant_id) | brought(lease))
     mode = granted(wish.mode, lane, caller.tenant_id, chain)
     cheapest = chain if thrifty is None else Chain.of(thrifty, speech=wish.speech)
     owner = PurseOf(Whose(caller.tenant_id, caller.user_id), mode, chain, cheapest, wish.locale, wish.lasts)

@@ -23,6 +23,7 @@ from metering.pricing.cost import charge, event_cost
 from metering.quantities import TIME_METERS, Meter
 from metering.rollup import DAY_MS
 from metering.usage import StageProvider, UsageEvent
+from server.vault.models import TenantModel
 
 E = TypeVar("E")
 
@@ -58,6 +59,8 @@ class Chain:
     def of(cls, engines: Engines, *, speech: bool = True) -> Chain:
         """Of a session's engines; ``speech`` false: nothing is heard or spoken."""
         model, stt, tts = engines.agent.model, engines.stt if speech else None, engines.tts if speech else None
+        if isinstance(model, TenantModel):
+            model = model.current
         models = [each.model for each in model.models] if isinstance(model, FallbackModel) else [model]
         ears = [each.engine for each in stt.engines] if isinstance(stt, FallbackSpeechToText) else [stt]
         voices = [each.engine for each in tts.engines] if isinstance(tts, FallbackTextToSpeech) else [tts]
@@ -113,6 +116,8 @@ class Prices:
         day = at_ms // DAY_MS
         model, stt, tts = engines.agent.model, engines.stt, engines.tts
         agent = engines.agent
+        if isinstance(model, TenantModel) and not model.profile.own:  # what the tenant pays is not ours to save
+            model = model.current
         if isinstance(model, FallbackModel):
             kept = _cheapest(model.models, lambda each: self._llm(_named(each.model.profile), _USUAL, day))
             if len(kept) < len(model.models):

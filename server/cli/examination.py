@@ -1,5 +1,5 @@
-"""What ``doctor`` looks at: Python, settings, data directory, ledger and prices, port, page, microphone, accounts,
-engines.
+"""What ``doctor`` looks at: Python, settings, data directory, ledger and prices, vault, port, page, microphone,
+accounts, engines.
 
 Each check is a function from the settings to findings; none changes anything but a probe file it removes. Engines
 are really loaded, because nothing less tells whether they work.
@@ -21,6 +21,7 @@ from metering.errors import LedgerError, PriceSheetError
 from metering.ledger import UsageQuery
 from server.cli.account_checks import examine_accounts
 from server.cli.findings import Finding
+from server.cli.vault_check import examine_vault
 from server.engine_rules import Asked
 from server.engines import EngineSet, StageReport
 from server.latency_choice import LatencyChoice
@@ -48,6 +49,7 @@ async def examine(config: Path | None) -> list[Finding]:
         _budget,
         _data_directory,
         _ledger,
+        examine_vault,
         _port,
         _page,
         _microphone,

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "users": "Make, list and disable users; set passwords.",
     "audit": "Show what was done by whom; verify the log.",
     "price": "Check price sheets, list prices, close a month.",
+    "vault": "Show which provider keys are kept, and change the master key.",
     "latency": "Show where the milliseconds of turns went.",
     "budgets": "Show how long turns may take, and what is done when they take longer.",
     "quotas": "Show, set and override budgets and quotas.",

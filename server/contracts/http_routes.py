@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
-from server.contracts.budgets import BudgetChange, BudgetReport, OverrideAnswer, OverrideRequest
+from server.contracts.budget_routes import BUDGET_ROUTES
 from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
@@ -17,6 +17,7 @@ from server.contracts.http_route import HttpRoute, QueryParameter
 from server.contracts.identity_routes import IDENTITY_ROUTES
 from server.contracts.latency import LatencyReportResponse
 from server.contracts.latency_budget import LatencyBudgetList
+from server.contracts.provider_key_routes import PROVIDER_KEY_ROUTES
 from server.contracts.server_messages import StageName
 from server.contracts.session import Patience
 from server.contracts.transport import TRANSPORTS
@@ -102,50 +103,6 @@ _WHOSE_BUDGET: Final = (
         {"type": "string", "enum": list(get_args(Patience)), "default": "normal"},
     ),
 )
-_BUDGET_ERRORS: Final = (ErrorCode.REQUEST_INVALID, ErrorCode.REQUEST_TOO_LARGE, ErrorCode.SERVER_OVERLOADED)
-_WHOSE_BUDGETS: Final = (QueryParameter("tenant", "Another tenant than one's own; for the operator alone.", _TEXT),)
-_BUDGET_ROUTES: Final = (
-    HttpRoute(
-        "get",
-        "/v1/budgets",
-        "showBudgets",
-        "How one's budgets and quotas stand",
-        {200: BudgetReport},
-        query=(*_WHOSE_BUDGETS, QueryParameter("user", "Another user than oneself.", _TEXT)),
-        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
-    ),
-    HttpRoute(
-        "put",
-        "/v1/budgets",
-        "changeBudgets",
-        "Set limits, whether users are asked beyond a warning, and whose midnight counts",
-        {200: BudgetReport},
-        request=BudgetChange,
-        query=_WHOSE_BUDGETS,
-        errors=_BUDGET_ERRORS,
-    ),
-    HttpRoute(
-        "post",
-        "/v1/budgets/overrides",
-        "overrideBudgets",
-        "Let a scope go on beyond the end of its limits, for a while",
-        {201: OverrideAnswer},
-        request=OverrideRequest,
-        success=201,
-        query=_WHOSE_BUDGETS,
-        errors=_BUDGET_ERRORS,
-    ),
-    HttpRoute(
-        "delete",
-        "/v1/budgets/overrides/{override_id}",
-        "endOverride",
-        "End an override now",
-        media_type="",
-        success=204,
-        query=_WHOSE_BUDGETS,
-        errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
-    ),
-)
 
 
 HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
@@ -202,6 +159,7 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         success=204,
         errors=_KNOWN_CALL_ERRORS,
     ),
+    *PROVIDER_KEY_ROUTES,
     *_openai("/v1/realtime", ""),
     *_openai("/openai/v1/realtime", "Azure"),
     HttpRoute(
@@ -223,7 +181,7 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
     ),
     *IDENTITY_ROUTES,
-    *_BUDGET_ROUTES,
+    *BUDGET_ROUTES,
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),
     HttpRoute(

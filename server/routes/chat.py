@@ -83,7 +83,7 @@ async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
         else:
             history.assistant_heard(entry.text, interrupted=False)
     came = arrival("http", request.scope)
-    opened = host.open_answer(caller(request), asked.mode)
+    opened = await host.open_answer(caller(request), asked.mode)
     identity = host.identity(caller(request), new_id("ses"))
     identity = replace(identity, transport=came.transport, mode=opened.mode)
     question = Question(turn_id, usage_id, asked.prompt, identity, history, asked.budget_consent)

@@ -14,6 +14,7 @@ import pytest
 from fake_chat_server import DONE, STOP, FakeChatServer, chunk, event, running_server, usage
 
 from agents.errors import (
+    KeyRejected,
     ModelError,
     ModelRateLimited,
     ModelRejected,
@@ -149,7 +150,7 @@ async def test_tool_messages_travel_in_the_wire_format(server: FakeChatServer) -
     ("status", "expected"),
     [
         (400, RequestRejected),
-        (401, ModelRejected),
+        (401, KeyRejected),
         (403, ModelRejected),
         (404, ModelRejected),
         (408, ModelTimeout),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audio.azure.credentials import KeyCredential, Secret, TokenCredential
 from audio.azure.errors import from_cancellation
 from audio.azure.settings import AzurePlace, AzureVoice
-from audio.errors import EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
+from audio.errors import EngineError, EngineKeyRejected, EngineOverloaded, EngineTimeout, EngineUnavailable
 from audio.stt.azure_events import from_detailed
 from audio.stt.azure_utterance import AzureUtterance, Piece
 from audio.stt.port import Transcript, TranscriptKind
@@ -214,7 +214,7 @@ def test_names_and_locales_that_are_none_are_replaced() -> None:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("AuthenticationFailure", EngineUnavailable),
+        ("AuthenticationFailure", EngineKeyRejected),
         ("BadRequest", EngineUnavailable),
         ("TooManyRequests", EngineOverloaded),
         ("ServiceUnavailable", EngineOverloaded),

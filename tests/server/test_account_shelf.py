@@ -24,10 +24,14 @@ class Vault:
     def __init__(self, *tenants: str) -> None:
         self.shared: SpeechAccount | None = account(None, "the-servers")
         self.keys = {tenant: f"key-of-{tenant}" for tenant in tenants}
+        self.told: tuple[str | None, bool, bool] | None = None
 
     async def account_of(self, tenant_id: str) -> SpeechAccount | None:
         key = self.keys.get(tenant_id)
         return self.shared if key is None else account(tenant_id, key)
+
+    def seen(self, account: SpeechAccount, *, in_use: bool, rejected: bool) -> None:
+        self.told = (account.tenant_id, in_use, rejected)
 
 
 class Closing(AccountSupply):
