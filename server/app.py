@@ -27,7 +27,9 @@ from server.routes.health import health_routes
 from server.routes.latency import latency_routes
 from server.routes.latency_budgets import latency_budget_routes
 from server.routes.page import page_routes
+from server.routes.privacy import privacy_routes
 from server.routes.realtime import call_routes, secret_routes
+from server.routes.sessions import session_routes
 from server.routes.webrtc import webrtc_off_routes, webrtc_routes
 from server.settings import Settings
 from server.transports.calls import Calls
@@ -48,9 +50,16 @@ class Application:
     """One server: ``asgi`` is what a web server runs, ``open`` surrounds it."""
 
     def __init__(
-        self, settings: Settings, *, engines: EngineSource | None = None, on_report: OnReport | None = None
+        self,
+        settings: Settings,
+        *,
+        engines: EngineSource | None = None,
+        on_report: OnReport | None = None,
+        local_caller: bool = False,
     ) -> None:
+        """``local_caller``: nobody but a command in this process calls, in the name of the person at the machine."""
         self.settings = settings
+        self._local_caller = local_caller
         self.metrics = Metrics()
         self.host = Host(settings, engines or EngineSet(settings, on_report), self.metrics)
         self._calls = Calls(RtcHub(peer_options(settings)), settings, self.metrics)
@@ -76,6 +85,14 @@ class Application:
         """What answers, stage by stage."""
         return self.host.engines.reports
 
+    def _callers(self) -> Settings:
+        """The settings that say who may call."""
+        if not self._local_caller:
+            return self.settings
+        return self.settings.model_copy(
+            update={"host": "127.0.0.1", "api_keys": (), "tenants": (), "allowed_hosts": ()}
+        )
+
     def _assemble(self) -> Starlette:
         host = self.host
         routes: list[BaseRoute] = [
@@ -84,6 +101,8 @@ class Application:
             *chat_routes(host),
             *latency_routes(host),
             *latency_budget_routes(host),
+            *session_routes(host),
+            *privacy_routes(host),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),
@@ -98,7 +117,7 @@ class Application:
         known = frozenset(route.path for route in routes if isinstance(route, Route))
         routes.extend(page_routes(known))
         middleware = [
-            Middleware(Edge, settings=self.settings, metrics=self.metrics, routes=known, secrets=host.secrets),
+            Middleware(Edge, settings=self._callers(), metrics=self.metrics, routes=known, secrets=host.secrets),
             *_cors(self.settings),
         ]
         return Starlette(routes=routes, middleware=middleware, exception_handlers=EXCEPTION_HANDLERS)

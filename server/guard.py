@@ -118,7 +118,8 @@ def identify(settings: Settings, presented: Iterable[str]) -> Identity:
         if (owner := settings.key_owner(key)) is not None:
             operates = owner.tenant_id == DEFAULT_TENANT
             permissions = OPERATOR if operates else PERMISSIONS["owner"]
-            return Identity(owner.tenant_id, owner.name, "owner", permissions)
+            tenant_type = settings.tenant_type(owner.tenant_id) or "business"
+            return Identity(owner.tenant_id, owner.name, "owner", permissions, tenant_type)
     raise Refused(ErrorCode.AUTH_INVALID)
 
 

@@ -11,24 +11,35 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import anyio
 import anyio.to_thread
 
 from metering.records import Area, Records
 from server.audit import AUDIT, AuditLog
+from server.conversations import CONVERSATIONS
+from server.privacy.consents import Consents
+from server.privacy.office import PrivacyOffice
+from server.privacy.tables import PRIVACY
 from server.settings import Settings
 
-AREAS: Final[tuple[Area, ...]] = (AUDIT,)
+AREAS: Final[tuple[Area, ...]] = (AUDIT, CONVERSATIONS, PRIVACY)
 """Every kind of records this program keeps."""
 _DRIVER: Final = "postgresql+psycopg"
 
 
 class Offices:
-    """See the module. ``audit`` is the audit log."""
+    """See the module. ``audit`` is the audit log, ``privacy`` what is kept of people, and how long."""
 
     def __init__(self, settings: Settings, records: Records, epoch_ms: Callable[[], int]) -> None:
         self.settings = settings
         self.records = records
         self.audit = AuditLog(records, epoch_ms)
+        self.privacy = PrivacyOffice(settings, records, self.audit, epoch_ms)
+
+    @property
+    def consents(self) -> Consents:
+        """Who agreed to be recorded: whoever records asks here."""
+        return self.privacy.consents
 
     @classmethod
     @asynccontextmanager
@@ -36,7 +47,13 @@ class Offices:
         """The offices, open while the body runs. Raises RecordsError."""
         records = await anyio.to_thread.run_sync(open_records, settings)
         try:
-            yield cls(settings, records, epoch_ms)
+            offices = cls(settings, records, epoch_ms)
+            await offices.privacy.open()
+            try:
+                yield offices
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await offices.privacy.aclose()
         finally:
             records.close()
 

@@ -34,6 +34,8 @@ from server.latency_settings import LatencySettings
 from server.ledger_settings import LedgerSettings
 from server.memory import share_heaps
 from server.model_settings import ModelSettings
+from server.permissions import TenantType
+from server.retention_settings import RetentionSettings
 from server.setting_types import Directory, Secrets, Section, Words
 from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
 from server.telemetry_settings import TelemetrySettings, standard_telemetry
@@ -130,6 +132,7 @@ class Settings(BaseSettings):
     webrtc: WebRtcSettings = WebRtcSettings()
     latency: LatencySettings = LatencySettings()
     ledger: LedgerSettings = LedgerSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
@@ -220,6 +223,12 @@ class Settings(BaseSettings):
     def records_path(self) -> Path:
         """The records' file, where they are in one: audit log, keys, budgets."""
         return self.data_dir / "records.sqlite3"
+
+    def tenant_type(self, tenant_id: str) -> TenantType | None:
+        """What kind of tenant it is; None where the settings do not know it."""
+        if tenant_id in RESERVED:
+            return "consumer" if tenant_id == "local" else "business"
+        return next((tenant.type for tenant in self.tenants if tenant.id == tenant_id), None)
 
     @property
     def journal_path(self) -> Path:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Self
 from pydantic import Field, SecretStr, model_validator
 
 from server.azure_settings import AzureSettings
+from server.permissions import TenantType
 from server.setting_types import Secrets, Section
 
 DEFAULT_TENANT: Final = "default"
@@ -22,9 +23,13 @@ RESERVED: Final = frozenset({DEFAULT_TENANT, "local"})
 
 
 class TenantSettings(Section):
-    """One tenant. With an ``azure`` account of its own its speech runs on that, and on nobody else's."""
+    """One tenant. With an ``azure`` account of its own its speech runs on that, and on nobody else's.
+
+    ``type`` decides how long its data is kept, and what is never done with it (``server.privacy.protection``).
+    """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    type: TenantType = "business"
     api_keys: Secrets = Field(min_length=1)
     azure: AzureSettings | None = None
 

@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "doctor": "Check this installation and say how to mend what is wrong.",
     "usage": "Show what was used.",
     "price": "Check price sheets, list prices, close a month.",
+    "privacy": "Export and delete people's data; retention, legal holds, purges.",
     "latency": "Show where the milliseconds of turns went.",
     "budgets": "Show how long turns may take, and what is done when they take longer.",
     "azure-emulator": "A local stand-in for the Azure Speech service.",

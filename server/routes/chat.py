@@ -84,8 +84,9 @@ async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
             history.assistant_heard(entry.text, interrupted=False)
     came = arrival("http", request.scope)
     identity = replace(host.identity(caller(request), new_id("ses")), transport=came.transport)
+    tenant_type = caller(request).tenant_type
     question = Question(turn_id, usage_id, asked.prompt, identity, history)
-    return ChatTurn(host, agent, question, host.watch(identity, came)), agent.spec.agent_id, turn_id
+    return ChatTurn(host, agent, question, host.watch(identity, came, tenant_type)), agent.spec.agent_id, turn_id
 
 
 async def _lines(

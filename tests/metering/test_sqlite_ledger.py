@@ -60,7 +60,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (5,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (6,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -127,6 +127,9 @@ def test_a_ledger_of_the_version_before_breaches_keeps_its_events_and_sums(path:
     ledger.append([numbered(1), numbered(2)])
     ledger.close()
     connection = sqlite3.connect(path)
+    for name in ("no_update", "no_delete", "purged"):
+        connection.execute(f"DROP TRIGGER usage_events_{name}")
+    connection.execute("DROP TABLE usage_purges")
     for name in ("breaches", "overtaken_tokens"):
         connection.execute(f"ALTER TABLE usage_events DROP COLUMN {name}")
     connection.execute("PRAGMA user_version = 4")
