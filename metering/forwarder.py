@@ -208,6 +208,11 @@ class Forwarder:
             recovery = recovery.plus(future.result())
         return recovery.plus(Recovery(pending=len(self._orphans)))
 
+    def turn_over(self) -> None:
+        """Go on in a new segment: what the ledger has, now or soon, is gone from the disk then. Raises OSError."""
+        if self._journal is not None and self._journal.size:
+            self._rotate(self._journal)
+
     def close(self) -> None:
         """Let go of the journal: removed if nothing in it is needed, else left for the next recovery."""
         held = None if self._job is None else self._job.orphan
@@ -250,15 +255,18 @@ class Forwarder:
             self._forwarded_to = 0
             self._journal_failed = True  # so that the open turns are written
         if self._journal_failed or self._journal.size > self._options.segment_bytes:
-            behind = self._forwarded_to < self._journal.size
-            old = self._journal.rotate(_lines(self._open_turns.values(), ()))
-            if behind:
-                self._backlog[old] = self._forwarded_to
-            else:
-                self._remove(old)
-            self._forwarded_to = self._journal.size
-            self._at_hand.restart(self._forwarded_to)
+            self._rotate(self._journal)
         return self._journal
+
+    def _rotate(self, journal: Journal) -> None:
+        behind = self._forwarded_to < journal.size
+        old = journal.rotate(_lines(self._open_turns.values(), ()))
+        if behind:
+            self._backlog[old] = self._forwarded_to
+        else:
+            self._remove(old)
+        self._forwarded_to = journal.size
+        self._at_hand.restart(self._forwarded_to)
 
     def _remove(self, segment: Path) -> None:
         if segment not in self._damaged:

@@ -84,6 +84,11 @@ class _Recover:
 
 
 @dataclass(frozen=True, slots=True)
+class _TurnOver:
+    waiter: _Waiter
+
+
+@dataclass(frozen=True, slots=True)
 class _Stop:
     deadline_s: float
     waiter: _Waiter
@@ -103,7 +108,7 @@ class _LedgerDone:
     """A job on the ledger has ended: there may be a next one."""
 
 
-_Item = _Open | _Record | _Recover | _Stop | _LedgerDone
+_Item = _Open | _Record | _Recover | _TurnOver | _Stop | _LedgerDone
 
 
 class UsageRecorder:
@@ -138,6 +143,16 @@ class UsageRecorder:
         """
         waiter = self._waiter()
         self._inbox.put(_Recover(waiter))
+        return waiter.future
+
+    def turn_over(self) -> asyncio.Future[None]:
+        """Begin a new segment of the journal; the old one is removed once the ledger has all of it.
+
+        For whoever has to know that something stands in the journal no longer. Fails with OSError where the disk does.
+        Raises RecorderClosed.
+        """
+        waiter = self._waiter()
+        self._inbox.put(_TurnOver(waiter))
         return waiter.future
 
     def open_turn(self, provisional: UsageEvent) -> None:
@@ -246,6 +261,8 @@ class UsageRecorder:
         for item in items:
             if isinstance(item, _Recover):
                 _settle([item.waiter], self._recover())
+            elif isinstance(item, _TurnOver):
+                _settle([item.waiter], self._turn_over())
             elif isinstance(item, _Stop):
                 self._stop = item
 
@@ -254,6 +271,14 @@ class UsageRecorder:
             return self._forwarder.recover(time.monotonic())
         except Exception as error:  # noqa: BLE001  (whoever asked is told)
             return error
+
+    def _turn_over(self) -> Exception | None:
+        try:
+            self._forwarder.turn_over()
+            self._forwarder.forward(time.monotonic())
+        except Exception as error:  # noqa: BLE001  (whoever asked is told)
+            return error
+        return None
 
     def _finish(self, held: list[_Record]) -> None:
         deadline_s = time.monotonic() if self._stop is None else self._stop.deadline_s

@@ -51,6 +51,9 @@ class SqlReader(ABC):
     def closings(self) -> tuple[PeriodClosing, ...]:
         return ledger_sql.closings(self._ask(ledger_sql.CLOSINGS, ()))
 
+    def tenants(self) -> tuple[str, ...]:
+        return tuple(sorted(row[0] for row in self._ask("SELECT DISTINCT tenant_id FROM usage_daily", ())))
+
     def _standing(self, period: str) -> PeriodClosing:
         """The closing that stands for a period that has been closed, by whomever first."""
         return next(closing for closing in self.closings() if closing.period == period)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metering import ledger_sql, sqlite_rollup
+from metering import ledger_sql, sqlite_erasure, sqlite_rollup
 from metering.codec import FIELDS
 from metering.errors import LedgerUnavailable
 from metering.ledger import (
@@ -71,6 +71,22 @@ class SqliteLedger(SqlReader):
             connection.execute(*ledger_sql.closing_question(closing, self._MARK))
         return self._standing(closing.period)
 
+    def pseudonymise(
+        self, tenant_id: str, user_id: str, pseudonym: str, keep_sessions: Sequence[str], at_most: int
+    ) -> int:
+        with self._changing() as connection:
+            return sqlite_erasure.pseudonymise(connection, tenant_id, user_id, pseudonym, keep_sessions, at_most)
+
+    def purge(self, tenant_id: str, started_before: int, now_ms: int, at_most: int) -> int:
+        with self._changing() as connection:
+            return sqlite_erasure.purge(connection, tenant_id, started_before, now_ms, at_most)
+
+    def compact(self) -> None:
+        with self._using(self._reading), self._using(self._writing) as connection:
+            connection.execute("VACUUM")
+            if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise LedgerUnavailable("the usage ledger is being read; what was taken out is still in its log")
+
     def close(self) -> None:
         for slot in (self._reading, self._writing):
             with slot.lock:
@@ -117,6 +133,7 @@ class SqliteLedger(SqlReader):
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")
             migrate(connection)
             if read_only:
                 connection.execute("PRAGMA query_only = ON")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from metering import sqlite_rollup
+from metering import sqlite_erasure, sqlite_rollup
 from metering.errors import LedgerIncompatible
 
 _SUMS_SINCE = 4
@@ -142,7 +142,7 @@ def _sums(strict: bool) -> tuple[str, ...]:
 
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES, _WHOLE)
+    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES, _WHOLE, sqlite_erasure.tables(strict))
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -159,6 +159,7 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
     if version < _SUMS_SINCE:  # once all columns are there that a row is read with
         sqlite_rollup.rebuild(connection)
+    sqlite_erasure.guard(connection)  # names every column there is now
     connection.execute(f"PRAGMA user_version = {len(steps)}")
     connection.execute("COMMIT")
 

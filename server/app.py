@@ -19,7 +19,9 @@ from server.admission import Admission
 from server.edge import Edge
 from server.engine_source import EngineSource
 from server.engines import EngineSet, OnReport, StageReport
+from server.guard import LOCAL_USER, Identity
 from server.host import Host
+from server.identity import Presented
 from server.observability.metrics import Metrics
 from server.routes.agents import agent_routes
 from server.routes.budgets import budget_routes
@@ -30,8 +32,10 @@ from server.routes.identity import identity_routes
 from server.routes.latency import latency_routes
 from server.routes.latency_budgets import latency_budget_routes
 from server.routes.page import page_routes
+from server.routes.privacy import privacy_routes
 from server.routes.provider_keys import provider_key_routes
 from server.routes.realtime import call_routes, secret_routes
+from server.routes.sessions import session_routes
 from server.routes.webrtc import webrtc_off_routes, webrtc_routes
 from server.settings import Settings
 from server.speech_accounts import SettingsAccounts
@@ -55,9 +59,16 @@ class Application:
     """One server: ``asgi`` is what a web server runs, ``open`` surrounds it."""
 
     def __init__(
-        self, settings: Settings, *, engines: EngineSource | None = None, on_report: OnReport | None = None
+        self,
+        settings: Settings,
+        *,
+        engines: EngineSource | None = None,
+        on_report: OnReport | None = None,
+        local_caller: bool = False,
     ) -> None:
+        """``local_caller``: nobody but a command in this process calls, in the name of the person at the machine."""
         self.settings = settings
+        self._local_caller = local_caller
         self.metrics = Metrics()
         self._accounts = VaultAccounts(SettingsAccounts(settings), settings.azure, OwnKeyRules(settings))
         self.host = Host(settings, engines or EngineSet(settings, on_report, self._accounts), self.metrics)
@@ -85,6 +96,17 @@ class Application:
         """What answers, stage by stage."""
         return self.host.engines.reports
 
+    def _callers(self) -> Settings:
+        """The settings that say who may call."""
+        if not self._local_caller:
+            return self.settings
+        return self.settings.model_copy(
+            update={"host": "127.0.0.1", "api_keys": (), "tenants": (), "allowed_hosts": ()}
+        )
+
+    async def _authenticate(self, presented: Presented) -> Identity:
+        return LOCAL_USER if self._local_caller else await self.host.authenticate(presented)
+
     def _assemble(self) -> Starlette:
         host = self.host
         routes: list[BaseRoute] = [
@@ -96,6 +118,8 @@ class Application:
             *latency_budget_routes(host),
             *identity_routes(host),
             *provider_key_routes(host),
+            *session_routes(host),
+            *privacy_routes(host),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),
@@ -109,7 +133,7 @@ class Application:
             routes += webrtc_off_routes()
         known = frozenset(route.path for route in routes if isinstance(route, Route))
         routes.extend(page_routes(known))
-        admission = Admission(self.settings, host.secrets, host.authenticate)
+        admission = Admission(self._callers(), host.secrets, self._authenticate)
         middleware = [
             Middleware(Edge, admission=admission, metrics=self.metrics, routes=known),
             *_cors(self.settings),

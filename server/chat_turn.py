@@ -103,7 +103,7 @@ class ChatTurn:
 
     async def events(self) -> AsyncGenerator[ServerEvent]:
         """The answer as it is made. Raises Refused and RecorderOverloaded before the first event."""
-        with self._host.chat_place():
+        with self._host.chat_place(self._question.identity):
             self._watch.carry(self._question.turn_id)
             try:
                 await self._admit()

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import anyio
 import anyio.to_thread
@@ -44,11 +44,14 @@ from server.observability.session_watch import EdgeDeadlines, SessionWatch
 from server.observability.tracing import Subject
 from server.observability.tracing_choice import make_tracing
 from server.offices import Offices
-from server.permissions import Permission
+from server.permissions import Permission, TenantType
+from server.privacy.erasure import PrivacyLedger, Surroundings
+from server.privacy.protection import protection_of
 from server.secrets import ClientSecrets
 from server.sessions.delivery import Delivery, VoiceDelivery
 from server.sessions.live import LiveSession
 from server.sessions.registry import SessionRegistry
+from server.sessions.underway import Underway
 from server.sessions.voice_options import (
     DEFAULT_LOCALE,
     chat_latency,
@@ -81,8 +84,8 @@ class Host:
         self.drafts = DraftAllowances(settings.latency.waste_share, time.monotonic)
         self.secrets = ClientSecrets(time.monotonic)
         self._ready = anyio.Event()
-        self._chats = 0
         self._registry: SessionRegistry | None = None
+        self._underway: Underway | None = None
         self._recorder: UsageRecorder | None = None
         self._ledger: Ledger | None = None
         self._offices: Offices | None = None
@@ -106,6 +109,10 @@ class Host:
                 anyio.create_task_group() as tasks,
             ):
                 self._registry = SessionRegistry(tasks, self.settings.limits, self.metrics)
+                self._underway = Underway(self._registry)
+                self._offices.privacy.watch(self.metrics)
+                self._offices.privacy.begin(self._surroundings(recorder, ledger))
+                tasks.start_soon(self._offices.privacy.run)
                 tasks.start_soon(self._registry.watch)
                 tasks.start_soon(self._offices.run)
                 tasks.start_soon(self._offices.budgets.run, ledger)
@@ -203,18 +210,21 @@ class Host:
         """To whom a conversation is attributed."""
         return SessionIdentity(session_id, caller.tenant_id, caller.user_id, self.mode)
 
+    @property
+    def underway(self) -> Underway:
+        """What is going on with clients. Only while running."""
+        assert self._underway is not None, "the host is not running"
+        return self._underway
+
     @contextmanager
-    def chat_place(self) -> Generator[None]:
+    def chat_place(self, identity: SessionIdentity) -> Generator[None]:
         """Room for one answer outside a session, of as many as there may be sessions. Raises Refused."""
         if self.registry.draining:
             raise Refused(ErrorCode.SERVER_DRAINING, retry_after_s=RETRY_AFTER_S)
-        if self._chats >= self.settings.limits.max_sessions:
+        if self.underway.questions >= self.settings.limits.max_sessions:
             raise Refused(ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S)
-        self._chats += 1
-        try:
+        with self.underway.question(identity):
             yield
-        finally:
-            self._chats -= 1
 
     # --- sessions ---
 
@@ -306,7 +316,7 @@ class Host:
             budgets.bursts.require("sessions", caller.tenant_id, caller.user_id)
             opened = open_purse(self.settings, budgets, caller, lease, self.recorder, wish)
             identity = replace(options.identity, transport=arrival.transport, mode=opened.mode)
-            watch = self.watch(identity, arrival, options.budget)
+            watch = self.watch(identity, arrival, caller.tenant_type, options.budget)
             watch.carry()
             engines = replace(opened.engines, drafts=self.drafts.of(identity.tenant_id))
             session = Session(replace(options, identity=identity), engines, opened.purse, self.epoch_ms)
@@ -325,17 +335,25 @@ class Host:
         lease = Lease(replace(engines, agent=await self.for_tenant(caller, engines.agent)))
         return open_purse(self.settings, budgets, caller, lease, self.recorder, Wish("chat", mode, lasts=False))
 
-    def watch(self, identity: SessionIdentity, arrival: Arrival, budget: LatencyBudget | None = None) -> SessionWatch:
-        """Who watches a conversation that begins, and holds it to ``budget`` where no turn does."""
+    def watch(
+        self,
+        identity: SessionIdentity,
+        arrival: Arrival,
+        tenant_type: TenantType,
+        budget: LatencyBudget | None = None,
+    ) -> SessionWatch:
+        """Who watches a conversation that begins, holds it to ``budget`` where no turn does, and notes it down."""
+        spec = self.engines.for_sessions().agent.spec
+        notes = self.offices.privacy.notes(identity, tenant_type, spec.agent_id)
         deadlines, trace = None, None
         if budget is not None:
             stages = budget.stages
             deadlines = EdgeDeadlines(stages["connect"].deadline_ms, stages["barge_in"].deadline_ms)
         if self._tracing is not None:
-            spec = self.engines.for_sessions().agent.spec
-            subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id)
+            words = protection_of(tenant_type).words_in_traces
+            subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id, words)
             trace = self._tracing.session(subject, arrival)
-        return SessionWatch(self.metrics, arrival, trace, deadlines=deadlines)
+        return SessionWatch(self.metrics, arrival, trace, deadlines=deadlines, notes=notes)
 
     # --- how sessions keep their time ---
 
@@ -359,6 +377,11 @@ class Host:
         await self.engines.load()
         self._ready.set()
         await self.engines.tend()
+
+    def _surroundings(self, recorder: UsageRecorder, ledger: Ledger) -> Surroundings:
+        """What the privacy office reaches beside the records."""
+        assert self._underway is not None
+        return Surroundings(cast("PrivacyLedger", ledger), self.settings.journal_path, self._underway, recorder)
 
     def _make_data_directory(self) -> None:
         path = self.settings.data_dir

@@ -19,19 +19,23 @@ from metering.budgets import BUDGETS
 from metering.records import Area, Records
 from server.audit import AUDIT, AuditLog
 from server.budgets.service import Budgets
+from server.conversations import CONVERSATIONS
 from server.identity import IDENTITY, IdentityOffice
+from server.privacy.consents import Consents
+from server.privacy.office import PrivacyOffice
+from server.privacy.tables import PRIVACY
 from server.settings import Settings
 from server.vault import VAULT
 from server.vault.office import Vault
 
-AREAS: Final[tuple[Area, ...]] = (AUDIT, IDENTITY, BUDGETS, VAULT)
+AREAS: Final[tuple[Area, ...]] = (AUDIT, IDENTITY, BUDGETS, VAULT, CONVERSATIONS, PRIVACY)
 """Every kind of records this program keeps."""
 _DRIVER: Final = "postgresql+psycopg"
 
 
 class Offices:
-    """See the module. ``audit`` is the audit log, ``identity`` who may come in, ``budgets`` who may spend what, and
-    ``vault`` keeps tenants' keys at providers (while ``opened``)."""
+    """See the module. ``audit`` is the audit log, ``identity`` who may come in, ``budgets`` who may spend what,
+    ``privacy`` what is kept of people, and how long; ``vault`` keeps tenants' keys at providers (while ``opened``)."""
 
     vault: Vault
 
@@ -41,6 +45,12 @@ class Offices:
         self.audit = AuditLog(records, epoch_ms)
         self.identity = IdentityOffice(settings, records, self.audit, epoch_ms, time.monotonic)
         self.budgets = Budgets(settings, records, self.audit, epoch_ms)
+        self.privacy = PrivacyOffice(settings, records, self.audit, epoch_ms)
+
+    @property
+    def consents(self) -> Consents:
+        """Who agreed to be recorded: whoever records asks here."""
+        return self.privacy.consents
 
     @classmethod
     @asynccontextmanager
@@ -53,7 +63,12 @@ class Offices:
                 await offices.identity.callers.sync()
                 vault = Vault.opened(settings, records, offices.audit, epoch_ms)
                 offices.vault = await closing.enter_async_context(vault)
-                yield offices
+                await offices.privacy.open()
+                try:
+                    yield offices
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await offices.privacy.aclose()
         finally:
             records.close()
 

@@ -36,6 +36,8 @@ from server.latency_settings import LatencySettings
 from server.ledger_settings import LedgerSettings
 from server.memory import share_heaps
 from server.model_settings import ModelSettings
+from server.permissions import TenantType
+from server.retention_settings import RetentionSettings
 from server.setting_types import Directory, Secrets, Section, Words
 from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
 from server.telemetry_settings import TelemetrySettings, standard_telemetry
@@ -136,6 +138,7 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     budgets: BudgetSettings = BudgetSettings()
     vault: VaultSettings = VaultSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
@@ -226,6 +229,12 @@ class Settings(BaseSettings):
     def records_path(self) -> Path:
         """The records' file, where they are in one: audit log, keys, budgets."""
         return self.data_dir / "records.sqlite3"
+
+    def tenant_type(self, tenant_id: str) -> TenantType | None:
+        """What kind of tenant it is; None where the settings do not know it."""
+        if tenant_id in RESERVED:
+            return "consumer" if tenant_id == "local" else "business"
+        return next((tenant.type for tenant in self.tenants if tenant.id == tenant_id), None)
 
     @property
     def journal_path(self) -> Path:

@@ -22,12 +22,13 @@ RESERVED: Final = frozenset({DEFAULT_TENANT, "local"})
 class TenantSettings(Section):
     """One tenant. With an ``azure`` account of its own its speech runs on that, and on nobody else's.
 
+    ``type`` decides how long its data is kept, and what is never done with it (``server.privacy.protection``);
     ``require_own_keys``: nothing of the operator's accounts is for this tenant (``None``: as ``vault`` says).
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
-    api_keys: Secrets = Field(min_length=1)
     type: TenantType = "business"
+    api_keys: Secrets = Field(min_length=1)
     azure: AzureSettings | None = None
     require_own_keys: bool | None = None
 

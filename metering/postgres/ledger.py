@@ -51,8 +51,8 @@ def _types(columns: Sequence[str]) -> list[str]:
     return ["bigint" if name in _INTEGERS else "text" for name in columns]
 
 
-def _from_json(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
-    """An INSERT of many rows that come as one JSON array of objects, in the order given.
+def _from_json(table: str, columns: Sequence[str], types: Sequence[str], where: str = "") -> str:
+    """An INSERT of many rows that come as one JSON array of objects, in the order given; those that hold ``where``.
 
     One text is made and read far faster than an array per column, which the client escapes value by value.
     """
@@ -61,7 +61,7 @@ def _from_json(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
     return (
         f"INSERT INTO {table} ({named}) SELECT {named} "  # noqa: S608  (constants)
         f"FROM ROWS FROM (json_to_recordset(%s::json) AS ({typed})) WITH ORDINALITY AS given({named}, place) "
-        "ORDER BY place "
+        f"{where}ORDER BY place "
     )
 
 
@@ -69,7 +69,12 @@ _EVENT_TYPES = [
     "boolean" if name in FLAG_FIELDS else "bigint" if name in _INTEGERS else "jsonb" if name in JSON_FIELDS else "text"
     for name in FIELDS
 ]
-_INSERT = _from_json("usage_events", FIELDS, _EVENT_TYPES) + "ON CONFLICT DO NOTHING RETURNING event_id"
+# What was purged is in the sums already, so it is not taken again.
+_NOT_PURGED = (
+    "WHERE NOT EXISTS (SELECT 1 FROM usage_purges AS purged WHERE purged.tenant_id = given.tenant_id "
+    "AND purged.started_before > given.started_at) "
+)
+_INSERT = _from_json("usage_events", FIELDS, _EVENT_TYPES, _NOT_PURGED) + "ON CONFLICT DO NOTHING RETURNING event_id"
 _COUNT_DAY = _from_json(
     "usage_daily", ledger_sql.DAILY_COLUMNS, _types(ledger_sql.DAILY_COLUMNS)
 ) + ledger_sql.added_up("usage_daily", TOTAL_FIELDS)
@@ -78,6 +83,16 @@ _COUNT_AMOUNT = _from_json(
 ) + ledger_sql.added_up("usage_amounts", ledger_sql.AMOUNT_SUMS)
 _REPLACED = "SELECT tenant_id, corrects FROM usage_events WHERE corrects = ANY(%s::text[])"
 _ORIGINALS = f"SELECT {ledger_sql.COLUMNS} FROM usage_events WHERE event_id = ANY(%s::text[])"  # noqa: S608  (constants)
+
+
+_PSEUDONYMISE = (
+    "UPDATE usage_events SET user_id = %s WHERE sequence IN (SELECT sequence FROM usage_events "
+    "WHERE tenant_id = %s AND user_id = %s AND session_id <> ALL(%s::text[]) LIMIT %s)"
+)
+_PURGE = (
+    "DELETE FROM usage_events WHERE sequence IN (SELECT sequence FROM usage_events "
+    "WHERE tenant_id = %s AND started_at < %s ORDER BY sequence DESC LIMIT %s)"
+)
 
 
 class _LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -128,6 +143,26 @@ class PostgresLedger(SqlReader):
         with self._using(self._writing) as connection:
             connection.execute(_query(sql), values)
         return self._standing(closing.period)
+
+    def pseudonymise(
+        self, tenant_id: str, user_id: str, pseudonym: str, keep_sessions: Sequence[str], at_most: int
+    ) -> int:
+        values = (pseudonym, tenant_id, user_id, list(keep_sessions), at_most)
+        with self._using(self._writing) as connection:
+            return connection.execute(_PSEUDONYMISE, values).rowcount
+
+    def purge(self, tenant_id: str, started_before: int, now_ms: int, at_most: int) -> int:
+        with self._using(self._writing) as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+            connection.execute(
+                "INSERT INTO usage_purges VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                (tenant_id, started_before, now_ms),
+            )
+            return connection.execute(_PURGE, (tenant_id, started_before, at_most)).rowcount
+
+    def compact(self) -> None:
+        with self._using(self._writing) as connection:
+            connection.execute("VACUUM usage_events")
 
     def close(self) -> None:
         for slot in (self._reading, self._writing):

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import psycopg
 
+from metering.alembic_turn import ALEMBIC_TURN
 from metering.errors import LedgerIncompatible
 
-HEAD: Final = "0003"
+HEAD: Final = "0005"
 """The newest migration in ``versions``; a test holds the two together."""
-KNOWN: Final = frozenset({"0001", "0002", HEAD})
+KNOWN: Final = frozenset({"0001", "0002", "0003", HEAD})
 MIGRATION_LOCK: Final = 0x636F6E7665726701  # "converg", 1: of PostgreSQL's advisory locks
 APPEND_LOCK: Final = 0x636F6E7665726702
 
@@ -54,7 +55,7 @@ def _upgrade(connection: Connection) -> None:
     autocommit = connection.autocommit
     connection.autocommit = False
     try:
-        with engine.connect() as shared:
+        with ALEMBIC_TURN, engine.connect() as shared:
             config.attributes["connection"] = shared
             command.upgrade(config, "head")
             shared.commit()

@@ -8,6 +8,7 @@ worker thread of a small pool, within a limit. Whoever composes the server opens
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,25 @@ class Records:
                 return work(connection)
 
         return await self._run(run, limit_s)
+
+    def compact(self) -> None:
+        """Leave nothing of what was deleted in SQLite's write-ahead log (the file itself is overwritten as it goes).
+
+        Blocks. On PostgreSQL there is nothing to do: it takes back room, and files its log, by its own rules. Raises
+        RecordsError; RecordsUnavailable while somebody reads.
+        """
+        if not self.is_sqlite:
+            return
+        with _translated():
+            connection = self._engine.raw_connection()
+            try:
+                busy = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.Error as error:
+                raise RecordsUnavailable(f"the records' database fails: {error}") from None
+            finally:
+                connection.close()
+        if busy:
+            raise RecordsUnavailable("the records are being read; what was deleted is still in their log")
 
     def close(self) -> None:
         """Close its connections."""

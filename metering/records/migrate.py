@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Engine, inspect, text
 
+from metering.alembic_turn import ALEMBIC_TURN
 from metering.records.area import Area
 from metering.records.errors import RecordsIncompatible
 
@@ -45,7 +46,7 @@ def _upgrade(engine: Engine, areas: Sequence[Area]) -> None:
     config.set_main_option("script_location", "metering:records")
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", "\n".join(_location(area) for area in areas))
-    with engine.connect() as connection, connection.execution_options(records_writes=True).begin():
+    with ALEMBIC_TURN, engine.connect() as connection, connection.execution_options(records_writes=True).begin():
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         config.attributes["connection"] = connection

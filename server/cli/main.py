@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, str]] = {
     "audit": "Show what was done by whom; verify the log.",
     "price": "Check price sheets, list prices, close a month.",
     "vault": "Show which provider keys are kept, and change the master key.",
+    "privacy": "Export and delete people's data; retention, legal holds, purges.",
     "latency": "Show where the milliseconds of turns went.",
     "budgets": "Show how long turns may take, and what is done when they take longer.",
     "quotas": "Show, set and override budgets and quotas.",

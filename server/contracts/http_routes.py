@@ -13,10 +13,11 @@ from server.contracts.budget_routes import BUDGET_ROUTES
 from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
-from server.contracts.http_route import HttpRoute, QueryParameter
+from server.contracts.http_route import COMMON_ERRORS, HttpRoute, QueryParameter
 from server.contracts.identity_routes import IDENTITY_ROUTES
 from server.contracts.latency import LatencyReportResponse
 from server.contracts.latency_budget import LatencyBudgetList
+from server.contracts.privacy_routes import PRIVACY_ROUTES
 from server.contracts.provider_key_routes import PROVIDER_KEY_ROUTES
 from server.contracts.server_messages import StageName
 from server.contracts.session import Patience
@@ -105,6 +106,8 @@ _WHOSE_BUDGET: Final = (
 )
 
 
+__all__ = ["COMMON_ERRORS", "HTTP_ROUTES", "HttpRoute", "QueryParameter"]
+
 HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
     HttpRoute(
         "post",
@@ -182,6 +185,7 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
     ),
     *IDENTITY_ROUTES,
     *BUDGET_ROUTES,
+    *PRIVACY_ROUTES,
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),
     HttpRoute(

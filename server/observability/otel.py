@@ -103,7 +103,7 @@ class OtelTracing:
 
     def session(self, subject: Subject, arrival: Arrival) -> SessionSpans:
         sink = SpanSink(self._add, self._sampled, self._resource, self._epoch_ns)
-        return SessionSpans(sink, subject, arrival, transcripts=self._transcripts)
+        return SessionSpans(sink, subject, arrival, transcripts=self._transcripts and subject.words)
 
     def counts(self) -> Mapping[str, int]:
         fates = self._fates

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from agents.events import AudioOut, Interrupted, ReplyText, ServerEvent, SessionStarted, SpeechStartedHeard
 from agents.latency_events import TurnLatency
 from agents.models.carried import CARRIED, TURN
+from server.conversations.notes import Notes
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
 from server.observability.tracing import SessionTrace
@@ -37,7 +38,10 @@ class SessionWatch:
         trace: SessionTrace | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
         deadlines: EdgeDeadlines | None = None,
+        notes: Notes | None = None,
     ) -> None:
+        """``notes`` keeps what is said; ``None`` where nothing is kept."""
+        self.notes = notes
         self._metrics = metrics
         self._arrival = arrival
         self._trace = trace
@@ -48,6 +52,8 @@ class SessionWatch:
 
     def observe(self, event: ServerEvent) -> None:
         """An event was taken to be sent. Audio and text, which are frequent, cost a comparison."""
+        if self.notes is not None:
+            self.notes.observe(event)
         kind = type(event)
         if kind is AudioOut or kind is ReplyText:
             return
@@ -77,6 +83,8 @@ class SessionWatch:
 
     def end(self, error_code: str | None = None) -> None:
         """The conversation is over."""
+        if self.notes is not None:
+            self.notes.end()
         if self._trace is not None:
             self._trace.end(error_code)
 

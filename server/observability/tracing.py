@@ -22,6 +22,8 @@ class Subject:
     agent_id: str
     agent_name: str
     tenant_id: str
+    words: bool = True
+    """Whether what is said may stand in spans, where the operator turned transcripts on."""
 
 
 class SessionTrace(Protocol):

@@ -87,7 +87,8 @@ async def _turn(host: Host, request: Request) -> tuple[ChatTurn, str, str]:
     identity = host.identity(caller(request), new_id("ses"))
     identity = replace(identity, transport=came.transport, mode=opened.mode)
     question = Question(turn_id, usage_id, asked.prompt, identity, history, asked.budget_consent)
-    return ChatTurn(host, opened, question, host.watch(identity, came)), agent.spec.agent_id, turn_id
+    watch = host.watch(identity, came, caller(request).tenant_type)
+    return ChatTurn(host, opened, question, watch), agent.spec.agent_id, turn_id
 
 
 async def _lines(

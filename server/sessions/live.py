@@ -30,6 +30,7 @@ from agents.events import (
 )
 from server.budgets.purse import SessionPurse
 from server.contracts.errors import ERRORS, ErrorCode
+from server.conversations.notes import Notes
 from server.guard import Identity
 from server.observability.metrics import Metrics
 from server.observability.session_watch import SessionWatch
@@ -139,6 +140,11 @@ class LiveSession:
         if self._ending is None:
             self._ending = Ending(GOING_AWAY, ERRORS[ErrorCode.SERVER_DRAINING].sentence)
             self.session.close()
+
+    @property
+    def notes(self) -> Notes | None:
+        """Who notes down what is said; None where nothing is kept."""
+        return self._watch.notes
 
     @property
     def connection(self) -> Link | None:

@@ -96,8 +96,12 @@ class RealtimeConduct:
                 self._add(act)
             case RemoveItem(item_id):
                 session.history.remove(item_id)
+                if (notes := self._live.notes) is not None:
+                    notes.removed(item_id)
             case Truncate(item_id, audio_ms, content_index):
                 left = session.truncate(item_id, audio_ms) or Truncated(audio_ms, None)
+                if (notes := self._live.notes) is not None and left.text is not None:
+                    notes.shortened(item_id, left.text, left.audio_ms)
                 told = self._delivery.codec.truncated(item_id, left, content_index)
                 session.outbox.emit(ProtocolReply(told))
             case _:
@@ -120,6 +124,8 @@ class RealtimeConduct:
     def _add(self, act: AddItem) -> None:
         after = FIRST if act.after == "" else act.after
         self._live.session.history.add(act.message, act.item_id, after)
+        if (notes := self._live.notes) is not None and act.message.role in {"user", "assistant"}:
+            notes.added(act.item_id, "user" if act.message.role == "user" else "agent", act.message.text)
         if act.audio:
             # Beside what is heard; of Opus only the decoder could tell, and the protocol has none.
             self._live.session.sound.received(self._intake.ticks(act.audio) or 0)

@@ -104,6 +104,15 @@ class SessionRegistry:
         self._metrics.resumes.labels("not_found").inc()
         raise Refused(ErrorCode.SESSION_NOT_FOUND)
 
+    def get(self, session_id: str) -> LiveSession | None:
+        """A conversation that is going on, whoever's it is."""
+        return self._live.get(session_id)
+
+    def of(self, tenant_id: str, user_id: str) -> list[LiveSession]:
+        """What this person is in the middle of."""
+        who = (tenant_id, user_id)
+        return [live for live in self._live.values() if (live.identity.tenant_id, live.identity.user_id) == who]
+
     async def watch(self) -> None:
         """Apply the limits once a second, until cancelled."""
         due_s = time.monotonic() + WATCH_INTERVAL_S

@@ -71,6 +71,9 @@ def test_a_ledger_of_an_older_version_keeps_its_events_and_sums(url: str, ledger
     later = ("breaches", "overtaken_tokens", *WHOLE, *TICKS)
     execute(url, f"ALTER TABLE usage_events {', '.join(f'DROP COLUMN {name}' for name in later)}")
     execute(url, f"ALTER TABLE usage_daily {', '.join(f'DROP COLUMN {name}' for name in WHOLE)}")
+    execute(url, "DROP TABLE usage_purges")
+    for trigger in ("pseudonyms_only", "purged_only"):
+        execute(url, f"DROP FUNCTION convergio_usage_{trigger} CASCADE")
     execute(url, "UPDATE convergio_usage_version SET version_num = '0001'")
     assert list(read_all(ledger, UsageQuery())) == [first, second]
     late = replace(numbered(6), breaches={"agent": "hedge"}, overtaken_tokens=6)

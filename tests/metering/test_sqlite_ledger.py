@@ -129,6 +129,9 @@ def test_a_ledger_of_the_version_before_breaches_keeps_its_events_and_sums(path:
     ledger.append([first, second])
     ledger.close()
     connection = sqlite3.connect(path)
+    for name in ("no_update", "no_delete", "purged"):
+        connection.execute(f"DROP TRIGGER usage_events_{name}")
+    connection.execute("DROP TABLE usage_purges")
     for name in ("breaches", "overtaken_tokens", *WHOLE, *TICKS):
         connection.execute(f"ALTER TABLE usage_events DROP COLUMN {name}")
     for name in WHOLE:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import anyio
+import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -91,6 +93,19 @@ async def test_a_refusal_by_a_content_filter_is_an_event_of_its_turn() -> None:
         ("content_filtered", {"stage": "completion"})
     ]
     assert (turn.attributes or {})["convergio.turn.end"] == "filtered"
+
+
+@pytest.mark.parametrize("words", [True, False])
+async def test_what_is_said_stands_in_no_span_of_a_tenant_that_is_protected(words: bool) -> None:
+    exporter = Kept()
+    tracing = OtelTracing(SETTINGS, transcripts=True, exporter=exporter)
+    trace = tracing.session(replace(SUBJECT, words=words), Arrival("websocket"))
+    trace.observe(TurnStarted("turn_1", "asked by a pupil", "text"))
+    trace.observe(TurnCompleted("turn_1", "an answer to a pupil", False))
+    trace.end()
+    await tracing.aclose()
+    told = " ".join(str(dict(span.attributes or {})) for span in exporter.spans)
+    assert ("asked by a pupil" in told, "an answer to a pupil" in told) == (words, words)
 
 
 async def test_a_late_stage_says_in_its_span_what_was_done_about_it() -> None:
