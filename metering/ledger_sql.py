@@ -25,6 +25,7 @@ from metering.ledger import (
 )
 from metering.rollup import DAY_MS, Rollup, row_id
 from metering.usage import UsageEvent
+from metering.user_sums import SUM_FIELDS
 
 COLUMNS = ", ".join(FIELDS)
 DAY_KEY = ("day", "tenant_id", "agent_id", "mode")
@@ -42,6 +43,8 @@ _CONDITIONS = (
     ("session_id", "session_id = "),
     ("agent_id", "agent_id = "),
     ("transport", "transport = "),
+    ("mode", "mode = "),
+    ("success", "success = "),
     ("started_from", "started_at >= "),
     ("started_before", "started_at < "),
 )
@@ -87,6 +90,13 @@ def totals_question(query: UsageQuery, mark: str) -> Question:
         + [f"coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0)" for condition in counted]
     )
     return f"SELECT {sums} FROM usage_events{_clause(conditions)}", tuple(values)  # noqa: S608
+
+
+def backlog_question(query: UsageQuery, cursor: int, most: int, mark: str) -> Question:
+    """How many of the query's events there are behind a cursor, counted up to ``most``."""
+    conditions, values = _where(query, mark)
+    behind = _clause([*conditions, f"sequence > {mark}"])
+    return f"SELECT count(*) FROM (SELECT 1 FROM usage_events{behind} LIMIT {mark}) AS behind", (*values, cursor, most)  # noqa: S608
 
 
 def latencies_question(query: UsageQuery, most: int, mark: str) -> Question:
@@ -183,6 +193,18 @@ def amount_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
     return sorted((row_id(key), *key, *sums) for key, sums in rollup.amounts.items())
 
 
+def user_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
+    """Rows of ``user_sums.USER_COLUMNS``, likewise."""
+    return sorted(
+        (row_id(key), *key, *(getattr(sums, name) for name in SUM_FIELDS)) for key, sums in rollup.users.items()
+    )
+
+
+def user_amount_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
+    """Rows of ``user_sums.USER_AMOUNT_COLUMNS``, likewise."""
+    return sorted((row_id(key), *key, *sums) for key, sums in rollup.user_amounts.items())
+
+
 def added_up(table: str, sums: Sequence[str]) -> str:
     """The end of an INSERT that counts a row's sums into the one that is there."""
     return "ON CONFLICT (row_id) DO UPDATE SET " + ", ".join(
@@ -192,7 +214,8 @@ def added_up(table: str, sums: Sequence[str]) -> str:
 
 def _as_days(query: UsageQuery) -> DayQuery | None:
     """The same question put to the daily sums; None if they cannot answer it."""
-    if query.replaced or any(name is not None for name in (query.user_id, query.session_id, query.transport)):
+    finer = (query.user_id, query.session_id, query.transport, query.mode, query.success)
+    if query.replaced or any(wanted is not None for wanted in finer):
         return None
     bounds = (query.started_from, query.started_before)
     if any(bound is not None and bound % DAY_MS for bound in bounds):

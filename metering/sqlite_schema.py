@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 
-from metering import sqlite_rollup
+from metering import sqlite_rollup, user_sums
 from metering.errors import LedgerIncompatible
 from metering.ledger import TOTAL_FIELDS
 
-_SUMS_SINCE = 4
+_USERS = "usage_users_daily"
+"""The newest table of sums: where it is missing, all sums are made from the events."""
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
 
 
@@ -129,7 +130,8 @@ def _sums(strict: bool) -> tuple[str, ...]:
 
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES)
+    users = user_sums.tables("INTEGER", "TEXT", " STRICT" if strict else "")
+    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES, users)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -141,10 +143,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     version = _version(connection)  # another process may have been first
     if version > len(steps):
         raise LedgerIncompatible(f"the ledger has schema {version}, this program knows {len(steps)}")
+    summed = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_USERS,)).fetchone() is not None
     for step in steps[version:]:
         for statement in step:
             connection.execute(statement)
-    if version < _SUMS_SINCE:  # once all columns are there that a row is read with
+    if not summed:  # once all columns are there that a row is read with
         sqlite_rollup.rebuild(connection)
     connection.execute(f"PRAGMA user_version = {len(steps)}")
     connection.execute("COMMIT")

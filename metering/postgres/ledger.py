@@ -22,14 +22,11 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from metering import ledger_sql
-from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, PART_FIELDS, TIME_FIELDS
+from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, PART_FIELDS, TIME_FIELDS
 from metering.errors import LedgerIncompatible, LedgerUnavailable
-from metering.ledger import (
-    TOTAL_FIELDS,
-    PeriodClosing,
-)
-from metering.postgres.migrate import APPEND_LOCK, Connection, migrate
-from metering.rollup import Named, change
+from metering.ledger import PeriodClosing
+from metering.postgres.migrate import APPEND_LOCK, migrate
+from metering.postgres.rollup import Connection, columns_of, count_in, from_arrays, query
 from metering.sql_reader import SqlReader
 from metering.usage import UsageEvent
 
@@ -44,33 +41,9 @@ _LOOK_EVERY_S: Final = 0.1  # while waiting, for an interrupt
 
 T = TypeVar("T")
 
-_INTEGERS = frozenset((*COUNT_FIELDS, *PART_FIELDS, *TIME_FIELDS, *TOTAL_FIELDS, *ledger_sql.AMOUNT_SUMS, "day"))
-
-
-def _types(columns: Sequence[str]) -> list[str]:
-    return ["bigint" if name in _INTEGERS else "text" for name in columns]
-
-
-def _from_arrays(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
-    """An INSERT of many rows whose values are one array per column, in the order given."""
-    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
-    selected = ", ".join(f"{name}::jsonb" if name in JSON_FIELDS else name for name in columns)
-    return (
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {selected} "  # noqa: S608  (constants)
-        f"FROM unnest({arrays}) WITH ORDINALITY AS given({', '.join(columns)}, place) ORDER BY place "
-    )
-
-
+_INTEGERS = frozenset((*COUNT_FIELDS, *PART_FIELDS, *TIME_FIELDS))
 _EVENT_TYPES = ["boolean" if name in FLAG_FIELDS else "bigint" if name in _INTEGERS else "text" for name in FIELDS]
-_INSERT = _from_arrays("usage_events", FIELDS, _EVENT_TYPES) + "ON CONFLICT DO NOTHING RETURNING event_id"
-_COUNT_DAY = _from_arrays(
-    "usage_daily", ledger_sql.DAILY_COLUMNS, _types(ledger_sql.DAILY_COLUMNS)
-) + ledger_sql.added_up("usage_daily", TOTAL_FIELDS)
-_COUNT_AMOUNT = _from_arrays(
-    "usage_amounts", ledger_sql.AMOUNT_COLUMNS, _types(ledger_sql.AMOUNT_COLUMNS)
-) + ledger_sql.added_up("usage_amounts", ledger_sql.AMOUNT_SUMS)
-_REPLACED = "SELECT tenant_id, corrects FROM usage_events WHERE corrects = ANY(%s::text[])"
-_ORIGINALS = f"SELECT {ledger_sql.COLUMNS} FROM usage_events WHERE event_id = ANY(%s::text[])"  # noqa: S608  (constants)
+_INSERT = from_arrays("usage_events", FIELDS, _EVENT_TYPES) + "ON CONFLICT DO NOTHING RETURNING event_id"
 
 
 class _LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -108,18 +81,18 @@ class PostgresLedger(SqlReader):
             return 0
         with self._using(self._writing) as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
-            inserted = {row[0] for row in connection.execute(_query(_INSERT), _columns(rows))}
+            inserted = {row[0] for row in connection.execute(query(_INSERT), columns_of(rows))}
             # Of two events with one id in this batch, the first was inserted.
             first = {event.event_id: event for event in reversed(events)}
             new = [event for event_id, event in first.items() if event_id in inserted]
             if new:
-                _count_in(connection, new)
+                count_in(connection, new)
         return len(new)
 
     def close_period(self, closing: PeriodClosing) -> PeriodClosing:
         sql, values = ledger_sql.closing_question(closing, self._MARK)
         with self._using(self._writing) as connection:
-            connection.execute(_query(sql), values)
+            connection.execute(query(sql), values)
         return self._standing(closing.period)
 
     def close(self) -> None:
@@ -134,7 +107,7 @@ class PostgresLedger(SqlReader):
 
     def _ask(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._using(self._reading) as connection:
-            return connection.execute(_query(sql), values).fetchall()
+            return connection.execute(query(sql), values).fetchall()
 
     @contextmanager
     def _using(self, slot: _Slot) -> Generator[Connection]:
@@ -191,28 +164,6 @@ def _parameters(url: str) -> dict[str, Any]:
     )
     given["options"] = f"{given.get('options', '')} {options}".strip()
     return limits | given
-
-
-def _count_in(connection: Connection, new: list[UsageEvent]) -> None:
-    """Count events in that have just been inserted, and those out that they replace."""
-    found = connection.execute(_REPLACED, ([event.event_id for event in new],)).fetchall()
-    replaced: set[Named] = {(tenant, original) for tenant, original in found}
-    corrected = [event.corrects for event in new if event.corrects is not None]
-    originals = connection.execute(_query(_ORIGINALS), (corrected,)).fetchall() if corrected else []
-    rollup = change(new, replaced, map(ledger_sql.row_event, originals))
-    if rollup.usage:
-        connection.execute(_query(_COUNT_DAY), _columns(ledger_sql.daily_rows(rollup)))
-    if rollup.amounts:
-        connection.execute(_query(_COUNT_AMOUNT), _columns(ledger_sql.amount_rows(rollup)))
-
-
-def _query(sql: str) -> Any:
-    """Text for psycopg, whose types only take literals; ours is put together from constants, values apart."""
-    return sql
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _words(error: psycopg.Error) -> str:

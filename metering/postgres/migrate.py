@@ -6,19 +6,18 @@ question.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
 from metering.errors import LedgerIncompatible
+from metering.postgres.rollup import Connection, rebuild
 
-HEAD: Final = "0002"
+HEAD: Final = "0004"
 """The newest migration in ``versions``; a test holds the two together."""
-KNOWN: Final = frozenset({"0001", HEAD})
+KNOWN: Final = frozenset({"0001", "0002", HEAD})
 MIGRATION_LOCK: Final = 0x636F6E7665726701  # "converg", 1: of PostgreSQL's advisory locks
 APPEND_LOCK: Final = 0x636F6E7665726702
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def migrate(connection: Connection) -> None:
@@ -41,6 +40,10 @@ def _version(connection: Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
+def _has_user_sums(connection: Connection) -> bool:
+    return connection.execute("SELECT to_regclass('usage_users_daily') IS NOT NULL").fetchone() == (True,)
+
+
 def _upgrade(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - half a second of imports, once in a ledger's life
     from alembic.config import Config  # noqa: PLC0415
@@ -54,10 +57,13 @@ def _upgrade(connection: Connection) -> None:
     autocommit = connection.autocommit
     connection.autocommit = False
     try:
-        with engine.connect() as shared:
+        with engine.begin() as shared:  # all of it, or nothing
+            shared.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+            summed = _has_user_sums(connection)
             config.attributes["connection"] = shared
             command.upgrade(config, "head")
-            shared.commit()
+            if not summed:  # once all columns are there that a row is read with
+                rebuild(connection)
     except DBAPIError as error:
         raise psycopg.OperationalError(f"the ledger's tables cannot be made: {error.orig}") from None
     finally:

@@ -68,6 +68,7 @@ def test_a_ledger_of_an_older_version_keeps_its_events_and_sums(url: str, ledger
     ledger.append([numbered(1), numbered(2)])
     ledger.close()
     execute(url, "ALTER TABLE usage_events DROP COLUMN breaches, DROP COLUMN overtaken_tokens")
+    execute(url, "DROP TABLE usage_users_daily, usage_users_amounts")
     execute(url, "UPDATE convergio_usage_version SET version_num = '0001'")
     assert list(read_all(ledger, UsageQuery())) == [numbered(1), numbered(2)]
     late = replace(numbered(6), breaches={"agent": "hedge"}, overtaken_tokens=6)

@@ -60,7 +60,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (5,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (6,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()
@@ -129,6 +129,8 @@ def test_a_ledger_of_the_version_before_breaches_keeps_its_events_and_sums(path:
     connection = sqlite3.connect(path)
     for name in ("breaches", "overtaken_tokens"):
         connection.execute(f"ALTER TABLE usage_events DROP COLUMN {name}")
+    for table in ("usage_users_daily", "usage_users_amounts"):
+        connection.execute(f"DROP TABLE {table}")
     connection.execute("PRAGMA user_version = 4")
     connection.close()
     late = replace(numbered(6), breaches={"agent": "hedge"}, overtaken_tokens=6)
