@@ -28,6 +28,7 @@ from server.routes.latency import latency_routes
 from server.routes.latency_budgets import latency_budget_routes
 from server.routes.page import page_routes
 from server.routes.realtime import call_routes, secret_routes
+from server.routes.usage import usage_routes
 from server.routes.webrtc import webrtc_off_routes, webrtc_routes
 from server.settings import Settings
 from server.transports.calls import Calls
@@ -84,6 +85,7 @@ class Application:
             *chat_routes(host),
             *latency_routes(host),
             *latency_budget_routes(host),
+            *usage_routes(host),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),
@@ -113,6 +115,6 @@ def _cors(settings: Settings) -> list[Middleware]:
             allow_origins=list(settings.allowed_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["*"],  # SDKs send headers of their own; which pages may send any is allowed_origins
-            expose_headers=["x-request-id", "retry-after", "location", "link", "etag"],
+            expose_headers=["x-request-id", "retry-after", "location", "link", "etag", "usage-export", "repr-digest"],
         )
     ]

@@ -7,50 +7,19 @@ listed before it works.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
-from server.contracts.base import Contract
 from server.contracts.chat import AgentList, ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
+from server.contracts.http_route import HttpRoute, QueryParameter
 from server.contracts.latency import LatencyReportResponse
 from server.contracts.latency_budget import LatencyBudgetList
 from server.contracts.server_messages import StageName
 from server.contracts.session import Patience
 from server.contracts.transport import TRANSPORTS
+from server.contracts.usage_routes import USAGE_ROUTES
 from server.contracts.webrtc import IceServerList
-
-
-@dataclass(frozen=True, slots=True)
-class QueryParameter:
-    """What a route takes in its query: all of it optional. ``schema`` is JSON Schema."""
-
-    name: str
-    description: str
-    schema: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRoute:
-    """One route. ``responses`` are JSON bodies by status; ``media_type`` is the success's where it is not JSON.
-
-    ``request_types`` are those of a body that is none of our models; ``success`` the status of an answer that is none.
-    """
-
-    method: Literal["get", "post", "patch", "delete"]
-    path: str
-    operation_id: str
-    summary: str
-    responses: Mapping[int, type[Contract]] = field(default_factory=dict[int, type[Contract]])
-    request: type[Contract] | None = None
-    media_type: str = "application/json"
-    request_types: tuple[str, ...] = ()
-    success: int = 200
-    query: tuple[QueryParameter, ...] = ()
-    errors: tuple[ErrorCode, ...] = ()
-    """Beyond ``COMMON_ERRORS``."""
-
 
 COMMON_ERRORS: Final = (ErrorCode.AUTH_INVALID, ErrorCode.AUTH_FORBIDDEN, ErrorCode.INTERNAL)
 """What any route may answer: no key where one is needed, a foreign host or origin, a fault of the server."""
@@ -207,6 +176,7 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         query=_WHOSE_BUDGET,
         errors=(ErrorCode.REQUEST_INVALID, ErrorCode.SERVER_OVERLOADED),
     ),
+    *USAGE_ROUTES,
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),
     HttpRoute(

@@ -43,9 +43,9 @@ def recorded(server: Served) -> tuple[UsageEvent, ...]:
 async def test_every_published_route_exists(tmp_path: Path) -> None:
     async with served(tmp_path) as server, client(server) as http:
         for route in HTTP_ROUTES:
-            path = route.path.replace("{call_id}", "rtc_none")
+            path = route.path.replace("{call_id}", "rtc_none").replace("{period}", "2026-09")
             answer = await http.request(route.method.upper(), path, json={"prompt": "hi"})
-            if route.path != path:  # what is there no more is a matter for the route, not for the router
+            if "{call_id}" in route.path:  # what is there no more is a matter for the route, not for the router
                 assert answer.json()["error"]["code"] == "session.not_found", route.path
             elif route.request_types and "application/json" not in route.request_types:
                 assert answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE, route.path
