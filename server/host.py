@@ -104,6 +104,9 @@ class Host:
                 self._registry = SessionRegistry(tasks, self.settings.limits, self.metrics)
                 tasks.start_soon(self._registry.watch)
                 tasks.start_soon(self._load)
+                await self._offices.webhooks.prepare(ledger)
+                self._offices.webhooks.watch(self.metrics)
+                tasks.start_soon(self._offices.webhooks.run)
                 yield
                 tasks.cancel_scope.cancel()
         finally:

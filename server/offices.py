@@ -16,19 +16,21 @@ import anyio.to_thread
 from metering.records import Area, Records
 from server.audit import AUDIT, AuditLog
 from server.settings import Settings
+from server.webhooks import WEBHOOKS, Webhooks
 
-AREAS: Final[tuple[Area, ...]] = (AUDIT,)
+AREAS: Final[tuple[Area, ...]] = (AUDIT, WEBHOOKS)
 """Every kind of records this program keeps."""
 _DRIVER: Final = "postgresql+psycopg"
 
 
 class Offices:
-    """See the module. ``audit`` is the audit log."""
+    """See the module. ``audit`` is the audit log, ``webhooks`` sends usage events out."""
 
     def __init__(self, settings: Settings, records: Records, epoch_ms: Callable[[], int]) -> None:
         self.settings = settings
         self.records = records
         self.audit = AuditLog(records, epoch_ms)
+        self.webhooks = Webhooks(settings, records, self.audit, epoch_ms)
 
     @classmethod
     @asynccontextmanager

@@ -38,6 +38,7 @@ from server.setting_types import Directory, Secrets, Section, Words
 from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
 from server.telemetry_settings import TelemetrySettings, standard_telemetry
 from server.tenant_settings import DEFAULT_TENANT, RESERVED, KeyOwner, TenantSettings, owner_of
+from server.webhook_settings import WebhookSettings
 from server.webrtc_settings import WebRtcSettings
 
 ENV_PREFIX: Final = "CONVERGIO_"
@@ -130,6 +131,7 @@ class Settings(BaseSettings):
     webrtc: WebRtcSettings = WebRtcSettings()
     latency: LatencySettings = LatencySettings()
     ledger: LedgerSettings = LedgerSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
