@@ -1,10 +1,10 @@
-"""What is said of one HTTP route: the words of ``server.contracts.http_routes``. Pure."""
+"""What is said about one HTTP route: a value. The routes there are stand in ``http_routes`` and the lists it joins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from server.contracts.base import Contract
 from server.contracts.errors import ErrorCode
@@ -38,3 +38,7 @@ class HttpRoute:
     query: tuple[QueryParameter, ...] = ()
     errors: tuple[ErrorCode, ...] = ()
     """Beyond ``COMMON_ERRORS``."""
+
+
+COMMON_ERRORS: Final = (ErrorCode.AUTH_INVALID, ErrorCode.AUTH_FORBIDDEN, ErrorCode.INTERNAL)
+"""What any route may answer: no key where one is needed, a foreign host or origin, a fault of the server."""

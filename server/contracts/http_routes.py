@@ -21,9 +21,6 @@ from server.contracts.transport import TRANSPORTS
 from server.contracts.usage_routes import USAGE_ROUTES
 from server.contracts.webrtc import IceServerList
 
-COMMON_ERRORS: Final = (ErrorCode.AUTH_INVALID, ErrorCode.AUTH_FORBIDDEN, ErrorCode.INTERNAL)
-"""What any route may answer: no key where one is needed, a foreign host or origin, a fault of the server."""
-
 _CHAT_ERRORS: Final = (
     ErrorCode.REQUEST_INVALID,
     ErrorCode.REQUEST_TOO_LARGE,

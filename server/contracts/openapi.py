@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from server.contracts.chat import STREAM_MESSAGES
 from server.contracts.errors import ERRORS, ErrorBody, ErrorCode
-from server.contracts.http_routes import COMMON_ERRORS, HTTP_ROUTES, HttpRoute
+from server.contracts.http_route import COMMON_ERRORS, HttpRoute
+from server.contracts.http_routes import HTTP_ROUTES
 from server.contracts.schemas import Json, schemas_of
 
 _PREFIX: Final = "#/components/schemas/"

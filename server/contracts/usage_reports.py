@@ -65,19 +65,25 @@ class UsagePeriod(Contract):
 
 
 class BudgetLine(Contract):
-    """How much of one budget is used up."""
+    """How one limit stands in its window."""
 
-    name: str
-    """Which one it is, in words."""
+    scope: str
+    """`global`, `tenant` or `user`: whose usage it bounds."""
+    period: str
+    """`day` or `month`."""
+    measure: str
+    """`money` (in `micros` of `currency`), `audio_ms`, `tokens` or `turns`."""
     used: Count
-    reserved: Count = 0
-    """Held back for what is running now."""
+    reserved: Count
+    """Held back for turns that run."""
     limit: Count
-    unit: str
-    """`micros` of `currency`, or what is counted: `audio_ms_in`, `input_tokens`, ..."""
+    percent: Count
+    """So much of the limit is used."""
+    ends_at_percent: Count
+    """From here on nothing more is allowed."""
+    state: str
+    """`free`, `warned`, `thrifty` or `blocked`."""
     currency: str | None = None
-    level: str = "ok"
-    """How it stands, such as `ok`, `warning`, `downgrade`, `blocked`."""
 
 
 class UsageCurrentResponse(Contract):

@@ -88,7 +88,7 @@ class UsageRoutes:
             raise Refused(ErrorCode.REQUEST_INVALID, "scope=own is about your own tenant.")
         tenant_id = require(who, Permission.USAGE_OWN if own else Permission.USAGE_READ, tenant)
         asking = Asking(request_id(request), tenant_id, who.user_id if own else None, self._host.epoch_ms())
-        budgets = await standing(self._host.offices, tenant_id, asking.user_id)
+        budgets = await standing(self._host.offices, who, tenant_id, asking.user_id)
         return await self._answer(
             lambda: read_current(self._host.ledger, asking, price_book(self._host.settings), budgets)
         )
