@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "talk": "Talk to an agent: a recording, the microphone, or in writing.",
     "doctor": "Check this installation and say how to mend what is wrong.",
     "usage": "Show what was used.",
+    "webhooks": "Show how usage events go out, and send some again.",
     "price": "Check price sheets, list prices, close a month.",
     "latency": "Show where the milliseconds of turns went.",
     "budgets": "Show how long turns may take, and what is done when they take longer.",
