@@ -114,14 +114,15 @@ _AMOUNT_GROUP: Final = ("tenant_id", "user_id", "mode", "provider", "model", "me
 
 
 def tables(integer: str, text: str, end: str = "") -> tuple[str, ...]:
-    """The statements that make the tables, with a database's names for its types."""
+    """The statements that make the tables, with a database's names for its types; and an index of a person's events."""
     names = {*SUM_FIELDS, *AMOUNT_SUMS, "day"}
 
     def columns(wanted: Sequence[str]) -> str:
         return ", ".join(f"{name} {integer if name in names else text} NOT NULL" for name in wanted[1:])
 
+    person = "CREATE INDEX IF NOT EXISTS usage_events_person ON usage_events (tenant_id, user_id, sequence)"
     made = ((USER_TABLE, USER_COLUMNS), (USER_AMOUNT_TABLE, USER_AMOUNT_COLUMNS))
-    return tuple(
+    return person, *(
         statement
         for table, wanted in made
         for statement in (
