@@ -23,6 +23,7 @@ from typing import Protocol
 from metering.codec import COUNT_FIELDS
 from metering.latency_counts import LatencyCounts
 from metering.usage import UsageEvent
+from metering.user_sums import UserAmount, UserQuery, UserUsage
 
 UNCLAIMED_SUFFIX = ":unclaimed"
 """How the ``request_id`` of an event ends that accounts for work which belonged to no turn."""
@@ -40,6 +41,8 @@ class UsageQuery:
     session_id: str | None = None
     agent_id: str | None = None
     transport: str | None = None
+    mode: str | None = None
+    success: bool | None = None
     started_from: int | None = None
     started_before: int | None = None
     replaced: bool = False
@@ -59,10 +62,14 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class UsagePage:
-    """Some events; ``cursor`` continues after them and is ``None`` when there are no more for now."""
+    """Some events; ``cursor`` continues after them and is ``None`` when there are no more for now.
+
+    ``sequences`` are their places in the ledger, each a cursor that continues after its event.
+    """
 
     events: tuple[UsageEvent, ...]
     cursor: int | None
+    sequences: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +211,18 @@ class Ledger(Protocol):
 
     def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
         """Likewise what providers did, per meter. Raises LedgerError."""
+        ...
+
+    def users(self, query: UserQuery) -> tuple[UserUsage, ...]:
+        """Sums of the current events per tenant and person over all days asked for. Raises LedgerError."""
+        ...
+
+    def user_amounts(self, query: UserQuery) -> tuple[UserAmount, ...]:
+        """Likewise what providers did for them, per lane and meter. Raises LedgerError."""
+        ...
+
+    def backlog(self, query: UsageQuery, cursor: int, most: int) -> int:
+        """How many events of the query follow a cursor, counted up to ``most``. Raises LedgerError."""
         ...
 
     def close_period(self, closing: PeriodClosing) -> PeriodClosing:

@@ -26,6 +26,7 @@ from metering.ledger import (
 )
 from metering.rollup import DAY_MS, Rollup, row_id
 from metering.usage import UsageEvent
+from metering.user_sums import SUM_FIELDS
 
 COLUMNS = ", ".join(FIELDS)
 DAY_KEY = ("day", "tenant_id", "agent_id", "mode")
@@ -43,6 +44,8 @@ _CONDITIONS = (
     ("session_id", "session_id = "),
     ("agent_id", "agent_id = "),
     ("transport", "transport = "),
+    ("mode", "mode = "),
+    ("success", "success = "),
     ("started_from", "started_at >= "),
     ("started_before", "started_at < "),
 )
@@ -78,7 +81,8 @@ def totals_questions(query: UsageQuery, mark: str) -> tuple[Question, ...]:
     Whole days come from the daily sums where they can tell, the rest of a period from its events: at most two days of
     them, however long it is. A correction stands on its original's day, so no part misses what another has.
     """
-    if query.replaced or any(name is not None for name in (query.user_id, query.session_id, query.transport)):
+    finer = (query.user_id, query.session_id, query.transport, query.mode, query.success)
+    if query.replaced or any(wanted is not None for wanted in finer):
         return (_events_totals(query, mark),)
     start, end = query.started_from, query.started_before
     first = None if start is None else -(-start // DAY_MS)
@@ -109,6 +113,13 @@ def _events_totals(query: UsageQuery, mark: str) -> Question:
         + [f"coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0)" for condition in counted]
     )
     return f"SELECT {sums} FROM usage_events{_clause(conditions)}", tuple(values)  # noqa: S608
+
+
+def backlog_question(query: UsageQuery, cursor: int, most: int, mark: str) -> Question:
+    """How many of the query's events there are behind a cursor, counted up to ``most``."""
+    conditions, values = _where(query, mark)
+    behind = _clause([*conditions, f"sequence > {mark}"])
+    return f"SELECT count(*) FROM (SELECT 1 FROM usage_events{behind} LIMIT {mark}) AS behind", (*values, cursor, most)  # noqa: S608
 
 
 def latencies_question(query: UsageQuery, most: int, mark: str) -> Question:
@@ -203,6 +214,18 @@ def daily_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
 def amount_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
     """Rows of ``AMOUNT_COLUMNS``, likewise."""
     return sorted((row_id(key), *key, *sums) for key, sums in rollup.amounts.items())
+
+
+def user_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
+    """Rows of ``user_sums.USER_COLUMNS``, likewise."""
+    return sorted(
+        (row_id(key), *key, *(getattr(sums, name) for name in SUM_FIELDS)) for key, sums in rollup.users.items()
+    )
+
+
+def user_amount_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
+    """Rows of ``user_sums.USER_AMOUNT_COLUMNS``, likewise."""
+    return sorted((row_id(key), *key, *sums) for key, sums in rollup.user_amounts.items())
 
 
 def added_up(table: str, sums: Sequence[str]) -> str:

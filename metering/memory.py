@@ -22,6 +22,7 @@ from metering.ledger import (
 )
 from metering.rollup import Rollup, named
 from metering.usage import UsageEvent
+from metering.user_sums import UserAmount, UserQuery, UserUsage, folded_amounts, folded_users
 
 
 class MemoryLedger:
@@ -55,7 +56,7 @@ class MemoryLedger:
         matching = [(n, e) for n, e in numbered if self._matches(e, query)]
         taken = matching[: page.limit]
         more = len(matching) > len(taken)
-        return UsagePage(tuple(e for _, e in taken), taken[-1][0] if more else None)
+        return UsagePage(tuple(e for _, e in taken), taken[-1][0] if more else None, tuple(n for n, _ in taken))
 
     def totals(self, query: UsageQuery) -> UsageTotals:
         return UsageTotals.of(event for event in self._events if self._matches(event, query))
@@ -71,6 +72,16 @@ class MemoryLedger:
     def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
         return tuple(row for row in self._rollup().quantities() if query.matches(row.day, row.tenant_id, row.agent_id))
 
+    def users(self, query: UserQuery) -> tuple[UserUsage, ...]:
+        return folded_users(self._rollup().users, query)
+
+    def user_amounts(self, query: UserQuery) -> tuple[UserAmount, ...]:
+        return folded_amounts(self._rollup().user_amounts, query)
+
+    def backlog(self, query: UsageQuery, cursor: int, most: int) -> int:
+        behind = [e for number, e in enumerate(self._events, start=1) if number > cursor and self._matches(e, query)]
+        return min(len(behind), most)
+
     def close_period(self, closing: PeriodClosing) -> PeriodClosing:
         return self._closings.setdefault(closing.period, closing)
 
@@ -84,7 +95,7 @@ class MemoryLedger:
         return Rollup.of(event for event in self._events if named(event) not in self._replaced)
 
     def _matches(self, event: UsageEvent, query: UsageQuery) -> bool:
-        for name in ("tenant_id", "user_id", "session_id", "agent_id", "transport"):
+        for name in ("tenant_id", "user_id", "session_id", "agent_id", "transport", "mode", "success"):
             wanted = getattr(query, name)
             if wanted is not None and getattr(event, name) != wanted:
                 return False

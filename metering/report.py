@@ -22,7 +22,7 @@ from metering.usage import UsageEvent
 Grouping = Literal["day", "agent", "mode"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK_BYTES = 1 << 16
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _SECONDS_COLUMNS = {
     "audio_ms_in": "audio_in_s",
     "audio_ms_out": "audio_out_s",
@@ -153,16 +153,16 @@ def _csv_line(cells: Iterable[str]) -> bytes:
 def _cells(event: UsageEvent) -> Iterator[str]:
     plain = to_dict(event)
     for name in _TEXT_COLUMNS:
-        yield _inert(plain[name])
+        yield inert(plain[name])
     yield timestamp(event.started_at)
     yield timestamp(event.ended_at)
     yield from _counts(plain, _FIRST_COUNTS)
     yield _flag(event.interrupted)
     yield _flag(event.success)
-    yield _inert(event.error_code or "")
+    yield inert(event.error_code or "")
     yield _flag(event.estimated)
     yield event.corrects or ""
-    yield _inert(event.transport or "")
+    yield inert(event.transport or "")
     yield dumps(plain["providers"])
     yield dumps(plain["latency_ms"])
     yield dumps(plain["shares"])
@@ -183,5 +183,6 @@ def _flag(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _inert(text: str) -> str:
-    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+def inert(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return "'" + text if text.lstrip(" ").startswith(_FORMULA_STARTS) else text

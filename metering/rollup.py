@@ -12,13 +12,16 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import TypeVar
 
 from metering.codec import COUNT_FIELDS
 from metering.ledger import TOTAL_FIELDS, DailyAmount, DailyUsage, UsageTotals, is_unclaimed
 from metering.quantities import quantities
 from metering.usage import UsageEvent
+from metering.user_sums import SUM_FIELDS, TurnSums, UserAmountKey, UserKey
 
 DAY_MS = 86_400_000
+K = TypeVar("K")
 
 Named = tuple[str, str]
 """A tenant, and the id of an event of its."""
@@ -35,21 +38,34 @@ class Rollup:
     usage: dict[UsageKey, UsageTotals] = field(default_factory=dict[UsageKey, UsageTotals])
     amounts: dict[AmountKey, tuple[int, int]] = field(default_factory=dict[AmountKey, tuple[int, int]])
     """Amount and whole seconds (see ``Quantity``)."""
+    users: dict[UserKey, TurnSums] = field(default_factory=dict[UserKey, TurnSums])
+    user_amounts: dict[UserAmountKey, tuple[int, int]] = field(default_factory=dict[UserAmountKey, tuple[int, int]])
+    """The same two by person (``metering.user_sums``)."""
 
     @classmethod
     def of(cls, added: Iterable[UsageEvent], removed: Iterable[UsageEvent] = ()) -> Rollup:
         """The sums of ``added`` less those of ``removed``."""
         usage: dict[UsageKey, list[int]] = {}
         amounts: dict[AmountKey, tuple[int, int]] = {}
+        users: dict[UserKey, list[int]] = {}
+        user_amounts: dict[UserAmountKey, tuple[int, int]] = {}
         for sign, events in ((1, added), (-1, removed)):
             for event in events:
                 key = (event.started_at // DAY_MS, event.tenant_id, event.agent_id, event.mode)
                 _add(usage.setdefault(key, [0] * len(TOTAL_FIELDS)), event, sign)
+                person = (*key, event.user_id)
+                _add_turn(users.setdefault(person, [0] * len(SUM_FIELDS)), event, sign)
                 for used in quantities(event):
-                    where = (*key, used.provider, used.model, used.meter)
-                    amount, seconds = amounts.get(where, (0, 0))
-                    amounts[where] = (amount + sign * used.amount, seconds + sign * used.whole_seconds)
-        return cls({key: UsageTotals(*sums) for key, sums in usage.items()}, amounts)
+                    what = (used.provider, used.model, used.meter)
+                    more = (sign * used.amount, sign * used.whole_seconds)
+                    _count(amounts, (*key, *what), more)
+                    _count(user_amounts, (*person, *what), more)
+        return cls(
+            {key: UsageTotals(*sums) for key, sums in usage.items()},
+            amounts,
+            {key: TurnSums(*sums) for key, sums in users.items()},
+            user_amounts,
+        )
 
     def days(self) -> tuple[DailyUsage, ...]:
         """The rows about turns, in the order of their keys."""
@@ -71,6 +87,22 @@ def _add(sums: list[int], event: UsageEvent, sign: int) -> None:
             sums[place] += sign * value
 
 
+_turn_counts = attrgetter(*SUM_FIELDS[1:-3])
+
+
+def _add_turn(sums: list[int], event: UsageEvent, sign: int) -> None:
+    """Likewise, in the order of ``SUM_FIELDS``."""
+    flags = (not event.success, event.interrupted, is_unclaimed(event))
+    for place, value in enumerate((1, *_turn_counts(event), *flags)):
+        if value:
+            sums[place] += sign * value
+
+
+def _count(amounts: dict[K, tuple[int, int]], key: K, more: tuple[int, int]) -> None:
+    amount, seconds = amounts.get(key, (0, 0))
+    amounts[key] = (amount + more[0], seconds + more[1])
+
+
 def change(new: Sequence[UsageEvent], replaced: set[Named], originals: Iterable[UsageEvent]) -> Rollup:
     """What appending ``new`` does to a ledger's sums.
 
@@ -89,6 +121,6 @@ def named(event: UsageEvent) -> Named:
     return event.tenant_id, event.event_id
 
 
-def row_id(key: UsageKey | AmountKey) -> str:
+def row_id(key: UsageKey | AmountKey | UserKey | UserAmountKey) -> str:
     """A key as one short text, for a unique index (names alone may be too long for one)."""
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]

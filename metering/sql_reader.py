@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from functools import reduce
 from typing import Any, ClassVar
 
-from metering import ledger_sql
+from metering import ledger_sql, user_sums
 from metering.latency_counts import LatencyCounts
 from metering.ledger import (
     DailyAmount,
@@ -22,6 +22,7 @@ from metering.ledger import (
     UsageQuery,
     UsageTotals,
 )
+from metering.user_sums import UserAmount, UserQuery, UserUsage
 
 
 class SqlReader(ABC):
@@ -33,7 +34,8 @@ class SqlReader(ABC):
         rows = self._ask(*ledger_sql.page_question(query, page, self._MARK))
         taken = rows[: page.limit]
         events = tuple(ledger_sql.row_event(row[1:]) for row in taken)
-        return UsagePage(events, taken[-1][0] if len(rows) > len(taken) else None)
+        last = taken[-1][0] if taken else None
+        return UsagePage(events, last if len(rows) > len(taken) else None, tuple(row[0] for row in taken))
 
     def totals(self, query: UsageQuery) -> UsageTotals:
         parts = (self._ask(*question)[0] for question in ledger_sql.totals_questions(query, self._MARK))
@@ -47,6 +49,15 @@ class SqlReader(ABC):
 
     def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
         return ledger_sql.amounts(self._ask(*ledger_sql.amounts_question(query, self._MARK)))
+
+    def users(self, query: UserQuery) -> tuple[UserUsage, ...]:
+        return user_sums.users(self._ask(*user_sums.users_question(query, self._MARK)))
+
+    def user_amounts(self, query: UserQuery) -> tuple[UserAmount, ...]:
+        return user_sums.user_amounts(self._ask(*user_sums.user_amounts_question(query, self._MARK)))
+
+    def backlog(self, query: UsageQuery, cursor: int, most: int) -> int:
+        return int(self._ask(*ledger_sql.backlog_question(query, cursor, most, self._MARK))[0][0])
 
     def closings(self) -> tuple[PeriodClosing, ...]:
         return ledger_sql.closings(self._ask(ledger_sql.CLOSINGS, ()))

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+from metering import user_sums
 from metering.erasure import LEAST_KEPT_MS, PSEUDONYM_PREFIX
 
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
@@ -77,11 +78,15 @@ def pseudonymise(
     at_most: int,
 ) -> int:
     """See ``ErasableLedger``."""
-    return connection.execute(
+    renamed = connection.execute(
         "UPDATE usage_events SET user_id = ? WHERE sequence IN (SELECT sequence FROM usage_events "
         "WHERE tenant_id = ? AND user_id = ? AND session_id NOT IN (SELECT value FROM json_each(?)) LIMIT ?)",
         (pseudonym, tenant_id, user_id, json.dumps(list(keep_sessions)), at_most),
     ).rowcount
+    if renamed < at_most and not keep_sessions:  # nothing of theirs is left that the sums could be of
+        for sql in user_sums.RENAMED:
+            connection.execute(sql % {"mark": "?"}, (pseudonym, tenant_id, user_id))
+    return renamed
 
 
 def purge(connection: sqlite3.Connection, tenant_id: str, started_before: int, now_ms: int, at_most: int) -> int:

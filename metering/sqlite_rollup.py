@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Sequence
 
-from metering import ledger_sql
+from metering import ledger_sql, user_sums
 from metering.ledger import TOTAL_FIELDS, PageRequest, UsageQuery
 from metering.rollup import Named, Rollup, change
 from metering.usage import UsageEvent
@@ -27,6 +27,9 @@ def _upsert(table: str, columns: Sequence[str], sums: Sequence[str]) -> str:
 _COUNT_DAY = _upsert("usage_daily", ledger_sql.DAILY_COLUMNS, TOTAL_FIELDS)
 _COUNT_AMOUNT = _upsert("usage_amounts", ledger_sql.AMOUNT_COLUMNS, ledger_sql.AMOUNT_SUMS)
 
+_COUNT_USER = _upsert(user_sums.USER_TABLE, user_sums.USER_COLUMNS, user_sums.SUM_FIELDS)
+_COUNT_USER_AMOUNT = _upsert(user_sums.USER_AMOUNT_TABLE, user_sums.USER_AMOUNT_COLUMNS, user_sums.AMOUNT_SUMS)
+
 
 def count_in(connection: sqlite3.Connection, new: Sequence[UsageEvent]) -> None:
     """Count events in that have just been inserted, and those out that they replace."""
@@ -43,8 +46,8 @@ def count_in(connection: sqlite3.Connection, new: Sequence[UsageEvent]) -> None:
 
 def rebuild(connection: sqlite3.Connection) -> None:
     """Make the sums from the events alone."""
-    connection.execute("DELETE FROM usage_daily")
-    connection.execute("DELETE FROM usage_amounts")
+    for table in ("usage_daily", "usage_amounts", user_sums.USER_TABLE, user_sums.USER_AMOUNT_TABLE):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608  (constants)
     cursor: int | None = None
     while True:
         page = PageRequest(cursor=cursor, limit=_PAGE)
@@ -58,6 +61,8 @@ def rebuild(connection: sqlite3.Connection) -> None:
 def _write(connection: sqlite3.Connection, rollup: Rollup) -> None:
     connection.executemany(_COUNT_DAY, ledger_sql.daily_rows(rollup))
     connection.executemany(_COUNT_AMOUNT, ledger_sql.amount_rows(rollup))
+    connection.executemany(_COUNT_USER, ledger_sql.user_rows(rollup))
+    connection.executemany(_COUNT_USER_AMOUNT, ledger_sql.user_amount_rows(rollup))
 
 
 def _select(

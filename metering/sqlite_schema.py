@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 
-from metering import sqlite_erasure, sqlite_rollup
+from metering import sqlite_erasure, sqlite_rollup, user_sums
 from metering.errors import LedgerIncompatible
 
-_SUMS_SINCE = 4
 _FIRST_SUMS = (
     "events audio_ms_in audio_ms_out audio_ms_synthesized tts_characters input_tokens cached_input_tokens "
     "output_tokens speculative_tokens tool_calls failed interrupted estimated unclaimed"
 ).split()
+_USERS = "usage_users_daily"
+"""The newest table of sums: where it is missing, all sums are made from the events."""
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
 
 
@@ -142,7 +143,9 @@ def _sums(strict: bool) -> tuple[str, ...]:
 
 def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
-    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES, _WHOLE, sqlite_erasure.tables(strict))
+    users = user_sums.tables("INTEGER", "TEXT", " STRICT" if strict else "")
+    erasure = sqlite_erasure.tables(strict)
+    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES, _WHOLE, users, erasure)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -154,10 +157,11 @@ def migrate(connection: sqlite3.Connection) -> None:
     version = _version(connection)  # another process may have been first
     if version > len(steps):
         raise LedgerIncompatible(f"the ledger has schema {version}, this program knows {len(steps)}")
+    summed = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_USERS,)).fetchone() is not None
     for step in steps[version:]:
         for statement in step:
             connection.execute(statement)
-    if version < _SUMS_SINCE:  # once all columns are there that a row is read with
+    if not summed:  # once all columns are there that a row is read with
         sqlite_rollup.rebuild(connection)
     sqlite_erasure.guard(connection)  # names every column there is now
     connection.execute(f"PRAGMA user_version = {len(steps)}")

@@ -36,6 +36,7 @@ from server.routes.privacy import privacy_routes
 from server.routes.provider_keys import provider_key_routes
 from server.routes.realtime import call_routes, secret_routes
 from server.routes.sessions import session_routes
+from server.routes.usage import usage_routes
 from server.routes.webrtc import webrtc_off_routes, webrtc_routes
 from server.settings import Settings
 from server.speech_accounts import SettingsAccounts
@@ -120,6 +121,7 @@ class Application:
             *provider_key_routes(host),
             *session_routes(host),
             *privacy_routes(host),
+            *usage_routes(host),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),
@@ -150,6 +152,6 @@ def _cors(settings: Settings) -> list[Middleware]:
             allow_origins=list(settings.allowed_origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["*"],  # SDKs send headers of their own; which pages may send any is allowed_origins
-            expose_headers=["x-request-id", "retry-after", "location", "link", "etag"],
+            expose_headers=["x-request-id", "retry-after", "location", "link", "etag", "usage-export", "repr-digest"],
         )
     ]

@@ -117,6 +117,9 @@ class Host:
                 tasks.start_soon(self._offices.run)
                 tasks.start_soon(self._offices.budgets.run, ledger)
                 tasks.start_soon(self._load)
+                await self._offices.webhooks.prepare(ledger)
+                self._offices.webhooks.watch(self.metrics)
+                tasks.start_soon(self._offices.webhooks.run)
                 yield
                 tasks.cancel_scope.cancel()
         finally:

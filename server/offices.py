@@ -27,15 +27,17 @@ from server.privacy.tables import PRIVACY
 from server.settings import Settings
 from server.vault import VAULT
 from server.vault.office import Vault
+from server.webhooks import WEBHOOKS, Webhooks
 
-AREAS: Final[tuple[Area, ...]] = (AUDIT, IDENTITY, BUDGETS, VAULT, CONVERSATIONS, PRIVACY)
+AREAS: Final[tuple[Area, ...]] = (AUDIT, IDENTITY, BUDGETS, VAULT, CONVERSATIONS, PRIVACY, WEBHOOKS)
 """Every kind of records this program keeps."""
 _DRIVER: Final = "postgresql+psycopg"
 
 
 class Offices:
     """See the module. ``audit`` is the audit log, ``identity`` who may come in, ``budgets`` who may spend what,
-    ``privacy`` what is kept of people, and how long; ``vault`` keeps tenants' keys at providers (while ``opened``)."""
+    ``privacy`` what is kept of people, and how long; ``webhooks`` sends usage events out; ``vault`` keeps tenants' keys
+    at providers (while ``opened``)."""
 
     vault: Vault
 
@@ -46,6 +48,7 @@ class Offices:
         self.identity = IdentityOffice(settings, records, self.audit, epoch_ms, time.monotonic)
         self.budgets = Budgets(settings, records, self.audit, epoch_ms)
         self.privacy = PrivacyOffice(settings, records, self.audit, epoch_ms)
+        self.webhooks = Webhooks(settings, records, self.audit, epoch_ms)
 
     @property
     def consents(self) -> Consents:

@@ -43,6 +43,7 @@ from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSett
 from server.telemetry_settings import TelemetrySettings, standard_telemetry
 from server.tenant_settings import DEFAULT_TENANT, RESERVED, TenantSettings
 from server.vault_settings import VaultSettings
+from server.webhook_settings import WebhookSettings
 from server.webrtc_settings import WebRtcSettings
 
 ENV_PREFIX: Final = "CONVERGIO_"
@@ -139,6 +140,7 @@ class Settings(BaseSettings):
     budgets: BudgetSettings = BudgetSettings()
     vault: VaultSettings = VaultSettings()
     retention: RetentionSettings = RetentionSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 

@@ -21,15 +21,12 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
-from metering import ledger_sql
+from metering import ledger_sql, user_sums
 from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, PART_FIELDS, TIME_FIELDS, dumps, to_dict
 from metering.errors import LedgerIncompatible, LedgerUnavailable
-from metering.ledger import (
-    TOTAL_FIELDS,
-    PeriodClosing,
-)
-from metering.postgres.migrate import APPEND_LOCK, Connection, migrate
-from metering.rollup import Named, change
+from metering.ledger import PeriodClosing
+from metering.postgres.migrate import APPEND_LOCK, migrate
+from metering.postgres.rollup import Connection, count_in, from_json, query
 from metering.sql_reader import SqlReader
 from metering.usage import UsageEvent
 
@@ -44,27 +41,7 @@ _LOOK_EVERY_S: Final = 0.1  # while waiting, for an interrupt
 
 T = TypeVar("T")
 
-_INTEGERS = frozenset((*COUNT_FIELDS, *PART_FIELDS, *TIME_FIELDS, *TOTAL_FIELDS, *ledger_sql.AMOUNT_SUMS, "day"))
-
-
-def _types(columns: Sequence[str]) -> list[str]:
-    return ["bigint" if name in _INTEGERS else "text" for name in columns]
-
-
-def _from_json(table: str, columns: Sequence[str], types: Sequence[str], where: str = "") -> str:
-    """An INSERT of many rows that come as one JSON array of objects, in the order given; those that hold ``where``.
-
-    One text is made and read far faster than an array per column, which the client escapes value by value.
-    """
-    named = ", ".join(columns)
-    typed = ", ".join(f"{name} {kind}" for name, kind in zip(columns, types, strict=True))
-    return (
-        f"INSERT INTO {table} ({named}) SELECT {named} "  # noqa: S608  (constants)
-        f"FROM ROWS FROM (json_to_recordset(%s::json) AS ({typed})) WITH ORDINALITY AS given({named}, place) "
-        f"{where}ORDER BY place "
-    )
-
-
+_INTEGERS = frozenset((*COUNT_FIELDS, *PART_FIELDS, *TIME_FIELDS))
 _EVENT_TYPES = [
     "boolean" if name in FLAG_FIELDS else "bigint" if name in _INTEGERS else "jsonb" if name in JSON_FIELDS else "text"
     for name in FIELDS
@@ -74,15 +51,7 @@ _NOT_PURGED = (
     "WHERE NOT EXISTS (SELECT 1 FROM usage_purges AS purged WHERE purged.tenant_id = given.tenant_id "
     "AND purged.started_before > given.started_at) "
 )
-_INSERT = _from_json("usage_events", FIELDS, _EVENT_TYPES, _NOT_PURGED) + "ON CONFLICT DO NOTHING RETURNING event_id"
-_COUNT_DAY = _from_json(
-    "usage_daily", ledger_sql.DAILY_COLUMNS, _types(ledger_sql.DAILY_COLUMNS)
-) + ledger_sql.added_up("usage_daily", TOTAL_FIELDS)
-_COUNT_AMOUNT = _from_json(
-    "usage_amounts", ledger_sql.AMOUNT_COLUMNS, _types(ledger_sql.AMOUNT_COLUMNS)
-) + ledger_sql.added_up("usage_amounts", ledger_sql.AMOUNT_SUMS)
-_REPLACED = "SELECT tenant_id, corrects FROM usage_events WHERE corrects = ANY(%s::text[])"
-_ORIGINALS = f"SELECT {ledger_sql.COLUMNS} FROM usage_events WHERE event_id = ANY(%s::text[])"  # noqa: S608  (constants)
+_INSERT = from_json("usage_events", FIELDS, _EVENT_TYPES, _NOT_PURGED) + "ON CONFLICT DO NOTHING RETURNING event_id"
 
 
 _PSEUDONYMISE = (
@@ -130,26 +99,30 @@ class PostgresLedger(SqlReader):
         rows = dumps([to_dict(event) for event in events])
         with self._using(self._writing) as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
-            inserted = {row[0] for row in connection.execute(_query(_INSERT), (rows,))}
+            inserted = {row[0] for row in connection.execute(query(_INSERT), (rows,))}
             # Of two events with one id in this batch, the first was inserted.
             first = {event.event_id: event for event in reversed(events)}
             new = [event for event_id, event in first.items() if event_id in inserted]
             if new:
-                _count_in(connection, new)
+                count_in(connection, new)
         return len(new)
 
     def close_period(self, closing: PeriodClosing) -> PeriodClosing:
         sql, values = ledger_sql.closing_question(closing, self._MARK)
         with self._using(self._writing) as connection:
-            connection.execute(_query(sql), values)
+            connection.execute(query(sql), values)
         return self._standing(closing.period)
 
     def pseudonymise(
         self, tenant_id: str, user_id: str, pseudonym: str, keep_sessions: Sequence[str], at_most: int
     ) -> int:
         values = (pseudonym, tenant_id, user_id, list(keep_sessions), at_most)
-        with self._using(self._writing) as connection:
-            return connection.execute(_PSEUDONYMISE, values).rowcount
+        with self._using(self._writing) as connection, connection.transaction():
+            renamed = connection.execute(_PSEUDONYMISE, values).rowcount
+            if renamed < at_most and not keep_sessions:  # nothing of theirs is left that the sums could be of
+                for sql in user_sums.RENAMED:
+                    connection.execute(query(sql % {"mark": self._MARK}), (pseudonym, tenant_id, user_id))
+            return renamed
 
     def purge(self, tenant_id: str, started_before: int, now_ms: int, at_most: int) -> int:
         with self._using(self._writing) as connection, connection.transaction():
@@ -176,7 +149,7 @@ class PostgresLedger(SqlReader):
 
     def _ask(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._using(self._reading) as connection:
-            return connection.execute(_query(sql), values).fetchall()
+            return connection.execute(query(sql), values).fetchall()
 
     @contextmanager
     def _using(self, slot: _Slot) -> Generator[Connection]:
@@ -233,29 +206,6 @@ def _parameters(url: str) -> dict[str, Any]:
     )
     given["options"] = f"{given.get('options', '')} {options}".strip()
     return limits | given
-
-
-def _count_in(connection: Connection, new: list[UsageEvent]) -> None:
-    """Count events in that have just been inserted, and those out that they replace."""
-    found = connection.execute(_REPLACED, ([event.event_id for event in new],)).fetchall()
-    replaced: set[Named] = {(tenant, original) for tenant, original in found}
-    corrected = [event.corrects for event in new if event.corrects is not None]
-    originals = connection.execute(_query(_ORIGINALS), (corrected,)).fetchall() if corrected else []
-    rollup = change(new, replaced, map(ledger_sql.row_event, originals))
-    if rollup.usage:
-        connection.execute(_query(_COUNT_DAY), (_objects(ledger_sql.DAILY_COLUMNS, ledger_sql.daily_rows(rollup)),))
-    if rollup.amounts:
-        amounts = _objects(ledger_sql.AMOUNT_COLUMNS, ledger_sql.amount_rows(rollup))
-        connection.execute(_query(_COUNT_AMOUNT), (amounts,))
-
-
-def _query(sql: str) -> Any:
-    """Text for psycopg, whose types only take literals; ours is put together from constants, values apart."""
-    return sql
-
-
-def _objects(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
-    return dumps([dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def _words(error: psycopg.Error) -> str:

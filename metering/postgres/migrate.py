@@ -6,20 +6,19 @@ question.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
 from metering.alembic_turn import ALEMBIC_TURN
 from metering.errors import LedgerIncompatible
+from metering.postgres.rollup import Connection, rebuild
 
 HEAD: Final = "0005"
 """The newest migration in ``versions``; a test holds the two together."""
-KNOWN: Final = frozenset({"0001", "0002", "0003", HEAD})
+KNOWN: Final = frozenset({"0001", "0002", "0003", "0004", HEAD})
 MIGRATION_LOCK: Final = 0x636F6E7665726701  # "converg", 1: of PostgreSQL's advisory locks
 APPEND_LOCK: Final = 0x636F6E7665726702
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def migrate(connection: Connection) -> None:
@@ -42,6 +41,10 @@ def _version(connection: Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
+def _has_user_sums(connection: Connection) -> bool:
+    return connection.execute("SELECT to_regclass('usage_users_daily') IS NOT NULL").fetchone() == (True,)
+
+
 def _upgrade(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - half a second of imports, once in a ledger's life
     from alembic.config import Config  # noqa: PLC0415
@@ -55,10 +58,13 @@ def _upgrade(connection: Connection) -> None:
     autocommit = connection.autocommit
     connection.autocommit = False
     try:
-        with ALEMBIC_TURN, engine.connect() as shared:
+        with ALEMBIC_TURN, engine.begin() as shared:  # all of it, or nothing
+            shared.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+            summed = _has_user_sums(connection)
             config.attributes["connection"] = shared
             command.upgrade(config, "head")
-            shared.commit()
+            if not summed:  # once all columns are there that a row is read with
+                rebuild(connection)
     except DBAPIError as error:
         raise psycopg.OperationalError(f"the ledger's tables cannot be made: {error.orig}") from None
     finally:

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "tenants": "Make, list and disable tenants.",
     "users": "Make, list and disable users; set passwords.",
     "audit": "Show what was done by whom; verify the log.",
+    "webhooks": "Show how usage events go out, and send some again.",
     "price": "Check price sheets, list prices, close a month.",
     "vault": "Show which provider keys are kept, and change the master key.",
     "privacy": "Export and delete people's data; retention, legal holds, purges.",

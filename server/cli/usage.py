@@ -1,4 +1,4 @@
-"""``convergio-voice usage``: what was used, from the ledger, as a table, JSON Lines or CSV."""
+"""``convergio-voice usage``: what was used, from the ledger: turn by turn, or summed (``server.cli.usage_report``)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from metering.ledger import Ledger, UsageTotals
+    from metering.ledger import DayQuery, Ledger, UsageQuery, UsageTotals
     from metering.usage import UsageEvent
     from server.settings import Settings
+    from server.usage_filters import Days
 
 DEFAULT_ROWS = 20
 NO_CURRENCY = "XXX"  # ISO 4217, of sheets for what costs nothing
@@ -23,17 +24,39 @@ NO_CURRENCY = "XXX"  # ISO 4217, of sheets for what costs nothing
 @click.option(
     "--last", "rows", type=click.IntRange(1), default=DEFAULT_ROWS, show_default=True, help="Newest turns shown."
 )
-@click.option("--json", "form", flag_value="json", help="Every event, one JSON object per line.")
-@click.option("--csv", "form", flag_value="csv", help="Every event as CSV.")
-def command(config: Path | None, data_dir: Path | None, rows: int, form: str | None) -> int:
-    """Show what was used."""
+@click.option(
+    "--by", type=click.Choice(["day", "user", "agent", "provider"]), help="Sums and costs by that, not turn by turn."
+)
+@click.option("--month", help="That month (2026-11) only.")
+@click.option("--since", help="The last days only (30d), or from a day on (2026-11-01).")
+@click.option("--tenant", help="That tenant's only.")
+@click.option("--json", "form", flag_value="json", help="Every event, one JSON object per line; --by: one document.")
+@click.option("--csv", "form", flag_value="csv", help="Every event (--by: every row) as CSV.")
+@click.option("--chart", "form", flag_value="chart", help="With --by: bars.")
+def command(  # noqa: PLR0913 - click gives each option by name
+    *,
+    config: Path | None,
+    data_dir: Path | None,
+    rows: int,
+    by: str | None,
+    month: str | None,
+    since: str | None,
+    tenant: str | None,
+    form: str | None,
+) -> int:
+    """Show what was used.
+
+    Without --by the newest turns; with it sums and costs, of this month unless --month or --since says otherwise.
+    """
     from metering.journal import waiting_turns  # noqa: PLC0415 - commands import late
-    from metering.ledger import PageRequest, UsageQuery, read_all  # noqa: PLC0415
-    from metering.report import csv_export, jsonl_export  # noqa: PLC0415
+    from server.cli.usage_report import Wanted, asked_days, show  # noqa: PLC0415
     from server.ledgers import open_ledger  # noqa: PLC0415
     from server.settings import load_settings  # noqa: PLC0415
 
+    if form == "chart" and by is None:
+        raise click.ClickException("A chart needs --by: day, user, agent or provider.")
     settings = load_settings(config, data_dir=data_dir)
+    days = asked_days(month, since) if by or month or since else None
     path, waiting = settings.ledger_path, waiting_turns(settings.journal_path)
     if waiting:
         note = f"{waiting} turns of a server that was cut short wait in its journal; the next start enters them."
@@ -44,30 +67,50 @@ def command(config: Path | None, data_dir: Path | None, rows: int, form: str | N
         raise click.ClickException(f"Nothing was used yet: there is no ledger at {path}.")
     ledger = open_ledger(settings)
     try:
-        if form is not None:
-            export = jsonl_export if form == "json" else csv_export
-            for chunk in export(read_all(ledger, UsageQuery())):
-                sys.stdout.buffer.write(chunk)
-            sys.stdout.flush()
+        if by is not None and days is not None:
+            show(ledger, settings, Wanted(by, days, tenant, form))
         else:
-            page = ledger.read(UsageQuery(), PageRequest(limit=rows, newest_first=True))
-            totals = ledger.totals(UsageQuery())
-            _table(page.events, totals)
-            _whole(totals)
-            _costs(ledger, settings)
+            _events(ledger, settings, _chosen(tenant, days), rows, form)
     finally:
         ledger.close()
     return 0
 
 
-def _costs(ledger: Ledger, settings: Settings) -> None:
+def _chosen(tenant: str | None, days: Days | None) -> UsageQuery:
+    from metering.ledger import UsageQuery  # noqa: PLC0415
+    from metering.rollup import DAY_MS  # noqa: PLC0415
+
+    if days is None:
+        return UsageQuery(tenant)
+    return UsageQuery(tenant, started_from=days.first * DAY_MS, started_before=days.before * DAY_MS)
+
+
+def _events(ledger: Ledger, settings: Settings, query: UsageQuery, rows: int, form: str | None) -> None:
+    from metering.ledger import DayQuery, PageRequest, read_all  # noqa: PLC0415
+    from metering.report import csv_export, jsonl_export  # noqa: PLC0415
+    from metering.rollup import DAY_MS  # noqa: PLC0415
+
+    if form is not None:
+        export = jsonl_export if form == "json" else csv_export
+        for chunk in export(read_all(ledger, query)):
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.flush()
+        return
+    page = ledger.read(query, PageRequest(limit=rows, newest_first=True))
+    totals = ledger.totals(query)
+    _table(page.events, totals)
+    _whole(totals)
+    first, before = (None if at is None else at // DAY_MS for at in (query.started_from, query.started_before))
+    _costs(ledger, settings, DayQuery(query.tenant_id, None, first, before))
+
+
+def _costs(ledger: Ledger, settings: Settings, days: DayQuery) -> None:
     """What it cost, by currency; and what has no price, which is not to say that it is free."""
-    from metering.ledger import DayQuery  # noqa: PLC0415
     from metering.pricing.closing import cost_of_days, never_priced  # noqa: PLC0415
     from metering.pricing.cost import money, totals_by_currency  # noqa: PLC0415
     from server.ledgers import price_book  # noqa: PLC0415
 
-    lines = cost_of_days(ledger.amounts(DayQuery()), price_book(settings), ledger.closings())
+    lines = cost_of_days(ledger.amounts(days), price_book(settings), ledger.closings())
     for currency, micros in totals_by_currency(lines).items():
         if currency != NO_CURRENCY:
             click.echo(f"cost {money(micros)} {currency}")

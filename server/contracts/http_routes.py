@@ -22,6 +22,7 @@ from server.contracts.provider_key_routes import PROVIDER_KEY_ROUTES
 from server.contracts.server_messages import StageName
 from server.contracts.session import Patience
 from server.contracts.transport import TRANSPORTS
+from server.contracts.usage_routes import USAGE_ROUTES
 from server.contracts.webrtc import IceServerList
 
 _CHAT_ERRORS: Final = (
@@ -186,6 +187,7 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
     *IDENTITY_ROUTES,
     *BUDGET_ROUTES,
     *PRIVACY_ROUTES,
+    *USAGE_ROUTES,
     HttpRoute("get", "/v1/agents", "listAgents", "The agents one may talk to", {200: AgentList}),
     HttpRoute("get", "/healthz", "health", "Whether the process answers", {200: HealthResponse}),
     HttpRoute(

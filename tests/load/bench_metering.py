@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -28,7 +29,7 @@ from usage_events import DAY_MS, FIRST_MS, numbered, opened  # noqa: E402
 from metering.codec import FIELDS  # noqa: E402
 from metering.errors import LedgerUnavailable  # noqa: E402
 from metering.latency_report import STAGES, Objective, latency_report  # noqa: E402
-from metering.ledger import TOTAL_FIELDS, DayQuery, Ledger, UsageQuery  # noqa: E402
+from metering.ledger import TOTAL_FIELDS, DayQuery, Ledger, PageRequest, UsageQuery  # noqa: E402
 from metering.ledger_sql import AMOUNT_SUMS  # noqa: E402
 from metering.postgres.ledger import PostgresLedger  # noqa: E402
 from metering.pricing.book import PriceBook  # noqa: E402
@@ -37,18 +38,20 @@ from metering.pricing.sheets import packaged_sheets  # noqa: E402
 from metering.recorder import UsageRecorder  # noqa: E402
 from metering.sqlite_ledger import SqliteLedger  # noqa: E402
 from metering.usage import UsageEvent  # noqa: E402
+from metering.usage_report import GROUPINGS, ReportQuery, usage_report  # noqa: E402
 
 BATCH = 256  # as the recorder appends
 APPENDED = 50_000
 """So many different events a report is made over; of more there are copies."""
-TENANTS, DAYS = 20, 90
+TENANTS, DAYS, PEOPLE = 20, 90, 200
 OBJECTIVES = {stage: Objective(500, 1_000) for stage in STAGES}
 
 
 def event(number: int) -> UsageEvent:
     """Of one of twenty tenants, on one of ninety days, in the order of time."""
     at = FIRST_MS + (number * DAYS * DAY_MS // 1_000_000)
-    return replace(numbered(number, tenant=f"tenant_{number % TENANTS}"), started_at=at, ended_at=at + 800)
+    who = f"user_{number // TENANTS % PEOPLE}"
+    return replace(numbered(number, tenant=f"tenant_{number % TENANTS}"), user_id=who, started_at=at, ended_at=at + 800)
 
 
 def say(name: str, figure: str) -> None:
@@ -174,6 +177,20 @@ def reporting(name: str, ledger: Ledger, count: int) -> None:
         (
             "latency of one tenant's newest turns",
             lambda: latency_report(ledger, UsageQuery(tenant_id="tenant_1"), OBJECTIVES),
+        ),
+        *(
+            (f"report by {by} of one tenant's month, with cost", partial(usage_report, ledger, asked, book))
+            for by, asked in {
+                by: ReportQuery(by, month.first_day or 0, month.day_before or 0, "tenant_1") for by in GROUPINGS
+            }.items()
+        ),
+        (
+            "report by person over everything, with cost",
+            lambda: usage_report(ledger, ReportQuery("user", FIRST_MS // DAY_MS, FIRST_MS // DAY_MS + DAYS), book),
+        ),
+        (
+            "a page of 100 events of one person",
+            lambda: ledger.read(UsageQuery("tenant_1", "user_7"), PageRequest(limit=100)),
         ),
         ("cost of everything", lambda: cost_of_days(ledger.amounts(DayQuery()), book, ledger.closings())),
     ):

@@ -71,6 +71,7 @@ def test_a_ledger_of_an_older_version_keeps_its_events_and_sums(url: str, ledger
     later = ("breaches", "overtaken_tokens", *WHOLE, *TICKS)
     execute(url, f"ALTER TABLE usage_events {', '.join(f'DROP COLUMN {name}' for name in later)}")
     execute(url, f"ALTER TABLE usage_daily {', '.join(f'DROP COLUMN {name}' for name in WHOLE)}")
+    execute(url, "DROP TABLE usage_users_daily, usage_users_amounts")
     execute(url, "DROP TABLE usage_purges")
     for trigger in ("pseudonyms_only", "purged_only"):
         execute(url, f"DROP FUNCTION convergio_usage_{trigger} CASCADE")

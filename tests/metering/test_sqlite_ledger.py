@@ -136,6 +136,8 @@ def test_a_ledger_of_the_version_before_breaches_keeps_its_events_and_sums(path:
         connection.execute(f"ALTER TABLE usage_events DROP COLUMN {name}")
     for name in WHOLE:
         connection.execute(f"ALTER TABLE usage_daily DROP COLUMN {name}")
+    for table in ("usage_users_daily", "usage_users_amounts"):
+        connection.execute(f"DROP TABLE {table}")
     connection.execute("PRAGMA user_version = 4")
     connection.close()
     late = replace(numbered(6), breaches={"agent": "hedge"}, overtaken_tokens=6)

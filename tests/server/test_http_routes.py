@@ -55,14 +55,14 @@ async def test_every_published_route_exists(tmp_path: Path) -> None:
     keyed = {"Authorization": f"Bearer {KEY}"}
     async with served(tmp_path, api_keys=[KEY]) as server, client(server, **keyed) as http:
         for route in HTTP_ROUTES:
-            path = re.sub(r"\{\w+\}", "none_0", route.path)
+            path = re.sub(r"\{\w+\}", "none_0", route.path.replace("{period}", "2026-09"))
             body = BODIES.get(route.operation_id, {"prompt": "hi"})
             answer = await http.request(route.method.upper(), path, json=body)
             if route.operation_id in {"createProviderKey", "rotateProviderKey"}:  # told what is amiss
                 assert answer.json()["error"]["code"] == "request.invalid", route.path
             elif "{call_id}" in route.path:  # what is there no more is a matter for the route, not for the router
                 assert answer.json()["error"]["code"] == "session.not_found", route.path
-            elif route.path != path:
+            elif route.path != path and "{period}" not in route.path:
                 assert answer.json()["error"]["message"].startswith("There is no such"), route.path
             elif route.request_types and "application/json" not in route.request_types:
                 assert answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE, route.path
