@@ -239,6 +239,12 @@ class Host:
         """Begin a conversation that its client directs. Raises Refused; the lease is given back then, too."""
         return self._open(options, lease, delivery, caller, arrival, kind="realtime")
 
+    def open_phone(
+        self, options: SessionOptions, lease: Lease, delivery: Delivery, caller: Identity, arrival: Arrival
+    ) -> LiveSession:
+        """Begin a conversation over a telephone call. Raises Refused; the lease is given back then, too."""
+        return self._open(options, lease, delivery, caller, arrival, kind="phone")
+
     def _open(
         self,
         options: SessionOptions,
@@ -247,7 +253,7 @@ class Host:
         caller: Identity,
         arrival: Arrival,
         *,
-        kind: Literal["voice", "chat", "realtime"] = "voice",
+        kind: Literal["voice", "chat", "realtime", "phone"] = "voice",
     ) -> LiveSession:
         try:
             identity = replace(options.identity, transport=arrival.transport)
@@ -290,6 +296,10 @@ class Host:
     def realtime_latency(self, caller: Identity, agent_id: str, locale: str) -> SessionLatency:
         """That of a realtime session: as the operator has it."""
         return self.latency.chosen(Asked(caller.tenant_id, agent_id, locale))
+
+    def phone_latency(self, caller: Identity, agent_id: str, locale: str) -> SessionLatency:
+        """That of a telephone call."""
+        return self.latency.by_phone(Asked(caller.tenant_id, agent_id, locale))
 
     # --- tasks ---
 

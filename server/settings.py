@@ -37,6 +37,7 @@ from server.model_settings import ModelSettings
 from server.setting_types import Directory, Secrets, Section, Words
 from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
 from server.telemetry_settings import TelemetrySettings, standard_telemetry
+from server.telephony_settings import TelephonySettings
 from server.tenant_settings import DEFAULT_TENANT, RESERVED, KeyOwner, TenantSettings, owner_of
 from server.webrtc_settings import WebRtcSettings
 
@@ -128,6 +129,7 @@ class Settings(BaseSettings):
     speech: SpeechSettings = SpeechSettings()
     agent: AgentSettings = AgentSettings()
     webrtc: WebRtcSettings = WebRtcSettings()
+    telephony: TelephonySettings = TelephonySettings()
     latency: LatencySettings = LatencySettings()
     ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()

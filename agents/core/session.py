@@ -221,6 +221,10 @@ class Session:
         self._desk.expect_prompt(turn_id)
         self._post(PromptReceived(text, self._hearing.now_ms))
 
+    def announce(self, text: str) -> None:
+        """Say this, unless somebody has the floor: then nothing happens."""
+        self._post(PromptReceived(text, self._hearing.now_ms, "announcement"))
+
     def played(self, turn_id: str | None, audio_ms: int) -> None:
         """The client reports how much of a turn's audio (``None``: the one in progress) it has really played."""
         self._writer.played(turn_id, audio_ms)
@@ -386,9 +390,8 @@ class Session:
     def _announce(self, lost: Degraded | None) -> None:
         for event in greeting_events(self._engines, self._options, lost):
             self.outbox.emit(event)
-        greeting = self._engines.agent.spec.greeting
-        if greeting and self._options.greet:
-            self._post(PromptReceived(greeting, self._hearing.now_ms, "announcement"))
+        if self._options.greet and (greeting := self._engines.agent.spec.greeting):
+            self.announce(greeting)
 
     async def _close_accounts(self, request_id: str) -> None:
         """Speech that was recognised but became no turn is consumption too."""
