@@ -30,6 +30,7 @@ from server.routes.page import page_routes
 from server.routes.realtime import call_routes, secret_routes
 from server.routes.webrtc import webrtc_off_routes, webrtc_routes
 from server.settings import Settings
+from server.telephony.sip.service import SipService
 from server.transports.calls import Calls
 from server.transports.conversation_socket import ConversationSocket
 from server.transports.ice_offer import IceOffer
@@ -54,6 +55,7 @@ class Application:
         self.metrics = Metrics()
         self.host = Host(settings, engines or EngineSet(settings, on_report), self.metrics)
         self._calls = Calls(RtcHub(peer_options(settings)), settings, self.metrics)
+        self.sip = SipService(self.host) if settings.sip.enabled else None
         self.asgi = self._assemble()
 
     @asynccontextmanager
@@ -61,6 +63,8 @@ class Application:
         """Ledger, sessions and engines, while the body runs."""
         async with self.host.running(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._calls.run)
+            if self.sip is not None:
+                tasks.start_soon(self.sip.run)
             yield
             tasks.cancel_scope.cancel()
 
@@ -70,6 +74,8 @@ class Application:
 
     async def drain(self) -> None:
         """Take nothing new and let what runs come to its end."""
+        if self.sip is not None:
+            self.sip.drain()
         await self.host.registry.drain()
 
     def reports(self) -> tuple[StageReport, ...]:

@@ -35,6 +35,7 @@ from server.ledger_settings import LedgerSettings
 from server.memory import share_heaps
 from server.model_settings import ModelSettings
 from server.setting_types import Directory, Secrets, Section, Words
+from server.sip_settings import SipSettings
 from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
 from server.telemetry_settings import TelemetrySettings, standard_telemetry
 from server.telephony_settings import TelephonySettings
@@ -129,6 +130,7 @@ class Settings(BaseSettings):
     speech: SpeechSettings = SpeechSettings()
     agent: AgentSettings = AgentSettings()
     webrtc: WebRtcSettings = WebRtcSettings()
+    sip: SipSettings = SipSettings()
     telephony: TelephonySettings = TelephonySettings()
     latency: LatencySettings = LatencySettings()
     ledger: LedgerSettings = LedgerSettings()
@@ -163,6 +165,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{where}: there is no tenant called {rule.tenant}")
             if rule.agent not in (None, AGENT_ID):
                 raise ValueError(f"{where}: there is no agent called {rule.agent} (see /v1/agents)")
+        return self
+
+    @model_validator(mode="after")
+    def _callers_are_attributed(self) -> Self:
+        known = {*(tenant.id for tenant in self.tenants), *RESERVED}
+        for one in (*self.sip.trunks, *self.sip.users):
+            if one.tenant is not None and one.tenant not in known:
+                raise ValueError(f"sip: there is no tenant called {one.tenant}")
         return self
 
     @model_validator(mode="after")
