@@ -32,6 +32,8 @@ _SECRETS_OPEN: Final = ("/v1/realtime", "/v1/realtime/calls", "/v1/voice/ws", "/
 """What a client secret opens: a connection of one's own, nothing else."""
 _CALLS: Final = ("/v1/realtime/calls/", "/v1/voice/webrtc/rtc_")
 """What the holder of a used secret may still do: change and end the call it opened."""
+_CARRIERS: Final = "/v1/phone/"
+"""Where telephone carriers come, with credentials of their own: each route there checks them itself."""
 REFUSED_FROM: Final = 400
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -118,7 +120,8 @@ class Edge:
         check_host(self._settings, host)
         if scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS:
             check_origin(self._settings, header(headers, b"origin"), host)
-        if scope["path"].startswith(_KEYED_PREFIXES) and scope.get("method") != "OPTIONS":
+        keyed = scope["path"].startswith(_KEYED_PREFIXES) and not scope["path"].startswith(_CARRIERS)
+        if keyed and scope.get("method") != "OPTIONS":
             self._identify(scope, presented_keys(headers, scope.get("subprotocols", ())))
 
     def _identify(self, scope: Scope, presented: list[str]) -> None:

@@ -159,6 +159,8 @@ class Settings(BaseSettings):
         secrets = [key.get_secret_value() for _, key in self.keys]
         if len(set(secrets)) < len(secrets):
             raise ValueError("a key stands twice in api_keys: every key belongs to one tenant")
+        if self.telephony.tenant not in {*ids, *RESERVED}:
+            raise ValueError(f"telephony.tenant: there is no tenant called {self.telephony.tenant}")
         named = [("engine_rules", rule) for rule in self.engine_rules]
         for where, rule in (*named, *(("latency.rules", rule) for rule in self.latency.rules)):
             if rule.tenant is not None and rule.tenant not in {*ids, *RESERVED}:

@@ -75,6 +75,7 @@ class TelephonySettings(Section):
 
     ``public_url`` is this server's address as carriers reach it. ``stream_secrets`` open the media streams of carriers
     that sign nothing. Calls belong to ``tenant``. ``greeting`` ``None``: the agent's own, else a plain one.
+    ``dial_prefixes`` are how numbers begin that may be called by ``POST /v1/calls``: none, unless it is said.
     ``transfer_targets`` are the only numbers the agent may transfer to, by the names it knows them under.
     """
 
@@ -89,6 +90,8 @@ class TelephonySettings(Section):
     caller_id: bool = True
     transfer_targets: dict[str, Number] = Field(default_factory=dict[str, Number])
     max_calls: int = Field(default=200, ge=1, le=10_000)
+    dial_prefixes: Words = ()
+    dials_per_minute: int = Field(default=30, ge=1, le=6_000)
     ring_timeout_s: int = Field(default=30, ge=5, le=120)
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#]+$")
     stream_secrets: Secrets = ()

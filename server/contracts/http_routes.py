@@ -16,6 +16,7 @@ from server.contracts.errors import ErrorCode
 from server.contracts.health import HealthResponse, ReadyResponse
 from server.contracts.latency import LatencyReportResponse
 from server.contracts.latency_budget import LatencyBudgetList
+from server.contracts.phone import CallRequest, CallResponse
 from server.contracts.server_messages import StageName
 from server.contracts.session import Patience
 from server.contracts.transport import TRANSPORTS
@@ -186,6 +187,32 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         media_type="",
         success=204,
         errors=_KNOWN_CALL_ERRORS,
+    ),
+    HttpRoute(
+        "post",
+        "/v1/calls",
+        "placeCall",
+        "Call somebody by telephone, once for each `request_id`",
+        {201: CallResponse, 200: CallResponse},
+        request=CallRequest,
+        errors=(*_CALL_ERRORS, ErrorCode.RATE_LIMITED),
+    ),
+    HttpRoute(
+        "get",
+        "/v1/calls/{call_id}",
+        "getCall",
+        "What has become of a telephone call",
+        {200: CallResponse},
+        errors=(ErrorCode.SESSION_NOT_FOUND,),
+    ),
+    HttpRoute(
+        "delete",
+        "/v1/calls/{call_id}",
+        "endCall",
+        "Hang up a telephone call",
+        media_type="",
+        success=204,
+        errors=(ErrorCode.SESSION_NOT_FOUND, ErrorCode.PROVIDER_UNAVAILABLE),
     ),
     *_openai("/v1/realtime", ""),
     *_openai("/openai/v1/realtime", "Azure"),

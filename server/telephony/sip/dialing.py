@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import replace
 from typing import Final
 
 from server.edge import new_id
@@ -41,13 +42,13 @@ class Dialer:
         self._ports = ports
         self._trunk = trunk
 
-    async def dial(self, target: str, ring_s: float) -> SipCall:
-        """The call, answered. Raises CallControlError."""
+    async def dial(self, target: str, ring_s: float, known: CallInfo | None = None) -> SipCall:
+        """The call, answered; ``known`` is what it is already called. Raises CallControlError."""
         callee = self._callee(target)
         call: SipCall | None = None
         try:
             flow = await self._signalling.find(self._proxy())
-            call = self._make(callee, flow)
+            call = self._make(callee, flow, known)
             await call.open_media(self._ports)
             secure = self._settings.srtp == "required" or (
                 self._settings.srtp == "optional" and flow.transport == "TLS"
@@ -79,11 +80,11 @@ class Dialer:
     def _transport(self) -> tuple[tuple[str, str | None], ...]:
         return () if self._trunk.transport == "udp" else (("transport", self._trunk.transport),)
 
-    def _make(self, callee: SipUri, flow: Flow) -> SipCall:
+    def _make(self, callee: SipUri, flow: Flow, known: CallInfo | None) -> SipCall:
         host, _ = self._signalling.address_for(flow)
         us = SipUri("sip", self._trunk.user or "voice", self._trunk.host or host)
         dialog = Dialog(
-            call_id=secrets.token_hex(16),
+            call_id=known.carrier_call_id if known is not None else secrets.token_hex(16),
             local=Address(us).tagged(secrets.token_hex(8)),
             remote=Address(callee),
             target=callee,
@@ -91,9 +92,9 @@ class Dialer:
             local_seq=secrets.randbelow(10_000),
             remote_seq=None,
         )
-        info = CallInfo(
-            new_id("call"), "sip", dialog.call_id, "outbound", caller=number_of(us), callee=number_of(callee)
-        )
+        numbers = {"caller": number_of(us), "callee": number_of(callee)}
+        info = CallInfo(new_id("call"), "sip", dialog.call_id, "outbound") if known is None else known
+        info = replace(info, **numbers)
         call = SipCall(self._signalling, self._settings, dialog, flow, info)
         call.credentials = credentials_of(self._trunk)
         return call

@@ -15,7 +15,7 @@ import anyio
 
 from server.edge import new_id
 from server.sip_settings import SipSettings
-from server.telephony.port import CallControlError
+from server.telephony.port import CallControlError, CallInfo
 from server.telephony.sip.call import SipCall, explained, offered_by
 from server.telephony.sip.credentials import credentials_of
 from server.telephony.sip.dialing import Dialer
@@ -114,14 +114,17 @@ class SipEndpoint:
         """Take no new calls."""
         self._draining = True
 
-    async def dial(self, target: str, trunk: str, ring_s: float = 30.0) -> SipLeg:
-        """Call somebody through a trunk; returns the leg once they answer. Raises CallControlError."""
+    async def dial(self, target: str, trunk: str, ring_s: float = 30.0, known: CallInfo | None = None) -> SipLeg:
+        """Call somebody through a trunk; returns the leg once they answer. Raises CallControlError.
+
+        ``known`` is a call that is on record already, with the name it is to have here (``carrier_call_id``).
+        """
         if not self._running or self._draining or len(self._calls) >= self._settings.max_calls:
             raise CallControlError("No more calls are made now.")
         named = next((one for one in self._settings.trunks if one.name == trunk), None)
         if named is None or named.host is None:
             raise CallControlError("There is no such trunk to call through.")
-        call = await Dialer(self.signalling, self._settings, self._ports, named).dial(target, ring_s)
+        call = await Dialer(self.signalling, self._settings, self._ports, named).dial(target, ring_s, known)
         self._calls[call.dialog.id] = call
         self._jobs.start(self._hold, call, Admitted(named.name, named.tenant, named))
         return call.leg

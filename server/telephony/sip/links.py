@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import anyio
 
@@ -186,12 +186,11 @@ class _Stream(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        peer = transport.get_extra_info("peername")
+        opened = self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
+        peer = opened.get_extra_info("peername")
         self._flow = self._links.opened(self, Flow(self._kind, peer[0], peer[1])) if peer else None
         if self._flow is None:
-            transport.abort()
+            opened.abort()
         else:
             self._rest()
 

@@ -154,6 +154,10 @@ class Signalling:
                 await exchange.done.wait()
             if exchange.final is None and request.method == "INVITE" and transaction.answered:
                 await self._cancel(request, flow, exchange)
+        except BaseException:  # whoever asked no longer wants it
+            if request.method == "INVITE" and transaction.answered and exchange.final is None:
+                self._carry_out(self._layer.send(cancel_of(request), flow, self.now_s())[1])
+            raise
         finally:
             self._pending.pop(transaction, None)
         if exchange.final is None:

@@ -79,12 +79,13 @@ class StreamTraits:
     """What a carrier's streams are like.
 
     ``paced``: audio is wanted in real time, frame by frame; the others buffer what they get, and drop it when told.
-    ``marks``: they tell how far they have played. ``frame_ms`` is how much audio goes into one frame at most.
+    ``marks``: they tell how far they have played. ``frame_ms`` is how much audio goes into each frame (``None``: as it
+    comes).
     """
 
     paced: bool = False
     marks: bool = False
-    frame_ms: int = 60
+    frame_ms: int | None = None
 
 
 class StreamCodec(Protocol):

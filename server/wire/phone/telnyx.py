@@ -34,7 +34,7 @@ _ENCODINGS: Final = {"PCMU": Encoding.G711_ULAW, "PCMA": Encoding.G711_ALAW}
 class TelnyxCodec:
     """``StreamCodec`` for Telnyx."""
 
-    traits = StreamTraits(marks=True)
+    traits = StreamTraits(marks=True, frame_ms=20)
 
     def __init__(self) -> None:
         self._audio: NumberedAudio | None = None
