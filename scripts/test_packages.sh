@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What some tests want from the system: Chromium (the page), espeak-ng (made-up speech), coturn (a TURN server), iproute2
-# (networks of their own), baresip, linphone and sipp (telephones, and very many of them) and PostgreSQL 15 or newer (the
+# (networks of their own), baresip and sipp (a telephone, and very many) and PostgreSQL 15 or newer (the
 # ledger on it; the tests start their own server). Installed as root on Debian and Ubuntu; anywhere else the tests that
 # need them are skipped, and this says so. Never fails. promtool (the alert rules) is unpacked into .venv-tools.
 set -uo pipefail
@@ -11,7 +11,6 @@ command -v espeak-ng >/dev/null || missing+=(espeak-ng)
 command -v turnserver >/dev/null || missing+=(coturn)
 command -v ip >/dev/null || missing+=(iproute2)
 command -v baresip >/dev/null || missing+=(baresip-core)
-command -v linphonec >/dev/null || missing+=(linphone-cli)
 command -v sipp >/dev/null || missing+=(sip-tester)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 # The alert rules are tried with promtool. Its package would start a server: only the program is taken out of it.

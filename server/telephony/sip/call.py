@@ -238,7 +238,7 @@ class SipCall:
 
     def watch(self, now_s: float) -> HangUpReason | None:
         """Why this call must end by itself, if it must."""
-        if self._broken:
+        if self._broken or (self.media is not None and self.media.closed):
             return "failed"
         listens = self.confirmed.is_set() and self._agreed is not None and self._agreed.hears
         if listens and self.media is not None:

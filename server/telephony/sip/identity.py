@@ -40,7 +40,7 @@ def info_of(request: Request, call_id: str, direction: CallDirection, *, trusted
         with suppress(SipSyntaxError):
             caller = number_of(parse_address(asserted[0]).uri)
     parameters = [
-        (name[2:], value[:_MAX_VALUE])
+        (name[2:].replace("-", "_"), value[:_MAX_VALUE])
         for name, value in request.headers.pairs
         if name.startswith("x-") and len(name) > 2
     ]

@@ -94,16 +94,19 @@ class SipLeg:
     # --- what media and signalling tell ---
 
     def heard(self, samples: Samples, rate_hz: int) -> None:
+        if self.over is not None:
+            return
         if self._listener is not None:
             self._listener.heard(samples, rate_hz)
             return
         self._keep(lambda listener: listener.heard(samples, rate_hz), len(samples) * 1_000 / rate_hz)
 
     def key(self, key: str) -> None:
-        self._tell(lambda listener: listener.digit(key))
+        if self.over is None:
+            self._tell(lambda listener: listener.digit(key))
 
     def spoke(self, ms: int) -> None:
-        if self._listener is not None:
+        if self._listener is not None and self.over is None:
             self._listener.played(ms)
 
     def silent(self) -> None:
@@ -111,7 +114,7 @@ class SipLeg:
 
     def on_hold(self, on: bool) -> None:
         """The caller put the call on hold, or took it back; told when it changes."""
-        if on != self._held:
+        if on != self._held and self.over is None:
             self._held = on
             self._tell(lambda listener: listener.held(on))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Final, cast
@@ -23,6 +24,9 @@ from server.wire.sip.framing import PONG, StreamFramer
 from server.wire.sip.message import Message, parse_message
 
 logger = logging.getLogger(__name__)
+
+_UDP_BUFFER_BYTES: Final = 4 * 1_024 * 1_024
+"""A burst of calls waits here, as far as the system lets it, while we are busy."""
 
 _MAX_STREAMS: Final = 1_024
 _MAX_UNSENT_BYTES: Final = 256 * 1_024
@@ -64,6 +68,8 @@ class SipLinks:
             self._udp, _ = await loop.create_datagram_endpoint(
                 lambda: _Datagrams(self._datagram), local_addr=(settings.bind, settings.udp_port)
             )
+            bound = cast("socket.socket", self._udp.get_extra_info("socket"))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
             self.ports["UDP"] = self._udp.get_extra_info("sockname")[1]
         if settings.tcp_port is not None:
             await self._listen("TCP", settings.tcp_port, None)

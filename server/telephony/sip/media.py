@@ -7,6 +7,7 @@ agrees on another place. Knows no SIP; a call tells it what was agreed, and the 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -23,6 +24,8 @@ from server.telephony.sip.ports import RtpPair, RtpPorts
 from server.telephony.sip.srtp import MediaKeys
 from server.transports.rtc.rtcp import RtcpDesk
 from server.wire.sip.offer_answer import Agreed, CodecName
+
+logger = logging.getLogger(__name__)
 
 MAX_QUEUED_MS: Final = 10_000
 _TICK_MS: Final = 20.0
@@ -116,6 +119,11 @@ class CallMedia:
     def port(self) -> int:
         return self._pair.port
 
+    @property
+    def closed(self) -> bool:
+        """Whether its ports are given back."""
+        return self._closed
+
     def close(self) -> None:
         """Give the ports back; nothing is heard or sent any more."""
         if self._closed:
@@ -168,8 +176,12 @@ class CallMedia:
             self._report_came(data)
 
     async def tick(self, at_ms: float) -> None:
-        """``clock.Ticked``."""
-        self.due(at_ms)
+        """``clock.Ticked``: whoever listens may fail, the clock all calls share must not."""
+        try:
+            self.due(at_ms)
+        except Exception:
+            logger.exception("call media failed")
+            self.close()
 
     def due(self, now_ms: float) -> None:
         """What the clock brings: silence heard, packets due. To be called every 10 ms or so."""
