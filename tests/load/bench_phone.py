@@ -53,6 +53,8 @@ class Figures:
 
     waits: list[float] = field(default_factory=list[float])
     lateness: list[float] = field(default_factory=list[float])
+    unanswered: int = 0
+    """Turns without an answer within 2.5 s."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,10 @@ class Phone:
         return sent
 
     async def read(self) -> None:
+        with suppress(websockets.ConnectionClosed):
+            await self._read()
+
+    async def _read(self) -> None:
         loop = asyncio.get_running_loop()
         async for raw in self.socket:
             now_s, message = time.perf_counter(), json.loads(raw)
@@ -156,7 +162,8 @@ async def converse(url: str, turns: int, delay_s: float, figures: Figures) -> No
             began_s, heard = time.perf_counter(), len(phone.audio)
             sent = await phone.speak(speech, until_heard=True)
             if len(phone.audio) == heard:
-                figures.waits.append(float("inf"))
+                figures.unanswered += 1
+                await phone.speak(quiet[: int((TURN_S - (time.perf_counter() - began_s)) / FRAME_S)])
                 continue
             figures.waits.append((phone.audio[heard][0] - sent[min(end, len(sent) - 1)]) * 1_000)
             rest_s = TURN_S - (time.perf_counter() - began_s)
@@ -209,8 +216,8 @@ def run(port: int, steps: list[int], turns: int, passing: int) -> None:
     if (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {1})
     with scripted_server(port, program="phone_server.py") as server:
-        socket = asyncio.run(over_socket(server.url, 6))
-        phone = asyncio.run(load(server.url, 1, 6))
+        socket = asyncio.run(over_socket(server.url, 4))
+        phone = asyncio.run(load(server.url, 1, 4))
         print(f"  last speech -> first audio, socket   {percentiles(socket)} ms")
         print(f"  last speech -> first audio, a call   {percentiles(phone.waits)} ms")
         print("  calls    last speech -> first audio, ms     frames late by, ms                 CPU, ms   core  memory")
@@ -224,7 +231,8 @@ def run(port: int, steps: list[int], turns: int, passing: int) -> None:
             cost = (cpu_s - before) * 1_000 / (calls * (turns * TURN_S + 2))
             print(
                 f"  {calls:5d}      {percentiles(figures.waits)}   {percentiles(figures.lateness)}   {cost:6.1f}"
-                f"        {(cpu_s - before) / took_s:4.0%}   {rss_kib // 1024} MiB",
+                f"        {(cpu_s - before) / took_s:4.0%}   {rss_kib // 1024} MiB"
+                f"   {figures.unanswered} unanswered",
                 flush=True,
             )
         if passing:

@@ -18,6 +18,7 @@ from server.settings import Limits, Settings
 from server.telephony_settings import TelephonySettings
 
 SECRET = "a-secret-for-benchmarks"
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 async def main(port: int) -> None:
@@ -26,7 +27,7 @@ async def main(port: int) -> None:
             {
                 "public_url": "https://voice.example.org",
                 "stream_secrets": [SECRET],
-                "twilio": {"account_sid": "AC" + "0" * 32, "auth_token": "0123456789abcdef0123456789abcdef"},
+                "twilio": {"account_sid": "AC" + "0" * 32, "auth_token": TOKEN, "api_url": "http://127.0.0.1:9"},
                 "greeting": "Hello.",
                 "greeting_after_s": 0,
                 "max_calls": 2_000,
