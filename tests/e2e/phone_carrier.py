@@ -25,7 +25,13 @@ from websockets.exceptions import ConnectionClosed
 PUBLIC = "https://voice.example.org"
 TOKEN = "0123456789abcdef0123456789abcdef"
 ACCOUNT = "AC" + "0" * 32
-TWILIO = {"account_sid": ACCOUNT, "auth_token": TOKEN, "number": "+15550100999"}
+TWILIO = {
+    "account_sid": ACCOUNT,
+    "auth_token": TOKEN,
+    "number": "+15550100999",
+    "api_url": "http://127.0.0.1:9",
+}
+"""Its REST API is nowhere, unless a test brings one."""
 TELEPHONY: dict[str, Any] = {"public_url": PUBLIC, "twilio": TWILIO, "greeting": "Hello there.", "greeting_after_s": 0}
 FRAME = 160
 BIAS, CLIP = 0x84, 32_635

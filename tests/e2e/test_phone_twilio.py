@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +19,13 @@ from spoken import said
 from twilio.request_validator import RequestValidator
 from websockets.exceptions import InvalidStatus
 
+from agents.core.session import Session
 from agents.models.port import LanguageModel, ModelProfile, ToolRequest
 from agents.models.scripted import ScriptedModel, ScriptedReply
+from server.sessions.live import LiveSession
+from server.telephony.conversation import PhoneConversation
 from server.telephony.twilio.signature import is_signed, signature
+from server.transports.phone.stream_leg import StreamLeg
 
 TOOLS = ModelProfile("scripted", "tools", tools=True)
 LONG = "This is a long answer that goes on for quite some time. " * 6
@@ -244,6 +249,28 @@ async def test_a_connection_that_breaks_at_any_stage_leaves_nothing(tmp_path: Pa
         gate.set()
         await eventually(lambda: len(one.application.host.registry) == 0, 20)
         await eventually(lambda: len(asyncio.all_tasks()) <= before, 20)
+
+
+async def test_fifty_calls_that_break_off_leave_no_object_behind(tmp_path: Path) -> None:
+    async with server(tmp_path) as one:
+
+        async def call_and_break_off() -> None:
+            async with twilio_call(one.url) as call:
+                await call.until_heard(60)
+                call.ws.transport.abort()
+
+        for _ in range(5):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(10):
+                    tasks.start_soon(call_and_break_off)
+        await eventually(lambda: len(one.application.host.registry) == 0, 20)
+        await eventually(lambda: left_of(PhoneConversation, StreamLeg, LiveSession, Session) <= 8, 20)
+
+
+def left_of(*kinds: type) -> int:
+    """How many objects of these kinds there are; the latest call's may still be in somebody's hands."""
+    gc.collect()
+    return sum(isinstance(each, kinds) for each in gc.get_objects())
 
 
 async def test_calls_end_with_the_server(tmp_path: Path) -> None:
