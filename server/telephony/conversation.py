@@ -97,6 +97,7 @@ class PhoneConversation:
         self._live: LiveSession | None = None
         self._reason: HangUpReason | None = None
         self._greeting = ""
+        self._final: CallRecord | None = None
 
     # --- life ---
 
@@ -115,7 +116,7 @@ class PhoneConversation:
             await self._leg.hang_up(self._reason)
         else:
             await self._hold(live)
-        record = self._record()
+        self._final = record = self.record
         logger.info("call ended", extra={**told, "reason": record.reason, "call_ms": record.call_ms})
         return record
 
@@ -302,7 +303,11 @@ class PhoneConversation:
     def _now_ms(self) -> int:
         return round((time.monotonic() - self._born_s) * 1_000)
 
-    def _record(self) -> CallRecord:
+    @property
+    def record(self) -> CallRecord:
+        """What the call has come to so far; once ``run`` has returned, in all."""
+        if self._final is not None:
+            return self._final
         session_id = None if self._live is None else self._live.session_id
         call_ms = 0 if self._live is None else self._now_ms()
         heard_ms = samples_to_ms(self._heard_samples, HEARING_RATE_HZ)

@@ -129,12 +129,13 @@ class PhoneDesk:
         conversation = PhoneConversation(self.host, leg, owner)
         self._running[info.call_id] = conversation
         try:
-            await self._note_active(info, owner)
-            record = await conversation.run()
+            async with anyio.create_task_group() as tasks:  # nobody waits for a disk to be answered
+                tasks.start_soon(self._note_active, info, owner)
+                await conversation.run()
         finally:
             del self._running[info.call_id]
-        await self._note_end(record)
-        return record
+        await self._note_end(conversation.record)
+        return conversation.record
 
     async def _note_active(self, info: CallInfo, owner: Identity) -> None:
         number = masked(info.callee if info.direction == "outbound" else info.caller)
