@@ -33,6 +33,7 @@ bench: setup-dev ## measure latency, barge-in and capacity on this machine (some
 	@$(BIN)/python tests/load/bench_capacity.py
 	@$(BIN)/python tests/load/bench_webrtc_media.py
 	@$(BIN)/python tests/load/bench_webrtc.py
+	@$(BIN)/python tests/load/bench_phone.py
 	@$(BIN)/python tests/load/bench_azure.py
 	@$(BIN)/python tests/load/bench_metering.py --events 200000
 	@$(BIN)/python tests/load/bench_azure_sessions.py

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What some tests want from the system: Chromium (the page), espeak-ng (made-up speech), coturn (a TURN server), iproute2
-# (networks of their own), redis-server (budgets on it), and PostgreSQL 15 or newer (the ledger on it; the tests start their own server). Installed as
-# root on Debian and Ubuntu; anywhere else the tests that need them are skipped, and this says so. Never fails. promtool
-# (the alert rules) is unpacked into .venv-tools.
+# (networks of their own), redis-server (budgets on it), baresip and sipp (a telephone, and very many) and PostgreSQL 15
+# or newer (the ledger on it; the tests start their own server). Installed as root on Debian and Ubuntu; anywhere else the
+# tests that need them are skipped, and this says so. Never fails. promtool (the alert rules) is unpacked into .venv-tools.
 set -uo pipefail
 
 missing=()
@@ -10,6 +10,8 @@ command -v chromium >/dev/null || command -v chromium-browser >/dev/null || comm
 command -v espeak-ng >/dev/null || missing+=(espeak-ng)
 command -v turnserver >/dev/null || missing+=(coturn)
 command -v ip >/dev/null || missing+=(iproute2)
+command -v baresip >/dev/null || missing+=(baresip-core)
+command -v sipp >/dev/null || missing+=(sip-tester)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 command -v redis-server >/dev/null || missing+=(redis-server)
 # The alert rules are tried with promtool. Its package would start a server: only the program is taken out of it.

@@ -29,6 +29,8 @@ _SECRETS_OPEN: Final = ("/v1/realtime", "/v1/realtime/calls", "/v1/voice/ws", "/
 """What a client secret opens: a connection of one's own, nothing else."""
 _CALLS: Final = ("/v1/realtime/calls/", "/v1/voice/webrtc/rtc_")
 """What the holder of a used secret may still do: change and end the call it opened."""
+_CARRIERS: Final = "/v1/phone/"
+"""Where telephone carriers come, with credentials of their own: each route there checks them itself."""
 
 
 class Admission:
@@ -47,7 +49,8 @@ class Admission:
         if scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS:
             check_origin(self._settings, header(headers, b"origin"), host)
         path: str = scope["path"]
-        if path.startswith(_KEYED_PREFIXES) and path not in _OPEN and scope.get("method") != "OPTIONS":
+        keyed = path.startswith(_KEYED_PREFIXES) and not path.startswith(_CARRIERS) and path not in _OPEN
+        if keyed and scope.get("method") != "OPTIONS":
             await self._identify(scope, presented(scope))
 
     def give_back(self, scope: Scope) -> None:

@@ -32,6 +32,9 @@ from server.routes.identity import identity_routes
 from server.routes.latency import latency_routes
 from server.routes.latency_budgets import latency_budget_routes
 from server.routes.page import page_routes
+from server.routes.phone_acs import phone_acs_routes
+from server.routes.phone_calls import phone_call_routes
+from server.routes.phone_twilio import phone_twilio_routes
 from server.routes.privacy import privacy_routes
 from server.routes.provider_keys import provider_key_routes
 from server.routes.realtime import call_routes, secret_routes
@@ -40,9 +43,13 @@ from server.routes.usage import usage_routes
 from server.routes.webrtc import webrtc_off_routes, webrtc_routes
 from server.settings import Settings
 from server.speech_accounts import SettingsAccounts
+from server.telephony.desk import PhoneDesk
+from server.telephony.sip.service import SipService
 from server.transports.calls import Calls
 from server.transports.conversation_socket import ConversationSocket
 from server.transports.ice_offer import IceOffer
+from server.transports.phone.audiosocket_listener import AudioSocketListener
+from server.transports.phone.socket import PhoneSocket
 from server.transports.realtime_socket import RealtimeSocket
 from server.transports.rtc.hub import RtcHub
 from server.transports.rtc_options import peer_options
@@ -73,16 +80,22 @@ class Application:
         self.metrics = Metrics()
         self._accounts = VaultAccounts(SettingsAccounts(settings), settings.azure, OwnKeyRules(settings))
         self.host = Host(settings, engines or EngineSet(settings, on_report, self._accounts), self.metrics)
+        self.phones = PhoneDesk(self.host)
+        self.audiosocket = AudioSocketListener(self.phones)
         self._calls = Calls(RtcHub(peer_options(settings)), settings, self.metrics)
+        self.sip = SipService(self.phones) if settings.sip.enabled else None
         self.asgi = self._assemble()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Ledger, sessions and engines, while the body runs."""
-        async with self.host.running(), anyio.create_task_group() as tasks:
+        async with self.host.running(), self.phones.running(), anyio.create_task_group() as tasks:
             self._accounts.bind(self.host.offices.vault.keys)
             tasks.start_soon(self._calls.run)
-            yield
+            if self.sip is not None:
+                tasks.start_soon(self.sip.run)
+            async with self.audiosocket.listening():
+                yield
             tasks.cancel_scope.cancel()
 
     async def wait_ready(self) -> None:
@@ -91,6 +104,8 @@ class Application:
 
     async def drain(self) -> None:
         """Take nothing new and let what runs come to its end."""
+        if self.sip is not None:
+            self.sip.drain()
         await self.host.registry.drain()
 
     def reports(self) -> tuple[StageReport, ...]:
@@ -122,6 +137,10 @@ class Application:
             *session_routes(host),
             *privacy_routes(host),
             *usage_routes(host),
+            *phone_call_routes(host, self.phones),
+            *phone_twilio_routes(host, self.phones),
+            *phone_acs_routes(host, self.phones),
+            WebSocketRoute("/v1/phone/{carrier}", PhoneSocket(self.phones)),
             WebSocketRoute("/v1/voice/ws", ConversationSocket(host, voice=True)),
             WebSocketRoute("/v1/ws", ConversationSocket(host, voice=False)),
             *(WebSocketRoute(path, RealtimeSocket(host)) for path in REALTIME_PATHS),

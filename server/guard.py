@@ -123,6 +123,8 @@ def check_host(settings: Settings, host_header: str | None) -> None:
     names = frozenset(name.lower() for name in settings.allowed_hosts)
     if settings.guarded and not names:
         return
+    if settings.telephony.public_url is not None:
+        names |= {urlsplit(settings.telephony.public_url).hostname or ""}
     name = _host_name(host_header)
     if name not in names | LOOPBACK_HOSTS:
         raise Refused(

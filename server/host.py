@@ -304,6 +304,12 @@ class Host:
         wish = Wish("realtime", locale=options.locale)
         return self._open(options, lease, delivery, caller, arrival, wish)
 
+    def open_phone(
+        self, options: SessionOptions, lease: Lease, delivery: Delivery, caller: Identity, arrival: Arrival
+    ) -> LiveSession:
+        """Begin a conversation over a telephone call. Raises Refused; the lease is given back then, too."""
+        return self._open(options, lease, delivery, caller, arrival, Wish("phone", locale=options.locale))
+
     def _open(
         self,
         options: SessionOptions,
@@ -373,6 +379,10 @@ class Host:
     def realtime_latency(self, caller: Identity, agent_id: str, locale: str) -> SessionLatency:
         """That of a realtime session: as the operator has it."""
         return self.latency.chosen(Asked(caller.tenant_id, agent_id, locale))
+
+    def phone_latency(self, caller: Identity, agent_id: str, locale: str) -> SessionLatency:
+        """That of a telephone call."""
+        return self.latency.by_phone(Asked(caller.tenant_id, agent_id, locale))
 
     # --- tasks ---
 

@@ -82,6 +82,13 @@ class LatencyChoice:
         self.permission.check(operators, wanted)
         return SessionLatency(wanted, self.enforced, self.speculates)
 
+    def by_phone(self, asked: Asked) -> SessionLatency:
+        """What a telephone call gets: the profile for phone lines, where the operator named no other."""
+        rule = self._rule(asked)
+        named = self._settings.latency.profile != "auto" or (rule is not None and rule.profile is not None)
+        budget = self.operators(asked) if named else self.named("telephony", asked)
+        return SessionLatency(budget, self.enforced, self.speculates)
+
     def _rule(self, asked: Asked) -> LatencyRule | None:
         return next((rule for rule in self._settings.latency.rules if matches(rule, asked)), None)
 

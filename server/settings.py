@@ -39,8 +39,10 @@ from server.model_settings import ModelSettings
 from server.permissions import TenantType
 from server.retention_settings import RetentionSettings
 from server.setting_types import Directory, Secrets, Section, Words
+from server.sip_settings import SipSettings
 from server.speech_settings import AGENT_ID, EngineRule, SpeechSettings, SttSettings, TtsSettings
 from server.telemetry_settings import TelemetrySettings, standard_telemetry
+from server.telephony_settings import TelephonySettings
 from server.tenant_settings import DEFAULT_TENANT, RESERVED, TenantSettings
 from server.vault_settings import VaultSettings
 from server.webhook_settings import WebhookSettings
@@ -134,6 +136,8 @@ class Settings(BaseSettings):
     speech: SpeechSettings = SpeechSettings()
     agent: AgentSettings = AgentSettings()
     webrtc: WebRtcSettings = WebRtcSettings()
+    sip: SipSettings = SipSettings()
+    telephony: TelephonySettings = TelephonySettings()
     latency: LatencySettings = LatencySettings()
     ledger: LedgerSettings = LedgerSettings()
     identity: IdentitySettings = IdentitySettings()
@@ -161,12 +165,22 @@ class Settings(BaseSettings):
         secrets = [key.get_secret_value() for _, key in self.keys]
         if len(set(secrets)) < len(secrets):
             raise ValueError("a key stands twice in api_keys: every key belongs to one tenant")
+        if self.telephony.tenant not in {*ids, *RESERVED}:
+            raise ValueError(f"telephony.tenant: there is no tenant called {self.telephony.tenant}")
         named = [("engine_rules", rule) for rule in self.engine_rules]
         for where, rule in (*named, *(("latency.rules", rule) for rule in self.latency.rules)):
             if rule.tenant is not None and rule.tenant not in {*ids, *RESERVED}:
                 raise ValueError(f"{where}: there is no tenant called {rule.tenant}")
             if rule.agent not in (None, AGENT_ID):
                 raise ValueError(f"{where}: there is no agent called {rule.agent} (see /v1/agents)")
+        return self
+
+    @model_validator(mode="after")
+    def _callers_are_attributed(self) -> Self:
+        known = {*(tenant.id for tenant in self.tenants), *RESERVED}
+        for one in (*self.sip.trunks, *self.sip.users):
+            if one.tenant is not None and one.tenant not in known:
+                raise ValueError(f"sip: there is no tenant called {one.tenant}")
         return self
 
     @model_validator(mode="after")

@@ -225,6 +225,10 @@ class Session:
         self._desk.expect_prompt(turn_id)
         self._post(PromptReceived(text, self._hearing.now_ms))
 
+    def announce(self, text: str) -> None:
+        """Say this, unless somebody has the floor: then nothing happens."""
+        self._post(PromptReceived(text, self._hearing.now_ms, "announcement"))
+
     def played(self, turn_id: str | None, audio_ms: int) -> None:
         """The client reports how much of a turn's audio (``None``: the one in progress) it has really played."""
         self._writer.played(turn_id, audio_ms)
@@ -363,10 +367,8 @@ class Session:
         return Hearing(None if make is None else make(vad), ports, vad, hands_free=self._options.hands_free)
 
     def _make_input(self) -> InputDesk:
-        session_id = self._options.identity.session_id
-        ports = InputPorts(
-            session_id, self.outbox, self._history, self._transcripts, self._account_for, self._answer_awaited
-        )
+        mine = self._options.identity.session_id
+        ports = InputPorts(mine, self.outbox, self._history, self._transcripts, self._account_for, self._answer_awaited)
         return InputDesk(ports, self._hearing)
 
     def _make_desk(self, monotonic_s: Callable[[], float]) -> TurnDesk:
@@ -393,6 +395,5 @@ class Session:
     def _announce(self, lost: Degraded | None) -> None:
         for event in greeting_events(self._engines, self._options, lost):
             self.outbox.emit(event)
-        greeting = self._engines.agent.spec.greeting
-        if greeting and self._options.greet:
-            self._post(PromptReceived(greeting, self._hearing.now_ms, "announcement"))
+        if self._options.greet and (greeting := self._engines.agent.spec.greeting):
+            self.announce(greeting)

@@ -197,6 +197,10 @@ class Agent:
         """The same agent on a model made of its own."""
         return Agent(self._spec, model(self._model), self._router)
 
+    def as_spec(self, spec: AgentSpec) -> Agent:
+        """Another agent on the same model."""
+        return Agent(spec, self._model, self._router)
+
     def has_effects(self, tool: str) -> bool:
         """Whether a tool of the agent's own changes anything anywhere."""
         return self._runner.has_effects(tool)
@@ -231,8 +235,7 @@ class Agent:
                 yield part
                 if isinstance(part, ReplyFinished):
                     return
-        rounds: list[_Round] = []
-        calls = 0
+        rounds, calls = list[_Round](), 0
         for number in range(self._spec.max_tool_rounds + 1):
             this = _Round(log or CallLog())
             rounds.append(this)

@@ -1,270 +1,55 @@
-"""One sender's Opus packets, as the network brings them, to samples for hearing (RFC 7587).
-
-Whoever listens counts samples, so this stream's total keeps pace with the sender: what was lost is recovered from the
-next packet's in-band FEC or concealed; a long loss and a sender's silence (DTX: timestamps go on, packets do not)
-become silence of their exact length, made in real time by ``tick`` while nothing comes and reconciled when packets do.
-What comes after silence has stood in for it is cut. Time is passed in, in milliseconds of any monotonic clock. Knows no
-socket; a connection drives it.
-"""
+"""One sender's Opus packets to samples for hearing (RFC 7587): the codec side of ``audio.rtp.voice_stream``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
 from audio.codecs.libopus import LibopusDecoder, packet_has_fec
-from audio.errors import AudioFormatError
 from audio.formats import HEARING_RATE_HZ, Samples
-from audio.rtp.packet import RtpPacket
-from audio.rtp.reception import Reception, ReceptionReport
-from audio.rtp.reorder import MAX_FORWARD, Ordered, ReorderBuffer, ReorderOptions
-from audio.rtp.timeline import Timeline
+from audio.rtp.voice_stream import StreamOptions, StreamStats, VoiceStream
+
+__all__ = ["CLOCK_HZ", "OpusPayloads", "OpusStream", "OpusStreamOptions", "StreamStats"]
 
 CLOCK_HZ: Final = 48_000
 """Timestamps of Opus count at 48 kHz, whatever is encoded (RFC 7587 section 4.1)."""
 
-_MS: Final = CLOCK_HZ // 1_000
-_STEP: Final = CLOCK_HZ // 400  # 2.5 ms: libopus conceals multiples of it
-_FRAME: Final = 20 * _MS
 _DTX_BYTES: Final = 2
 """A packet this short holds no audio: its sender goes silent."""
 
-_PAUSE: Final = 200 * _MS
-_AHEAD: Final = 1_000 * _MS
-"""Further ahead of the clock than this, timestamps have jumped: the network cannot bring anything early."""
-
-_NO_SAMPLES: Final = np.zeros(0, np.int16)
-_NO_SAMPLES.setflags(write=False)
+OpusStreamOptions = StreamOptions
 
 
-@dataclass(frozen=True, slots=True)
-class OpusStreamOptions:
-    """What is made of a bad network.
+class OpusPayloads:
+    """``StreamCodec`` for Opus, to mono int16 at ``HEARING_RATE_HZ``."""
 
-    After ``quiet_slack_ms`` without a packet a sender known to be silent gets silence; any other only after
-    ``stall_ms``, because what a stalled network holds back is speech, and comes at once when it moves again. Loss is
-    concealed for ``conceal_ms``, beyond that it is silence. A stream never runs further than ``surplus_ms`` ahead of
-    the clock.
-    """
+    clock_hz = CLOCK_HZ
+    sample_rate_hz = HEARING_RATE_HZ
+    step_units = CLOCK_HZ // 400  # 2.5 ms: libopus conceals multiples of it
 
-    reorder: ReorderOptions = field(default_factory=ReorderOptions)
-    quiet_slack_ms: float = 60.0
-    stall_ms: float = 500.0
-    conceal_ms: int = 100
-    surplus_ms: int = 2_000
+    def __init__(self) -> None:
+        self._decoder = LibopusDecoder(HEARING_RATE_HZ)
 
+    def decode(self, payload: bytes) -> Samples:
+        return self._decoder.decode(payload)
 
-@dataclass(frozen=True, slots=True)
-class StreamStats:
-    """Packets received, lost, recovered, concealed, late (of no use), sent twice, not Opus; silence put in.
+    def conceal(self, samples: int) -> Samples:
+        return self._decoder.conceal(samples)
 
-    What is lost and neither recovered nor concealed, in a long loss, is silence.
-    """
+    def can_recover(self, next_payload: bytes) -> bool:
+        return packet_has_fec(next_payload)
 
-    received: int
-    lost: int
-    recovered: int
-    concealed: int
-    late: int
-    duplicates: int
-    invalid: int
-    silence_ms: int
-    jitter_ms: float
-    wait_ms: float
+    def recover(self, next_payload: bytes, samples: int) -> Samples:
+        return self._decoder.decode_fec(next_payload, samples)
+
+    def says_quiet(self, payload: bytes) -> bool:
+        return len(payload) <= _DTX_BYTES
+
+    def reset(self) -> None:
+        self._decoder.reset()
 
 
-class OpusStream:
-    """Packets of one sender in, mono int16 at ``HEARING_RATE_HZ`` out, in order and at the sender's pace.
-
-    A change of SSRC, or a jump of timestamps or sequence numbers that is no loss, goes on where samples stand.
-    """
+class OpusStream(VoiceStream):
+    """Packets of one sender in, mono int16 at ``HEARING_RATE_HZ`` out."""
 
     def __init__(self, now_ms: float, options: OpusStreamOptions | None = None) -> None:
-        self._options = options or OpusStreamOptions()
-        self._decoder = LibopusDecoder(HEARING_RATE_HZ)
-        self._timeline = Timeline(CLOCK_HZ, HEARING_RATE_HZ)
-        self._reorder = ReorderBuffer(self._options.reorder)
-        self._reception = Reception(CLOCK_HZ)
-        self._started_ms = now_ms
-        self._ssrc: int | None = None
-        self._last_index = 0
-        self._last_units = _FRAME
-        self._quiet = True
-        self._behind: _Behind | None = None
-        self._recovered = self._concealed = self._useless = self._invalid = self._silence = 0
-        self._before = (0, 0, 0, 0)  # of reorder buffers of earlier SSRCs
-        self._timeline.arrived(0, now_ms)
-
-    @property
-    def ssrc(self) -> int | None:
-        """Whose packets these are."""
-        return self._ssrc
-
-    @property
-    def made(self) -> int:
-        """Samples made in all."""
-        return self._timeline.made
-
-    @property
-    def stats(self) -> StreamStats:
-        """Counts since the stream began."""
-        order = tuple(map(sum, zip(self._before, self._order_counts(), strict=True)))
-        return StreamStats(
-            received=order[0],
-            lost=order[1],
-            recovered=self._recovered,
-            concealed=self._concealed,
-            late=order[2] + self._useless,
-            duplicates=order[3],
-            invalid=self._invalid,
-            silence_ms=self._silence // _MS,
-            jitter_ms=self._reception.jitter_ms,
-            wait_ms=self._reorder.wait_ms,
-        )
-
-    def report(self) -> ReceptionReport | None:
-        """What to tell the sender over RTCP."""
-        return self._reception.report()
-
-    def receive(self, packet: RtpPacket, now_ms: float) -> Samples:
-        """The samples a packet brings: those that waited for it too, or none while something before it is missing."""
-        if packet.ssrc != self._ssrc:
-            self._begin(packet, now_ms)
-        self._reception.add(packet, now_ms)
-        ready = self._reorder.push(packet, now_ms)
-        if len(ready) == 1:
-            return _joined(self._place(*ready[0], now_ms))
-        return self._place_all(ready, now_ms)
-
-    def tick(self, now_ms: float) -> Samples:
-        """What the clock alone brings: packets given up on, silence where nothing comes. Every 10-50 ms."""
-        samples = self._place_all(self._reorder.expire(now_ms), now_ms)
-        if self._reorder.waiting:
-            return samples
-        slack_ms = self._options.quiet_slack_ms if self._quiet else self._options.stall_ms
-        missing = self._timeline.due(now_ms, slack_ms) - self._timeline.position
-        if missing < _FRAME:
-            return samples
-        if not self._quiet:
-            self._quiet = True
-            missing = self._timeline.due(now_ms, self._options.quiet_slack_ms) - self._timeline.position
-        return _joined([samples, *self._fill_silence(missing // _FRAME * _FRAME)])
-
-    def _place_all(self, ready: list[Ordered], now_ms: float) -> Samples:
-        return _joined([part for index, packet in ready for part in self._place(index, packet, now_ms)])
-
-    def _place(self, index: int, packet: RtpPacket, now_ms: float) -> list[Samples]:
-        """One packet, next in order, with whatever is missing before it."""
-        timeline, missing = self._timeline, index - self._last_index - 1
-        self._last_index = index
-        start = timeline.extend(packet.timestamp)
-        if missing >= MAX_FORWARD or start > timeline.due(now_ms, 0) + _AHEAD:
-            timeline.restart(start)
-        timeline.arrived(start, now_ms)
-        if self._surplus(now_ms):
-            self._useless += 1
-            timeline.shift(start + self._last_units)
-            return []
-        parts: list[Samples] = []
-        if start > timeline.position:
-            parts += self._bridge(start - timeline.position, missing, packet)
-        try:
-            decoded = self._decoder.decode(packet.payload)
-        except AudioFormatError:
-            self._invalid += 1
-            return parts
-        units = self._last_units = len(decoded) * (CLOCK_HZ // HEARING_RATE_HZ)
-        self._quiet = len(packet.payload) <= _DTX_BYTES
-        if start + units <= timeline.position:
-            self._useless += 1
-            if not self._sender_paused(packet, missing, start, now_ms):
-                return parts
-            timeline.restart(start)
-            timeline.arrived(start, now_ms)
-        else:
-            self._behind = None
-        count = timeline.advance(start + units)
-        return [*parts, decoded[-count:] if count else _NO_SAMPLES]
-
-    def _bridge(self, gap: int, missing: int, packet: RtpPacket) -> list[Samples]:
-        """Samples for ``gap`` units before ``packet``, in which ``missing`` packets were lost."""
-        parts: list[Samples] = []
-        lost = min(gap, missing * self._last_units)
-        fec = 0
-        if missing:
-            if lost >= self._last_units and packet_has_fec(packet.payload):
-                fec = self._last_units
-            concealed = min(lost - fec, self._options.conceal_ms * _MS) // _STEP * _STEP
-            parts += self._conceal(concealed)
-            gap -= concealed
-            self._concealed += min(missing - (fec > 0), -(-concealed // self._last_units))
-            self._recovered += fec > 0
-        parts += self._fill_silence(gap - fec)
-        if fec:
-            count = self._timeline.advance(self._timeline.position + fec)
-            parts.append(self._decoder.decode_fec(packet.payload, fec * HEARING_RATE_HZ // CLOCK_HZ)[-count:])
-        return parts
-
-    def _conceal(self, units: int) -> list[Samples]:
-        parts: list[Samples] = []
-        while units > 0:
-            step = min(units, _FRAME)
-            count = self._timeline.advance(self._timeline.position + step)
-            parts.append(self._decoder.conceal(step * HEARING_RATE_HZ // CLOCK_HZ)[-count:])
-            units -= step
-        return parts
-
-    def _fill_silence(self, units: int) -> list[Samples]:
-        if units <= 0:
-            return []
-        self._silence += units
-        return [np.zeros(self._timeline.advance(self._timeline.position + units), np.int16)]
-
-    def _sender_paused(self, packet: RtpPacket, missing: int, start: int, now_ms: float) -> bool:
-        """Whether packets that come after their time come so because the sender's timestamps stood still.
-
-        The network may have held them back instead: then they come in faster than they last.
-        """
-        if packet.marker and not missing and self._timeline.position - start > _PAUSE:
-            return True
-        if self._behind is None:
-            self._behind = _Behind(start, now_ms)
-        media_ms = (start - self._behind.start) / _MS
-        return media_ms >= 200 and now_ms - self._behind.since_ms >= 0.8 * media_ms
-
-    def _surplus(self, now_ms: float) -> bool:
-        made_ms = self._timeline.made * 1_000 // HEARING_RATE_HZ
-        return made_ms > now_ms - self._started_ms + self._options.surplus_ms
-
-    def _begin(self, packet: RtpPacket, now_ms: float) -> None:
-        """A new sender, or the first: its packets are counted anew, samples go on where they stand."""
-        self._before = tuple(map(sum, zip(self._before, self._order_counts(), strict=True)))
-        self._ssrc = packet.ssrc
-        self._decoder.reset()
-        self._reorder = ReorderBuffer(self._options.reorder)
-        self._reception = Reception(CLOCK_HZ)
-        self._last_index = packet.sequence - 1
-        self._behind = None
-        self._timeline.restart(packet.timestamp)
-        self._timeline.arrived(packet.timestamp, now_ms)
-
-    def _order_counts(self) -> tuple[int, ...]:
-        order = self._reorder
-        return (order.received, order.lost, order.late, order.duplicates)
-
-
-@dataclass(frozen=True, slots=True)
-class _Behind:
-    """Where and when packets began to come wholly after their time."""
-
-    start: int
-    since_ms: float
-
-
-def _joined(parts: list[Samples]) -> Samples:
-    parts = [part for part in parts if len(part)]
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else _NO_SAMPLES
+        super().__init__(OpusPayloads(), now_ms, options)

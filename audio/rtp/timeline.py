@@ -1,8 +1,8 @@
 """Where a sender's stream stands, in its own timestamps and in samples made of it, against the receiver's clock.
 
 The one place that decides how many samples a stretch is worth: a position in timestamps is worth
-``(position - origin) / units_per_sample`` samples, so rounding never adds up. Time is passed in. Pure; driven by
-``audio.rtp.opus_stream``.
+``(position - origin) * sample_rate / clock_rate`` samples, so rounding never adds up. Time is passed in. Pure;
+driven by ``audio.rtp.voice_stream``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ _WINDOW_MS: Final = 5_000.0
 
 
 class Timeline:
-    """Positions of one stream. ``clock_hz`` is that of its timestamps, a multiple of ``sample_rate_hz``."""
+    """Positions of one stream. ``clock_hz`` is that of its timestamps; one rate is a multiple of the other."""
 
     def __init__(self, clock_hz: int, sample_rate_hz: int) -> None:
         self._units_per_ms = clock_hz / 1_000
-        self._units_per_sample = clock_hz // sample_rate_hz
+        self._clock_hz = clock_hz
+        self._rate_hz = sample_rate_hz
         self._origin = 0
         self._made = 0
         self._best: float | None = None
@@ -41,20 +42,20 @@ class Timeline:
     def restart(self, position: int) -> None:
         """The stream goes on from another place in its timestamps: nothing is owed for the way there."""
         self.position = position
-        self._origin = position - self._made * self._units_per_sample
+        self._origin = position - self._made * self._clock_hz // self._rate_hz
         self._best = self._best_before = None
 
     def shift(self, position: int) -> None:
         """Count what was made so far as having come before ``position``; transit is kept."""
         self.position = position
-        self._origin = position - self._made * self._units_per_sample
+        self._origin = position - self._made * self._clock_hz // self._rate_hz
 
     def advance(self, position: int) -> int:
         """Go on to ``position``: how many samples that takes, none where it was reached already."""
         if position <= self.position:
             return 0
         self.position = position
-        count = (position - self._origin) // self._units_per_sample - self._made
+        count = (position - self._origin) * self._rate_hz // self._clock_hz - self._made
         self._made += count
         return count
 

@@ -25,7 +25,7 @@ from server.settings import Settings
 class Wish:
     """What the conversation is: its kind, the lane its client asks for, its language."""
 
-    kind: Literal["voice", "chat", "realtime"] = "voice"
+    kind: Literal["voice", "chat", "realtime", "phone"] = "voice"
     mode: Mode | None = None
     locale: str = "en-US"
     lasts: bool = True

@@ -17,6 +17,7 @@ from server.contracts.http_route import COMMON_ERRORS, HttpRoute, QueryParameter
 from server.contracts.identity_routes import IDENTITY_ROUTES
 from server.contracts.latency import LatencyReportResponse
 from server.contracts.latency_budget import LatencyBudgetList
+from server.contracts.phone_routes import PHONE_ROUTES
 from server.contracts.privacy_routes import PRIVACY_ROUTES
 from server.contracts.provider_key_routes import PROVIDER_KEY_ROUTES
 from server.contracts.server_messages import StageName
@@ -164,6 +165,7 @@ HTTP_ROUTES: Final[tuple[HttpRoute, ...]] = (
         errors=_KNOWN_CALL_ERRORS,
     ),
     *PROVIDER_KEY_ROUTES,
+    *PHONE_ROUTES,
     *_openai("/v1/realtime", ""),
     *_openai("/openai/v1/realtime", "Azure"),
     HttpRoute(

@@ -74,6 +74,8 @@ class LiveSession:
         self.started = anyio.Event()
         """Set once the session can be spoken to, or has ended before."""
         self.ended = anyio.Event()
+        self.closed = anyio.Event()
+        """Set once its connection was told, too: nothing of it is left."""
         self._met = anyio.Event()
         """Set once there was a connection: what happens before is kept for it."""
         self.born_at_s = time.monotonic()
@@ -117,6 +119,7 @@ class LiveSession:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_LIMIT_S):
                 if self._connection is not None:
                     await self._farewell(self._connection)
+            self.closed.set()
 
     def end(self, code: ErrorCode | None = None, message: str | None = None) -> None:
         """End the conversation: as the client asked (no code), or telling it why. The first reason stays."""

@@ -78,8 +78,12 @@ class PhoneLeg(VoiceSink, Protocol):
         """End the call, after what was played; within two seconds."""
         ...
 
-    async def transfer(self, target: str) -> None:
-        """Connect the caller with ``target`` (E.164 or a SIP URI) and leave. Raises CallControlError."""
+    async def transfer(self, target: str, summary: str | None = None) -> None:
+        """Connect the caller with ``target`` (E.164 or a SIP URI) and leave. Raises CallControlError.
+
+        ``summary`` is said to whoever takes the call first, where the carrier can do that (a warm transfer); others
+        leave it out. A ``hang_up`` that follows lets go of the call and does not end it.
+        """
         ...
 
     async def send_digits(self, digits: str) -> None:

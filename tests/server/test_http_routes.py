@@ -58,7 +58,7 @@ async def test_every_published_route_exists(tmp_path: Path) -> None:
             path = re.sub(r"\{\w+\}", "none_0", route.path.replace("{period}", "2026-09"))
             body = BODIES.get(route.operation_id, {"prompt": "hi"})
             answer = await http.request(route.method.upper(), path, json=body)
-            if route.operation_id in {"createProviderKey", "rotateProviderKey"}:  # told what is amiss
+            if route.operation_id in {"createProviderKey", "rotateProviderKey", "placeCall"}:  # told what is amiss
                 assert answer.json()["error"]["code"] == "request.invalid", route.path
             elif "{call_id}" in route.path:  # what is there no more is a matter for the route, not for the router
                 assert answer.json()["error"]["code"] == "session.not_found", route.path

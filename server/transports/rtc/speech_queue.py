@@ -61,6 +61,12 @@ class SpeechQueue:
         self._ready, self._resampler, self._from_hz = _NONE, None, 0
         return dropped
 
+    def take(self) -> list[tuple[Samples, int]]:
+        """Take back all that waits, with the rates it was given at."""
+        taken = list(self._chunks)
+        self.clear()
+        return taken
+
     def frame(self) -> Samples | None:
         """The next 20 ms, the last of them filled up with silence; None where there is no speech."""
         size = self.rate_hz // _FRAMES_PER_S

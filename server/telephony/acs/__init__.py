@@ -1,0 +1,1 @@
+"""Azure Communication Services: its tokens, its events, and Call Automation's REST API."""

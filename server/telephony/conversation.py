@@ -1,0 +1,331 @@
+"""One of our sessions held over a telephone call, from the moment it is answered until it is over.
+
+Hears and speaks through a ``PhoneLeg`` and knows no carrier. Whoever hangs up, the session ends and its turns are
+accounted for; however the session ends, the leg hangs up. Driven by whatever made the leg: ``run`` once.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+
+import anyio
+
+from agents.core.language import rules_for
+from agents.core.options import SessionOptions
+from agents.core.sound_meter import ticks
+from agents.events import (
+    ServerEvent,
+    SpeechDropped,
+    SpeechStartedHeard,
+    SpeechStoppedHeard,
+    ToolReturned,
+    TurnCompleted,
+    TurnStarted,
+)
+from agents.loop.agent import Agent
+from audio.codecs.resample import StreamResampler
+from audio.formats import HEARING_RATE_HZ, Samples, samples_to_ms
+from server.contracts.session import TurnDetection
+from server.edge import new_id
+from server.engine_source import Lease
+from server.errors import describe
+from server.guard import Identity
+from server.host import Host
+from server.observability.arrival import Arrival
+from server.sessions.live import LiveSession
+from server.sessions.voice_options import turn_policy
+from server.telephony.closing import Closing
+from server.telephony.delivery import PhoneDelivery
+from server.telephony.keypad import Expected, Keypad
+from server.telephony.link import PhoneLink
+from server.telephony.manners import Due, Manners, MannersOptions
+from server.telephony.numbers import masked
+from server.telephony.phrases import phrases_for
+from server.telephony.port import CallControlError, HangUpReason, PhoneLeg
+from server.telephony.tools import phone_instructions, phone_tools
+from server.telephony_settings import TelephonySettings
+
+logger = logging.getLogger(__name__)
+
+TICK_S: Final = 0.1
+TRANSFER_LIMIT_S: Final = 15.0
+END_LIMIT_S: Final = 20.0
+"""What a session gets to account for its turns and hang up."""
+MAX_NUMBER_CHARS: Final = 64
+_NOT_IN_NUMBERS: Final = re.compile(r"[^\w+@.:-]")
+_LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What a call came to: how long its conversation lasted, and how much of the caller's audio was heard.
+
+    ``session_id`` ``None``: no conversation came of it.
+    """
+
+    call_id: str
+    session_id: str | None
+    reason: HangUpReason
+    call_ms: int
+    heard_ms: int
+
+
+class PhoneConversation:
+    """A call's conversation; to its leg a ``PhoneListener``, to the agent's tools ``CallControls``."""
+
+    def __init__(self, host: Host, leg: PhoneLeg, caller_identity: Identity) -> None:
+        """``caller_identity`` is to whom the conversation is attributed. Parameters of the call that are read:
+        ``agent_id``, ``locale``, ``greeting``."""
+        self._host = host
+        self._leg = leg
+        self._owner = caller_identity
+        self._settings: TelephonySettings = host.settings.telephony
+        self._info = leg.info
+        self._locale = _locale_of(leg.info.parameters.get("locale", ""), self._settings.locale)
+        self._phrases = phrases_for(self._locale)
+        self._delivery = PhoneDelivery(leg, self._notice)
+        self._keypad = Keypad()
+        self._closing = Closing()
+        self._born_s = time.monotonic()
+        self._manners = Manners(_manners_options(self._settings), 0)
+        self._ear: StreamResampler | None = None
+        self._ear_rate_hz = 0
+        self._heard_samples = 0
+        self._live: LiveSession | None = None
+        self._reason: HangUpReason | None = None
+        self._greeting = ""
+        self._final: CallRecord | None = None
+
+    # --- life ---
+
+    async def run(self) -> CallRecord:
+        """Hold the conversation until it is over and all of it is closed. Never raises for a fault of its own."""
+        told = {"call_id": self._info.call_id, "carrier": self._info.carrier, "direction": self._info.direction}
+        logger.info("call began", extra={**told, "caller": masked(self._info.caller)})
+        try:
+            live = await self._open()
+        except Exception as error:
+            failure = describe(error)
+            self._host.metrics.errors.labels(failure.code).inc()
+            if not failure.expected:
+                logger.exception("call failed", extra=told)
+            self._reason = "refused" if failure.expected else "failed"
+            await self._leg.hang_up(self._reason)
+        else:
+            await self._hold(live)
+        self._final = record = self.record
+        logger.info("call ended", extra={**told, "reason": record.reason, "call_ms": record.call_ms})
+        return record
+
+    async def _open(self) -> LiveSession:
+        host, owner, named = self._host, self._owner, self._info.parameters.get("agent_id") or None
+        lease = await host.lease(owner, named, self._locale)
+        try:
+            agent = self._agent(lease.engines.agent)
+            latency = host.phone_latency(owner, agent.spec.agent_id, self._locale)
+            policy = turn_policy(TurnDetection(), "normal")
+            latency = latency.waiting(policy.max_wait_ms)
+            identity = host.identity(owner, new_id("ses"))
+            options = SessionOptions(
+                identity=replace(identity, carrier=self._info.carrier, leg=self._info.direction),
+                locale=self._locale,
+                policy=replace(latency.policy(policy), rules=rules_for(self._locale)),
+                budget=latency.enforced_budget,
+                output_rate_hz=self._leg.rate_hz,
+                greet=False,
+            )
+        except BaseException:
+            lease.give_back()
+            raise
+        lent = Lease(replace(lease.engines, agent=agent), lease.give_back)
+        return host.open_phone(options, lent, self._delivery, owner, Arrival("phone"))
+
+    def _agent(self, agent: Agent) -> Agent:
+        settings, spec = self._settings, agent.spec
+        own = self._info.parameters.get("greeting") or settings.greeting or spec.greeting
+        self._greeting = own or self._phrases.greeting.format(name=spec.name)
+        number = _NOT_IN_NUMBERS.sub("", self._info.caller)[:MAX_NUMBER_CHARS] if settings.caller_id else ""
+        told = phone_instructions(number, settings.transfer_targets)
+        tools = (*spec.tools, *phone_tools(self, settings.transfer_targets))
+        return agent.as_spec(replace(spec, instructions=f"{spec.instructions} {told}", tools=tools, greeting=None))
+
+    async def _hold(self, live: LiveSession) -> None:
+        self._live = live
+        live.adopt(PhoneLink(self._leg, lambda: self._reason))
+        try:
+            await live.started.wait()
+            self._born_s = time.monotonic()
+            self._leg.listen(self)
+            while not live.ended.is_set():
+                with anyio.move_on_after(TICK_S):
+                    await live.ended.wait()
+                if not live.ended.is_set():
+                    await self._attend(live)
+        finally:
+            live.session.sound.called(self._now_ms())
+            live.end()
+            with anyio.CancelScope(shield=True), anyio.move_on_after(END_LIMIT_S):
+                await live.closed.wait()
+
+    # --- what the leg tells ---
+
+    def heard(self, samples: Samples, rate_hz: int) -> None:
+        """The next of the caller's voice."""
+        if self._live is None:
+            return
+        if self._ear is None or rate_hz != self._ear_rate_hz:
+            self._ear, self._ear_rate_hz = StreamResampler(rate_hz, HEARING_RATE_HZ), rate_hz
+        heard = self._ear.process(samples)
+        self._heard_samples += len(heard)
+        self._live.session.hear(heard, ticks(len(samples), rate_hz))
+
+    def digit(self, digit: str) -> None:
+        """A key was pressed: whoever presses keys does not listen."""
+        live = self._live
+        if live is None:
+            return
+        live.touch()
+        self._manners.answered(self._now_ms())
+        self._closing.forget()
+        live.session.cancel()
+        self._enter(live, self._keypad.press(digit, self._now_ms()))
+
+    def played(self, heard_ms: int) -> None:
+        """So much of what was played since the last clear has been heard."""
+        place = self._delivery.heard(heard_ms)
+        if place is not None and self._live is not None:
+            self._live.session.played(*place)
+
+    def held(self, on: bool) -> None:
+        """The call was put on hold, or taken back."""
+        self._manners.held(on, self._now_ms())
+
+    def ended(self, reason: HangUpReason) -> None:
+        """The call is over."""
+        self._end(reason)
+
+    # --- what the agent's tools ask for ---
+
+    def end_after_turn(self) -> None:
+        """Hang up when the turn that asked for it has been heard."""
+        self._closing.plan("end", self._now_ms())
+
+    def transfer_after_turn(self, target: str, summary: str | None) -> None:
+        """Transfer the call when the turn that asked for it has been heard."""
+        self._closing.plan("transfer", self._now_ms(), (target, summary))
+
+    def expect_digits(self, expected: Expected) -> None:
+        """The caller is asked for an entry."""
+        self._keypad.expect(expected)
+
+    # --- what the session tells ---
+
+    def _notice(self, event: ServerEvent) -> None:
+        now_ms = self._now_ms()
+        match event:
+            case SpeechStartedHeard():
+                self._manners.user_speaks(True, now_ms)
+            case SpeechStoppedHeard() | SpeechDropped():
+                self._manners.user_speaks(False, now_ms)
+            case TurnStarted():
+                self._manners.turn(event.turn_id, True, now_ms)
+                if event.source in {"speech", "text"}:
+                    self._manners.user_speaks(False, now_ms)
+                    self._manners.answered(now_ms)
+                self._closing.turn_started(event, now_ms)
+            case ToolReturned():
+                self._closing.tool_returned(event)
+            case TurnCompleted():
+                self._manners.turn(event.turn_id, False, now_ms)
+                self._closing.turn_completed(event)
+            case _:
+                pass
+
+    # --- what is due ---
+
+    async def _attend(self, live: LiveSession) -> None:
+        now_ms = self._now_ms()
+        self._enter(live, self._keypad.due(now_ms))
+        match self._closing.due(now_ms):
+            case ("end", _):
+                self._end(self._reason or "agent")
+            case ("transfer", (target, summary)):
+                await self._transfer(live, target, summary)
+            case _:
+                self._speak_up(live, self._manners.due(now_ms))
+
+    def _speak_up(self, live: LiveSession, due: Due | None) -> None:
+        phrases = self._phrases
+        match due:
+            case "greet":
+                live.session.announce(self._greeting)
+            case "ask":
+                asked = min(self._manners.prompts_asked, len(phrases.still_there))
+                live.session.announce(phrases.still_there[asked - 1])
+            case "warn":
+                live.session.announce(phrases.limit_warning)
+            case "silence_goodbye":
+                self._closing.plan("end", self._now_ms(), said=phrases.silence_goodbye)
+                live.session.announce(phrases.silence_goodbye)
+            case "limit_goodbye":
+                self._reason = "limit"
+                self._closing.plan("end", self._now_ms(), said=phrases.limit_goodbye, firm=True)
+                live.session.announce(phrases.limit_goodbye)
+            case "limit":
+                self._end("limit")
+            case None:
+                pass
+
+    async def _transfer(self, live: LiveSession, target: str, summary: str | None) -> None:
+        try:
+            with anyio.fail_after(TRANSFER_LIMIT_S):
+                await self._leg.transfer(target, summary)
+        except (CallControlError, TimeoutError) as error:
+            told = {"call_id": self._info.call_id, "target": masked(target), "why": str(error)}
+            logger.warning("transfer failed", extra=told)
+            live.session.announce(self._phrases.transfer_failed)
+        else:
+            self._end("agent")
+
+    def _enter(self, live: LiveSession, entry: str | None) -> None:
+        if entry is not None:
+            live.session.prompt(entry)
+
+    def _end(self, reason: HangUpReason) -> None:
+        if self._reason is None or reason in {"caller", "lost"}:
+            self._reason = reason
+        if self._live is not None:
+            self._live.end()
+
+    # --- figures ---
+
+    def _now_ms(self) -> int:
+        return round((time.monotonic() - self._born_s) * 1_000)
+
+    @property
+    def record(self) -> CallRecord:
+        """What the call has come to so far; once ``run`` has returned, in all."""
+        if self._final is not None:
+            return self._final
+        session_id = None if self._live is None else self._live.session_id
+        call_ms = 0 if self._live is None else self._now_ms()
+        heard_ms = samples_to_ms(self._heard_samples, HEARING_RATE_HZ)
+        return CallRecord(self._info.call_id, session_id, self._reason or "agent", call_ms, heard_ms)
+
+
+def _manners_options(settings: TelephonySettings) -> MannersOptions:
+    return MannersOptions(
+        greet_after_ms=round(settings.greeting_after_s * 1_000),
+        silence_ms=round(settings.silence_s * 1_000),
+        silence_prompts=settings.silence_prompts,
+        max_call_ms=round(settings.max_call_minutes * 60_000),
+        warn_before_ms=round(settings.warn_before_s * 1_000),
+    )
+
+
+def _locale_of(asked: str, usual: str) -> str:
+    return asked if _LOCALE.fullmatch(asked) else usual

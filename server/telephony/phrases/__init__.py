@@ -1,0 +1,67 @@
+"""What the agent says on the telephone by itself: one file per language beside this module.
+
+Owns their form and that a file is whole; when they are said is told in ``server.telephony.manners``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, cast
+
+LANGUAGES: Final = ("de", "en", "es", "fr", "it")
+"""The languages that have a file; the others get English."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """Sentences of one language.
+
+    ``greeting`` (with ``{name}``) is for agents that have none of their own. ``still_there`` are asked one after the
+    other while nobody says anything, then comes ``silence_goodbye``. ``limit_warning`` and ``limit_goodbye`` are about
+    the longest a call may last. ``transfer_failed``: whoever was wanted could not be reached.
+    """
+
+    greeting: str
+    still_there: tuple[str, ...]
+    silence_goodbye: str
+    limit_warning: str
+    limit_goodbye: str
+    transfer_failed: str
+
+
+def phrases_for(locale: str) -> Phrases:
+    """The sentences of a locale's language, English where it has no file."""
+    language = locale.replace("_", "-").split("-", maxsplit=1)[0].lower()
+    return load(language if language in LANGUAGES else "en")
+
+
+@cache
+def load(language: str) -> Phrases:
+    """One language's file. Raises ValueError, naming file and key, where it is not whole."""
+    name = f"{language}.toml"
+    return parse(files(__name__).joinpath(name).read_text(encoding="utf-8"), name)
+
+
+def parse(text: str, name: str) -> Phrases:
+    """A file as sentences. Raises ValueError."""
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{name}: {error}") from error
+    wanted = {field.name for field in fields(Phrases)}
+    if set(values) != wanted:
+        raise ValueError(f"{name} must have exactly {sorted(wanted)}, not {sorted(values)}")
+    asked = values.pop("still_there")
+    if not isinstance(asked, list) or not asked or not all(map(_is_sentence, cast("list[object]", asked))):
+        raise ValueError(f"{name}: still_there must be a list of sentences")
+    for key, value in values.items():
+        if not _is_sentence(value):
+            raise ValueError(f"{name}: {key} must be a sentence")
+    return Phrases(still_there=tuple(cast("list[str]", asked)), **values)
+
+
+def _is_sentence(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

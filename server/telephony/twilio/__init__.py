@@ -1,0 +1,1 @@
+"""Twilio: what it signs, what it asks, and its REST API."""

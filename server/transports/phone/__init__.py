@@ -1,0 +1,1 @@
+"""Telephone calls that come as media streams: who may open them, and the legs they become."""

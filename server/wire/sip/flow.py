@@ -1,0 +1,23 @@
+"""Where a SIP message came from, or goes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Transport = Literal["UDP", "TCP", "TLS"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A peer's address over one transport; ``connection`` names the stream, 0 where there is none (yet)."""
+
+    transport: Transport
+    host: str
+    port: int
+    connection: int = 0
+
+    @property
+    def reliable(self) -> bool:
+        """Whether nothing sent this way is lost on its own."""
+        return self.transport != "UDP"

@@ -1,0 +1,197 @@
+"""All transactions of one endpoint: messages in, what is to be sent and who is to be told out (RFC 3261 section 17).
+
+Owns the tables and the timers' order; bounded in the transactions it keeps. Pure: an endpoint feeds it messages and the
+time, and carries out what comes back. Knows no dialog.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import Final
+
+from server.wire.sip.client_transaction import ClientTransaction, Outcome, TimerValues
+from server.wire.sip.flow import Flow
+from server.wire.sip.message import Request, Response
+from server.wire.sip.server_transaction import Key, ServerTransaction, server_key
+
+_DEFAULT_TIMERS: Final = TimerValues()
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """Send these bytes there."""
+
+    data: bytes
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that came for the first time. An ACK of an accepted INVITE has no transaction."""
+
+    request: Request
+    flow: Flow
+    transaction: ServerTransaction | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The other side takes an INVITE back. ``transaction`` is that of the INVITE."""
+
+    transaction: ServerTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A response to a request of ours."""
+
+    response: Response
+    transaction: ClientTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No response came to a request of ours, or no ACK to an answer of ours."""
+
+    transaction: ClientTransaction | ServerTransaction
+
+
+Output = Transmit | Asked | Cancelled | Answered | Unanswered
+_Transaction = ClientTransaction | ServerTransaction
+
+
+class TransactionLayer:
+    """The transactions of one endpoint. ``max_server`` bounds requests of others kept at a time."""
+
+    def __init__(self, timers: TimerValues = _DEFAULT_TIMERS, max_server: int = 20_000) -> None:
+        self.timers = timers
+        self._max_server = max_server
+        self._client: dict[tuple[str, str], ClientTransaction] = {}
+        self._server: dict[Key, ServerTransaction] = {}
+        self._accepted: dict[tuple[str, int], ServerTransaction] = {}
+        self._heap: list[tuple[float, int, _Transaction]] = []
+        self._pushed = 0
+
+    def __len__(self) -> int:
+        return len(self._client) + len(self._server)
+
+    @property
+    def full(self) -> bool:
+        """Whether no request may open another transaction."""
+        return len(self._server) >= self._max_server
+
+    @property
+    def due(self) -> float | None:
+        """When ``tick`` is to be called."""
+        return self._heap[0][0] if self._heap else None
+
+    def known(self, request: Request) -> bool:
+        """Whether a request repeats, acknowledges or cancels one that is kept. Raises SipSyntaxError."""
+        return server_key(request) in self._server
+
+    def request_came(self, request: Request, flow: Flow, now_s: float) -> list[Output]:
+        """A request that was checked. Raises SipSyntaxError."""
+        key = server_key(request)
+        existing = self._server.get(key)
+        if request.method == "ACK":
+            return self._ack_came(request, flow, existing, now_s)
+        if request.method == "CANCEL":
+            return self._cancel_came(request, flow, existing)
+        if existing is not None:
+            again = existing.repeated()
+            return [Transmit(again, existing.flow)] if again else []
+        return [Asked(request, flow, self._open(request, flow, key))]
+
+    def response_came(self, response: Response, now_s: float) -> list[Output]:
+        """A response; one that matches nothing is dropped. Raises SipSyntaxError."""
+        _, method = response.cseq
+        transaction = self._client.get((response.via.branch, method))
+        if transaction is None:
+            return []
+        return self._carry_out(transaction, transaction.receive(response, now_s))
+
+    def send(self, request: Request, flow: Flow, now_s: float) -> tuple[ClientTransaction, list[Output]]:
+        """Send a request with a transaction of its own."""
+        transaction = ClientTransaction(request, flow, self.timers, now_s)
+        self._client[transaction.key] = transaction
+        return transaction, self._carry_out(transaction, transaction.start())
+
+    def respond(self, transaction: ServerTransaction, response: Response, now_s: float) -> list[Output]:
+        """Answer a request; nothing where it was answered before."""
+        data = transaction.respond(response, now_s)
+        if transaction.state == "accepted":
+            self._accepted[transaction.request.call_id, transaction.request.cseq[0]] = transaction
+        self._schedule(transaction)
+        return [Transmit(data, transaction.flow)] if data else []
+
+    def schedule(self, transaction: ClientTransaction) -> None:
+        """A transaction's timers were changed from outside."""
+        self._schedule(transaction)
+
+    def tick(self, now_s: float) -> list[Output]:
+        """What time brings."""
+        out: list[Output] = []
+        while self._heap and self._heap[0][0] <= now_s:
+            _, _, transaction = heapq.heappop(self._heap)
+            if transaction.due is None or transaction.due > now_s:
+                continue  # it was pushed again when it changed
+            if isinstance(transaction, ClientTransaction):
+                out += self._carry_out(transaction, transaction.tick(now_s))
+            else:
+                data, news = transaction.tick(now_s)
+                out += [Transmit(data, transaction.flow)] if data else []
+                out += [Unanswered(transaction)] if news == "unacknowledged" else []
+                self._schedule(transaction)
+        return out
+
+    def _ack_came(self, request: Request, flow: Flow, existing: ServerTransaction | None, now_s: float) -> list[Output]:
+        accepted = self._accepted.pop((request.call_id, request.cseq[0]), None)
+        transaction = accepted or existing
+        if transaction is not None:
+            transaction.acknowledged(now_s)
+            self._schedule(transaction)
+        return [] if accepted is None else [Asked(request, flow, None)]
+
+    def _cancel_came(self, request: Request, flow: Flow, invite: ServerTransaction | None) -> list[Output]:
+        """CANCEL is a request of its own, whose answer is always at hand: it is kept under its own name."""
+        key = (*server_key(request), "CANCEL")
+        existing = self._server.get(key)
+        if existing is not None:
+            again = existing.repeated()
+            return [Transmit(again, existing.flow)] if again else []
+        out: list[Output] = [Asked(request, flow, self._open(request, flow, key))]
+        if invite is not None and invite.answerable:
+            out.append(Cancelled(invite))
+        return out
+
+    def _open(self, request: Request, flow: Flow, key: Key) -> ServerTransaction:
+        transaction = ServerTransaction(request, flow, self.timers, key)
+        self._server[key] = transaction
+        return transaction
+
+    def _carry_out(self, transaction: ClientTransaction, outcome: Outcome) -> list[Output]:
+        out: list[Output] = []
+        if outcome.send is not None:
+            out.append(Transmit(outcome.send, transaction.flow))
+        if outcome.response is not None:
+            out.append(Answered(outcome.response, transaction))
+        if outcome.timed_out:
+            out.append(Unanswered(transaction))
+        self._schedule(transaction)
+        return out
+
+    def _schedule(self, transaction: _Transaction) -> None:
+        if transaction.state == "terminated":
+            self._forget(transaction)
+        elif transaction.due is not None:
+            self._pushed += 1
+            heapq.heappush(self._heap, (transaction.due, self._pushed, transaction))
+
+    def _forget(self, transaction: _Transaction) -> None:
+        if isinstance(transaction, ClientTransaction):
+            self._client.pop(transaction.key, None)
+            return
+        self._server.pop(transaction.key, None)
+        if transaction.invite:
+            self._accepted.pop((transaction.request.call_id, transaction.request.cseq[0]), None)
