@@ -18,6 +18,7 @@ import anyio.to_thread
 from metering.budgets import BUDGETS
 from metering.records import Area, Records
 from server.audit import AUDIT, AuditLog
+from server.budgets.rules import forget_person
 from server.budgets.service import Budgets
 from server.conversations import CONVERSATIONS
 from server.identity import IDENTITY, IdentityOffice
@@ -48,6 +49,9 @@ class Offices:
         self.identity = IdentityOffice(settings, records, self.audit, epoch_ms, time.monotonic)
         self.budgets = Budgets(settings, records, self.audit, epoch_ms)
         self.privacy = PrivacyOffice(settings, records, self.audit, epoch_ms)
+        erasure = self.privacy.erasure
+        erasure.also(self.identity.leaving.forget, leave=self.identity.end_person)
+        erasure.also(forget_person, settle=self.budgets.settle_person)
         self.webhooks = Webhooks(settings, records, self.audit, epoch_ms)
 
     @property

@@ -134,6 +134,11 @@ def account(scope: Scope, whose: Whose, period: Period, name: str, measure: str)
     return f"{scope}|{who}|{period}|{name}|{measure}"
 
 
+def user_accounts(whose: Whose) -> str:
+    """How the names of all accounts begin that are one user's."""
+    return account("user", whose, "day", "", "").removesuffix("day||")
+
+
 def accounts_of(whose: Whose, amounts: Amounts, at_ms: int, zones: Zones) -> dict[str, int]:
     """Every account that counts these amounts at that moment, with what it counts; nothing where that is nought."""
     named = {measure: int(getattr(amounts, measure)) for measure in UNITS}

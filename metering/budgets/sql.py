@@ -230,3 +230,14 @@ def _upsert(
     else:
         insert = insert.on_conflict_do_nothing(index_elements=keys)
     connection.execute(insert, list(rows))
+
+
+def forget_accounts(connection: Connection, beginning: str) -> None:
+    """Take out the accounts whose names begin so, with what is held of them, and their names from what was counted."""
+    for table in (_accounts, _holds):
+        connection.execute(table.delete().where(table.c.account.startswith(beginning, autoescape=True)))
+    naming = _entries.c.amounts.contains(f'"{beginning}', autoescape=True)
+    for event_id, told in connection.execute(sa.select(_entries.c.event_id, _entries.c.amounts).where(naming)).all():
+        amounts = {name: amount for name, amount in json.loads(told).items() if not name.startswith(beginning)}
+        row = _entries.c.event_id == event_id
+        connection.execute(_entries.update().where(row).values(amounts=json.dumps(amounts)))

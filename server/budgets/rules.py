@@ -16,7 +16,8 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from metering.budgets.limits import Limit, Measure, Override, Period, Scope, Whose, Zones, reach
+from metering.budgets.limits import Limit, Measure, Override, Period, Scope, Whose, Zones, reach, user_accounts
+from metering.budgets.sql import forget_accounts
 from metering.records import Records, RecordsError
 from server.audit import AuditEntry, AuditLog
 from server.budget_settings import BudgetSettings, Consent, zone
@@ -221,3 +222,14 @@ class BudgetRules:
 def new_override_id() -> str:
     """A name no other override has."""
     return f"ovr_{uuid.uuid4().hex}"
+
+
+def forget_person(connection: sa.Connection, tenant_id: str, user_id: str, _pseudonym: str) -> None:
+    """Nothing of a person who is deleted: their own limits and overrides, and the accounts that bear their name.
+
+    Accounts in Redis stay until they are old; what is counted for tenants stays.
+    """
+    for table in (_limits, _overrides):
+        mine = (table.c.tenant_id == tenant_id) & (table.c.user_id == user_id)
+        connection.execute(table.delete().where(table.c.scope == "user", mine))
+    forget_accounts(connection, user_accounts(Whose(tenant_id, user_id)))

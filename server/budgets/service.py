@@ -41,7 +41,7 @@ from metering.budgets.sql import SqlBudgets
 from metering.budgets.store import Balance, BudgetStore, BudgetStoreAway, Entry, Settlement
 from metering.errors import LedgerError
 from metering.ledger import Ledger, PageRequest, UsageQuery
-from metering.records import Records, RecordsError
+from metering.records import Records, RecordsError, RecordsUnavailable
 from metering.usage import Mode, UsageEvent
 from server.audit import AuditLog
 from server.budgets.bursts import Bursts
@@ -148,6 +148,13 @@ class Budgets:
         measure = f"money:{self.prices.currency}" if limit.measure == "money" else limit.measure
         name = window(limit.period, now_ms, rules.zones.of(limit.scope)).name
         return account(limit.scope, whose, limit.period, name, measure)
+
+    async def settle_person(self, _tenant_id: str, _user_id: str) -> None:
+        """What was used is in the accounts now, and this process writes nothing more of it. Raises RecordsError."""
+        try:
+            await self.desk.tell()
+        except BudgetStoreAway as away:
+            raise RecordsUnavailable(str(away)) from away
 
     # --- tasks ---
 

@@ -18,6 +18,7 @@ from server.guard import OPERATOR_AT_TERMINAL, Identity
 from server.identity.callers import Callers
 from server.identity.desk import Desk
 from server.identity.key_book import KeyBook
+from server.identity.leaving import Leaving
 from server.identity.logins import Logins
 from server.identity.presented import Presented
 from server.identity.signing_keys import SigningKeys
@@ -51,11 +52,19 @@ class IdentityOffice:
         self.users = UserBook(desk)
         self.keys = KeyBook(desk)
         self.logins = Logins(desk, self.callers, signing_keys, monotonic_s)
+        self._records = records
+        self.leaving = Leaving(epoch_ms)
+        """What becomes of a person's login and keys when they are deleted."""
         self._failing = False
 
     async def authenticate(self, presented: Presented) -> Identity:
         """Who is calling. Raises Refused."""
         return await self.callers.authenticate(presented)
+
+    async def end_person(self, tenant_id: str, user_id: str) -> None:
+        """Their login and their keys open nothing any more, from here on in this process. Raises RecordsError."""
+        await self._records.run_write(lambda connection: self.leaving.leave(connection, tenant_id, user_id))
+        await self.callers.sync()
 
     async def first_key(self) -> str | None:
         """An operator's key for a server with neither keys nor users; ``None``: it has some. Raises RecordsError."""

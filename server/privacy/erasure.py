@@ -47,6 +47,8 @@ ENDING_LIMIT_S: Final = 90.0
 """How long a person's conversations and questions under way are waited for: longer than one may take."""
 
 
+Step = Callable[[str, str], Awaitable[None]]
+"""Given a tenant and a person."""
 Forget = Callable[[sa.Connection, str, str, str], None]
 """Takes a person out of an area of the records: the connection, tenant, person, and the pseudonym in their place."""
 
@@ -103,13 +105,21 @@ class Erasure:
         self._jobs = jobs
         self._scribe = scribe
         self._forgetters: list[Forget] = []
+        self._leavers: list[Step] = []
+        self._settlers: list[Step] = []
 
-    def also(self, forget: Forget) -> None:
-        """Whoever keeps more of a person in the records: this is called in the transaction that takes out their name.
+    def also(self, forget: Forget, *, leave: Step | None = None, settle: Step | None = None) -> None:
+        """Whoever keeps more of a person in the records: ``forget`` is called in the transaction that takes out their
+        name, and again at the end; ``leave`` before all else, so that they cannot come back; ``settle`` before that
+        end, so that nothing more is written of them.
 
-        It bears being called twice.
+        All bear being called twice.
         """
         self._forgetters.append(forget)
+        if leave is not None:
+            self._leavers.append(leave)
+        if settle is not None:
+            self._settlers.append(settle)
 
     async def run(self, job: Job, around: Surroundings, actor: Identity) -> None:
         """Do it, from the step it had reached. Raises Waits, RecordsError, LedgerError, OSError: try again later."""
@@ -134,6 +144,8 @@ class Erasure:
         await self._compact_records()
 
     async def _end(self, job: Job, around: Surroundings) -> None:
+        for leave in self._leavers:
+            await leave(job.tenant_id, job.user_id)
         if not await around.running.end(job.tenant_id, job.user_id, ENDING_LIMIT_S):
             raise Waits("conversations that are still running")
         await anyio.sleep(self._others_s)
@@ -157,10 +169,13 @@ class Erasure:
     async def _rename(self, job: Job, _around: Surroundings) -> None:
         def rename(connection: sa.Connection) -> None:
             _rename(connection, job)
-            for forget in self._forgetters:
-                forget(connection, job.tenant_id, job.user_id, job.pseudonym)
+            self._forget(connection, job)
 
         await self._records.run_write(rename)
+
+    def _forget(self, connection: sa.Connection, job: Job) -> None:
+        for forget in self._forgetters:
+            forget(connection, job.tenant_id, job.user_id, job.pseudonym)
 
     async def _journal(self, job: Job, around: Surroundings) -> None:
         """Until no journal names the person; what was damaged and kept aside loses the lines that do."""
@@ -178,7 +193,11 @@ class Erasure:
         while await anyio.to_thread.run_sync(some) == EVENTS_AT_ONCE:
             await self._jobs.reached(job, "ledger")
 
-    async def _compact(self, _job: Job, around: Surroundings) -> None:
+    async def _compact(self, job: Job, around: Surroundings) -> None:
+        """What was written of them meanwhile (a budget settles when a conversation's last event is in) goes as well."""
+        for settle in self._settlers:
+            await settle(job.tenant_id, job.user_id)
+        await self._records.run_write(lambda connection: self._forget(connection, job))
         await anyio.to_thread.run_sync(around.ledger.compact)
         await self._compact_records()
 

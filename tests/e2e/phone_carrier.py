@@ -17,10 +17,11 @@ from typing import Any
 
 import anyio
 import numpy as np
-from scripted_server import eventually
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+from tests.scripted_server import eventually
 
 PUBLIC = "https://voice.example.org"
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -15,11 +15,13 @@ from voice_socket import Client
 from audio.formats import AudioFormat, Encoding
 from server.audit import AuditLog
 from server.conversations.tables import conversations
+from server.identity.settings_keys import SettingsKeys, digest_bytes
 from tests.scripted_server import Served, served
 
 ADMIN = "an-operators-long-secret"
 SCHOOL = "a-schools-long-secret"
 PUPIL = "a-pupils-long-secret"
+PASSWORD = "a-pass-phrase-of-theirs"
 CANARY = "xylophone-quokka-4711"
 DAY_MS = 86_400_000
 TENANTS = [{"id": "school", "type": "school", "api_keys": [SCHOOL, PUPIL]}]
@@ -70,9 +72,9 @@ async def speak(voice: Client) -> None:
 
 
 def user_of(server: Served, key: str) -> str:
-    owner = server.application.settings.key_owner(key)
+    owner = SettingsKeys(server.application.settings).by_digest(digest_bytes(key))
     assert owner is not None
-    return owner.name
+    return owner.user_id
 
 
 def files_with(directory: Path, needle: str) -> list[str]:

@@ -17,12 +17,12 @@ import pytest
 from carrier_api import ACS_KEY, RESOURCE, CarrierApi, carrier_api, epoch_s
 from cryptography.hazmat.primitives.asymmetric import rsa
 from phone_carrier import PUBLIC
-from scripted_server import Served, eventually, scripted_engines, served
 from spoken import said
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agents.models.scripted import ScriptedModel
+from tests.scripted_server import Served, eventually, scripted_engines, served
 
 CODE = "a-secret-in-the-address"
 EVENTS = f"/v1/phone/acs/events?code={CODE}"

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from anyio.abc import SocketStream
 from phone_carrier import narrowed
-from scripted_server import Served, eventually, scripted_engines, served
 from spoken import said
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agents.models.scripted import ScriptedModel
+from tests.scripted_server import Served, eventually, scripted_engines, served
 
 SECRET = "a-secret-of-the-carrier"
 LONG = "This is a long answer that goes on for quite some time. " * 6

@@ -12,7 +12,6 @@ from typing import Any
 import anyio
 import pytest
 from phone_legs import TestLeg, call_info
-from scripted_server import Served, eventually, scripted_engines, served
 from spoken import said
 
 from agents.models.port import LanguageModel, ModelProfile, ToolRequest
@@ -21,6 +20,7 @@ from metering.ledger import UsageQuery, read_all
 from server.errors import Refused
 from server.guard import Identity
 from server.telephony.conversation import CallRecord, PhoneConversation
+from tests.scripted_server import Served, eventually, scripted_engines, served
 
 CALLER = Identity("default", "phone")
 GREETING = "Hello there."

@@ -13,11 +13,11 @@ import httpx
 import pytest
 from carrier_api import CarrierApi, carrier_api
 from phone_carrier import PUBLIC, TELEPHONY, TWILIO, signed, twilio_call
-from scripted_server import Served, eventually, scripted_engines, served
 from spoken import said
 
 from agents.models.port import ModelProfile, ToolRequest
 from agents.models.scripted import ScriptedModel, ScriptedReply
+from tests.scripted_server import Served, eventually, scripted_engines, served
 
 TO = "+15550100555"
 TOOLS = ModelProfile("scripted", "tools", tools=True)

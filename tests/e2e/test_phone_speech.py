@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from phone_carrier import TELEPHONY, TwilioCarrier, linear, twilio_call
 from real_server import require_engines
-from scripted_server import EchoModel, Served, eventually
 from spoken import match, said, transcript
 
 from agents.core.options import Engines
@@ -24,6 +23,7 @@ from server.engines import EngineSet
 from server.listening import listen
 from server.serving import running
 from server.settings import Settings, load_settings
+from tests.scripted_server import EchoModel, Served, eventually
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(120)]
 

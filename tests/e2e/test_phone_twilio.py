@@ -14,7 +14,6 @@ import anyio
 import httpx
 import pytest
 from phone_carrier import PUBLIC, TELEPHONY, TOKEN, TwilioCarrier, signed, twilio_call
-from scripted_server import Served, eventually, scripted_engines, served
 from spoken import said
 from twilio.request_validator import RequestValidator
 from websockets.exceptions import InvalidStatus
@@ -26,6 +25,7 @@ from server.sessions.live import LiveSession
 from server.telephony.conversation import PhoneConversation
 from server.telephony.twilio.signature import is_signed, signature
 from server.transports.phone.stream_leg import StreamLeg
+from tests.scripted_server import Served, eventually, scripted_engines, served
 
 TOOLS = ModelProfile("scripted", "tools", tools=True)
 LONG = "This is a long answer that goes on for quite some time. " * 6

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from privacy_talk import (
     ADMIN,
     CANARY,
+    PASSWORD,
     PUPIL,
     SCHOOL,
     ask,
@@ -131,6 +132,34 @@ async def test_a_person_is_deleted_from_every_file_and_sums_stay(tmp_path: Path,
     assert files_with(tmp_path, pupils_id) == []
 
 
+async def test_a_person_with_a_login_leaves_nothing_that_names_them_and_nothing_that_opens(
+    tmp_path: Path, database: dict[str, Any]
+) -> None:
+    async with with_keys(tmp_path, **database) as server, http_of(server, ADMIN) as admin:
+        person = {"tenant_id": "school", "name": CANARY, "login_name": f"{CANARY}@school.test", "password": PASSWORD}
+        user_id = (await admin.post("/v1/users", json=person)).json()["user"]["user_id"]
+        key = {"tenant_id": "school", "name": f"{CANARY}'s tablet", "user_id": user_id, "role": "member"}
+        tablet = (await admin.post("/v1/keys", json=key)).json()["api_key"]
+        login = {"login_name": person["login_name"], "password": PASSWORD}
+        token = (await admin.post("/v1/auth/login", json=login)).json()["token"]
+        limit = {"scope": "user", "user_id": user_id, "period": "daily", "measure": "turns", "amount": "50"}
+        assert (await admin.put("/v1/budgets", params={"tenant": "school"}, json={"limits": [limit]})).is_success
+        async with http_of(server, token) as by_login, http_of(server, tablet) as by_key:
+            await ask(by_login, f"{CANARY} by login")
+            await ask(by_key, f"{CANARY} by key")
+            await stored(by_key, 2)
+            body = {"tenant_id": "school", "user_id": user_id}
+            job = await done(admin, (await admin.post("/v1/privacy/delete", json=body)).json())
+            assert job["state"] == "finished"
+            for http in (by_login, by_key):
+                with anyio.fail_after(20):
+                    while (await http.get("/v1/me")).status_code != httpx.codes.UNAUTHORIZED:  # noqa: ASYNC110
+                        await anyio.sleep(0.05)
+            assert (await admin.post("/v1/auth/login", json=login)).status_code == httpx.codes.UNAUTHORIZED
+        assert files_with(tmp_path, CANARY) == []
+        assert await audit(server).verify() is None
+
+
 async def test_who_deletes_themselves_still_learns_what_came_of_it(tmp_path: Path) -> None:
     async with with_keys(tmp_path) as server, http_of(server, PUPIL) as pupil:
         await ask(pupil, CANARY)
@@ -138,7 +167,7 @@ async def test_who_deletes_themselves_still_learns_what_came_of_it(tmp_path: Pat
         server.application.host.offices.privacy.erasure.also(lambda _, *person: forgotten.append(person))
         job = await done(pupil, (await pupil.post("/v1/privacy/delete", json={})).json())
         assert job["state"] == "finished"
-        assert forgotten == [("school", user_of(server, PUPIL), job["user_id"])]
+        assert set(forgotten) == {("school", user_of(server, PUPIL), job["user_id"])}
         assert files_with(tmp_path, CANARY) == []
         rows = await audit(server).read(tenant_id="school")
         assert [row.action for row in rows] == ["privacy.delete_asked", "privacy.delete_finished"]

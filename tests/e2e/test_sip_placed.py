@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
-from scripted_server import eventually, served
 from sip_endpoints import exchange
+
+from tests.scripted_server import eventually, served
 
 
 async def test_a_call_is_placed_and_held(tmp_path: Path) -> None:

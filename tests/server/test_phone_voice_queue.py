@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_server import eventually
 
 from audio.codecs.g711 import G711Encoder
 from audio.formats import AudioFormat, Encoding, Samples
@@ -17,6 +16,7 @@ from server.transports.phone.voice_queue import MARK_EVERY_MS, MAX_WAITING_MS, V
 from server.wire.phone.audiosocket import AudioSocketCodec
 from server.wire.phone.port import Frame, StreamAudio, StreamEnded, StreamKey, StreamMark, StreamTraits
 from server.wire.phone.twilio import TwilioCodec
+from tests.scripted_server import eventually
 
 ULAW = AudioFormat(Encoding.G711_ULAW, 8_000)
 SLIN = AudioFormat(Encoding.PCM16, 8_000)

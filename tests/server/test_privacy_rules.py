@@ -12,7 +12,8 @@ from metering.codec import FIELDS
 from metering.journal import erase_from_damaged, journals_that_name
 from metering.records import Records
 from server.audit import AUDIT, AuditLog
-from server.guard import Identity, identify
+from server.guard import Identity
+from server.identity.settings_keys import SettingsKeys, digest_bytes
 from server.permissions import TenantType
 from server.privacy.consents import Agreement, Consent, Consents, Permit
 from server.privacy.errors import NoConsent, Unknown
@@ -76,8 +77,9 @@ def test_the_guide_has_the_table() -> None:
 def test_a_tenants_type_comes_with_its_key() -> None:
     tenants = [{"id": "lyceum", "type": "school", "api_keys": ["a-very-long-secret"]}]
     settings = load_settings(tenants=tenants, api_keys=["another-long-secret"])
-    assert identify(settings, ["a-very-long-secret"]).tenant_type == "school"
-    assert identify(settings, ["another-long-secret"]).tenant_type == "business"
+    keys = SettingsKeys(settings)
+    known = [keys.by_digest(digest_bytes(key)) for key in ("a-very-long-secret", "another-long-secret")]
+    assert [owner and owner.tenant_type for owner in known] == ["school", "business"]
     assert settings.tenant_type("nobody") is None
 
 
