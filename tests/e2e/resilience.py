@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import psutil
 from spoken import encoded, said
 from voice_socket import begun
 
 from audio.formats import AudioFormat, Encoding
+from metering.records.database import WORKERS
 from tests.scripted_server import ScriptedEngines, Served, eventually, served
 
 WIRE = AudioFormat(Encoding.PCM16, 16_000)
@@ -50,6 +53,14 @@ async def answers(server: Served) -> None:
         assert await client.closed() == 1000
 
 
+async def filled(server: Served) -> None:
+    """Every connection to the records there will ever be is open, with the thread that uses it: those stay."""
+    together = threading.Barrier(WORKERS)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(WORKERS):
+            tasks.start_soon(server.application.host.offices.records.run_read, lambda _: together.wait(10))
+
+
 @asynccontextmanager
 async def resilient(data_dir: Path, engines: ScriptedEngines | None = None, **settings: Any) -> AsyncGenerator[Served]:
     """The server, while the body does its worst; afterwards it answers and is as small as before.
@@ -60,6 +71,7 @@ async def resilient(data_dir: Path, engines: ScriptedEngines | None = None, **se
     async with served(data_dir, engines, **settings) as server:
         await answers(server)
         await eventually(lambda: len(server.application.host.registry) == 0)
+        await filled(server)
         before = footprint(server)
         yield server
         await answers(server)
