@@ -375,28 +375,3 @@ async def test_a_voice_session_counts_its_speech_and_is_told_aloud_and_in_writin
         second = chat.of("chat.complete")[1]["request_id"]
         assert any(each["request_id"] == second for each in chat.of("voice.audio")), "it is spoken, too"
         assert [item["used"] for item in await used(http)] == ["1"], "what was refused is not counted"
-
-
-async def test_what_everybody_may_spend_is_the_operators_to_know(tmp_path: Path) -> None:
-    secrets = {"operator": "an-operators-long-secret", "tenant": "a-tenants-long-secret"}
-    everybodys = limits(("global", "daily", "turns", "7"), ("tenant", "daily", "turns", "3"))
-    tenants = [{"id": "acme", "type": "business", "api_keys": [secrets["tenant"]]}]
-    settings: dict[str, Any] = {
-        "budgets": {"limits": everybodys},
-        "api_keys": [secrets["operator"]],
-        "tenants": tenants,
-    }
-    async with (
-        served(tmp_path, **settings) as server,
-        httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=20) as http,
-    ):
-        heads = {who: {"Authorization": f"Bearer {secret}"} for who, secret in secrets.items()}
-        more = {"scope": "global", "minutes": 5, "percent": 150, "reason": "ours to know"}
-        given = await http.post("/v1/budgets/overrides", json=more, headers=heads["operator"])
-        assert given.status_code == httpx.codes.CREATED
-        operators = (await http.get("/v1/budgets", headers=heads["operator"])).json()
-        assert [item["scope"] for item in operators["budgets"]] == ["global", "tenant"]
-        assert len(operators["overrides"]) == 1
-        tenants_own = (await http.get("/v1/budgets", headers=heads["tenant"])).json()
-        assert [item["scope"] for item in tenants_own["budgets"]] == ["tenant"]
-        assert tenants_own["overrides"] == []
