@@ -22,18 +22,22 @@ MEASURES: Final[dict[Measure, public.Measure]] = {
 }
 
 
-async def report(budgets: Budgets, tenant_id: str, user_id: str, request_id: str) -> public.BudgetReport:
-    """How a user's limits stand. Raises RecordsError, BudgetStoreAway."""
+async def report(
+    budgets: Budgets, tenant_id: str, user_id: str, request_id: str, *, everybodys: bool = False
+) -> public.BudgetReport:
+    """How a user's limits stand; ``everybodys`` those over all tenants, too, which are the operator's to know. Raises
+    RecordsError, BudgetStoreAway."""
     rules = await budgets.rules.of(tenant_id)
     standings = await budgets.standing(tenant_id, user_id)
+    shown = frozenset[Scope]({"tenant", "user", "global"} if everybodys else {"tenant", "user"})
     return public.BudgetReport(
         request_id=request_id,
         tenant_id=tenant_id,
         user_id=user_id,
         consent=rules.consent,
         time_zone=rules.time_zone,
-        budgets=tuple(_item(each, budgets.prices.currency) for each in standings),
-        overrides=_overrides(rules, user_id, budgets.epoch_ms()),
+        budgets=tuple(_item(each, budgets.prices.currency) for each in standings if each.limit.scope in shown),
+        overrides=_overrides(rules, user_id, budgets.epoch_ms(), shown),
     )
 
 
@@ -72,12 +76,11 @@ def override_of(override: Override) -> public.BudgetOverride:
     )
 
 
-def _overrides(rules: Rules, user_id: str, now_ms: int) -> tuple[public.BudgetOverride, ...]:
-    concerns: tuple[Scope, ...] = ("global", "tenant")
+def _overrides(rules: Rules, user_id: str, now_ms: int, shown: frozenset[Scope]) -> tuple[public.BudgetOverride, ...]:
     return tuple(
         override_of(each)
         for each in rules.overrides
-        if now_ms < each.until_ms and (each.scope in concerns or each.user_id == user_id)
+        if now_ms < each.until_ms and each.scope in shown and (each.scope != "user" or each.user_id == user_id)
     )
 
 

@@ -45,7 +45,7 @@ def show(config: Path | None, data_dir: Path | None, tenant: str, user: str | No
     async def work(offices: Offices) -> BudgetReport:
         from server.budgets.view import report  # noqa: PLC0415 - commands import late
 
-        return await report(offices.budgets, tenant, user or tenant, "cli")
+        return await report(offices.budgets, tenant, user or tenant, "cli", everybodys=True)
 
     found = cast("BudgetReport", _with_offices(config, data_dir, work))
     if as_json:
@@ -122,6 +122,8 @@ def override(minutes: int, percent: int, reason: str, scope: Scope, **where: Any
         whose = "" if scope == "global" else tenant
         stands = Override(name, scope, whose, user or "", percent, until_ms, reason)
         details = {"scope": scope, "percent": percent, "minutes": minutes, "reason": reason}
+        if user is not None:
+            details["user_id"] = user
         entry = AuditEntry(LOCAL_USER, "budget.override_given", tenant, name, details, "cli")
         await offices.budgets.rules.override(stands, entry)
         return name

@@ -33,6 +33,7 @@ from server.privacy.holds import Hold, Holds, holding, lock_holds, standing
 from server.privacy.jobs import Job, JobKind, Jobs
 from server.privacy.purge import Purge, PurgeReport
 from server.privacy.retention import Retention
+from server.privacy.tenant_types import TenantTypes
 from server.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ class PrivacyOffice:
         self.jobs = Jobs(records, audit, epoch_ms)
         self.exports = Exports(records, self.jobs, settings.data_dir, round(chosen.export_hours * 3_600_000))
         self.erasure = Erasure(records, self.jobs, self.scribe, 2 * TICK_S)
-        self._purge = Purge(records, audit, self.retention, settings.tenant_type, epoch_ms)
+        self.types = TenantTypes(records, settings.tenant_type)
+        self._purge = Purge(records, audit, self.retention, self.types.of, epoch_ms)
         self._purging = anyio.Lock()
         self._purged: Counter[str] = Counter()
         self._purged_at_ms = 0
@@ -95,10 +97,11 @@ class PrivacyOffice:
         metrics.watch("convergio_purge_finished_timestamp_seconds", last, lambda: self._purged_at_ms / 1_000)
 
     def type_of(self, tenant_id: str, caller: Identity) -> TenantType:
-        """What a tenant is: as the caller's identity has it, else as the settings do."""
+        """What a tenant is: as the caller's identity has it, else as settings or database do; of one that is no more,
+        what it was when it chose a policy."""
         if tenant_id == caller.tenant_id:
             return caller.tenant_type
-        return self._settings.tenant_type(tenant_id) or self.retention.types().get(tenant_id, "business")
+        return self.types.of(tenant_id) or self.retention.types().get(tenant_id, "business")
 
     def notes(self, identity: SessionIdentity, tenant_type: TenantType, agent_id: str) -> Notes | None:
         """Who notes down a conversation that begins; None where its tenant stores none."""
@@ -118,7 +121,8 @@ class PrivacyOffice:
     # --- life ---
 
     async def open(self) -> None:
-        """Know every tenant's choice before the first conversation. Raises RecordsError."""
+        """Know every tenant and its choice before the first conversation. Raises RecordsError."""
+        await self.types.refresh()
         await self.retention.refresh()
 
     def begin(self, around: Surroundings) -> None:
@@ -143,6 +147,7 @@ class PrivacyOffice:
 
     async def _tick(self, around: Surroundings) -> None:
         try:
+            await self.types.refresh()
             await self.retention.refresh()
             await self.consents.refresh()
             await self._heed(around)
@@ -233,6 +238,7 @@ class PrivacyOffice:
     async def purge(self, actor: Identity, only: str | None = None) -> PurgeReport:
         """Take out what is due now, of every tenant or one. Raises RecordsError, LedgerError."""
         async with self._purging:
+            await self.types.refresh()
             report = await self._purge.run(self._reach.ledger, actor, only)
         self._purged["conversations"] += sum(report.conversations.values())
         self._purged["usage_events"] += sum(report.usage_events.values())

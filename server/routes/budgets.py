@@ -19,6 +19,7 @@ from server.guard import Identity, require
 from server.host import Host
 from server.permissions import Permission
 from server.routes.bodies import answer, caller, read_body, request_id
+from server.routes.queries import check_names
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _FILTERS = frozenset({"tenant", "user"})
@@ -49,8 +50,7 @@ def budget_routes(host: Host) -> list[Route]:
 
 async def _show(host: Host, request: Request) -> Response:
     who, given = caller(request), request.query_params
-    if unknown := sorted(set(given) - _FILTERS):
-        raise Refused(ErrorCode.REQUEST_INVALID, f"There is no filter called {unknown[0][:40]}.")
+    check_names(request, _FILTERS)
     user_id = given.get("user") or who.user_id
     own = user_id == who.user_id and given.get("tenant") in (None, who.tenant_id)
     tenant_id = require(who, Permission.USAGE_OWN if own else Permission.USAGE_READ, given.get("tenant"))
@@ -58,6 +58,7 @@ async def _show(host: Host, request: Request) -> Response:
 
 
 async def _change(host: Host, request: Request) -> Response:
+    check_names(request, {"tenant"})
     who = caller(request)
     tenant_id = require(who, Permission.BUDGETS_WRITE, request.query_params.get("tenant"))
     wanted = await read_body(request, BudgetChange, host.settings.limits.max_body_bytes)
@@ -78,6 +79,7 @@ async def _change(host: Host, request: Request) -> Response:
 
 
 async def _override(host: Host, request: Request) -> Response:
+    check_names(request, {"tenant"})
     who, budgets = caller(request), host.offices.budgets
     tenant_id = require(who, Permission.BUDGETS_WRITE, request.query_params.get("tenant"))
     wanted = await read_body(request, OverrideRequest, host.settings.limits.max_body_bytes)
@@ -104,6 +106,7 @@ async def _override(host: Host, request: Request) -> Response:
 
 
 async def _end(host: Host, request: Request) -> Response:
+    check_names(request, {"tenant"})
     who, budgets = caller(request), host.offices.budgets
     tenant_id = require(who, Permission.BUDGETS_WRITE, request.query_params.get("tenant"))
     override_id: str = request.path_params["override_id"]
@@ -119,7 +122,8 @@ async def _end(host: Host, request: Request) -> Response:
 
 async def _report(host: Host, request: Request, tenant_id: str, user_id: str) -> Response:
     try:
-        body = await report(host.offices.budgets, tenant_id, user_id, request_id(request))
+        everybodys = caller(request).may(Permission.OPERATE)
+        body = await report(host.offices.budgets, tenant_id, user_id, request_id(request), everybodys=everybodys)
     except (RecordsError, BudgetStoreAway) as error:
         raise _busy() from error
     return answer(body, headers=_NO_STORE)

@@ -62,6 +62,7 @@ def _key_routes(host: Host) -> list[Route]:
 
     async def create(request: Request) -> Response:
         require(caller(request), WRITE)
+        check_names(request, ())
         asked = await read_body(request, ApiKeyRequest, host.settings.limits.max_body_bytes)
         wanted = NewKey(
             tenant_id=tenant_meant(require(caller(request), WRITE, asked.tenant_id)),
@@ -103,6 +104,7 @@ def _user_routes(host: Host) -> list[Route]:
 
     async def create(request: Request) -> Response:
         require(caller(request), WRITE)
+        check_names(request, ())
         asked = await read_body(request, UserRequest, host.settings.limits.max_body_bytes)
         tenant_id = tenant_meant(require(caller(request), WRITE, asked.tenant_id))
         books = host.offices.identity

@@ -41,6 +41,7 @@ from server.privacy.protection import Span, protection_of
 from server.privacy.retention import PolicyChange, RetentionPolicy
 from server.routes.bodies import answer, caller, read_body, request_id
 from server.routes.privacy_answers import NOT_FOUND, refusing
+from server.routes.queries import check_names
 
 MAX_BYTES: Final = 32 * 1024
 ACCEPTED: Final = 202
@@ -67,6 +68,7 @@ def _person(who: Identity, tenant_id: str | None, user_id: str | None) -> tuple[
 
 def _job_routes(host: Host) -> list[Route]:
     async def ask(request: Request, kind: JobKind) -> Response:
+        check_names(request, ())
         body = await read_body(request, PersonRequest, MAX_BYTES)
         who = caller(request)
         tenant_id, user_id = _person(who, body.tenant_id, body.user_id)
@@ -148,23 +150,27 @@ def _job_told(job: Job, request: Request) -> PrivacyJob:
 def _policy_routes(host: Host) -> list[Route]:
     async def read(request: Request) -> Response:
         who = caller(request)
-        if unknown := sorted(set(request.query_params) - {"tenant"}):
-            raise Refused(ErrorCode.REQUEST_INVALID, f"There is no filter called {unknown[0][:40]}.")
+        check_names(request, {"tenant"})
         tenant_id = require(who, Permission.PRIVACY_OWN, request.query_params.get("tenant"))
         office = host.offices.privacy
+        with refusing():
+            await office.types.refresh()
         return answer(_policy_told(host, office.retention.of(tenant_id, office.type_of(tenant_id, who)), request))
 
     async def change(request: Request) -> Response:
+        check_names(request, ())
         body = await read_body(request, RetentionRequest, MAX_BYTES)
         who, office = caller(request), host.offices.privacy
         tenant_id = require(who, Permission.PRIVACY_WRITE, body.tenant_id)
         chosen = PolicyChange(body.store, body.conversation_days, body.usage_months)
         with refusing():
+            await office.types.refresh()
             tenant_type = office.type_of(tenant_id, who)
             policy = await office.retention.choose(who, tenant_id, tenant_type, chosen, request_id(request))
         return answer(_policy_told(host, policy, request))
 
     async def purge(request: Request) -> Response:
+        check_names(request, ())
         body = await read_body(request, PurgeRequest, MAX_BYTES)
         who = caller(request)
         tenant_id = require(who, Permission.PRIVACY_WRITE, body.tenant_id)
@@ -215,12 +221,14 @@ def _span(span: Span) -> RetentionSpan:
 
 def _hold_routes(host: Host) -> list[Route]:
     async def listed(request: Request) -> Response:
+        check_names(request, {"tenant"})
         tenant_id = require(caller(request), Permission.PRIVACY_WRITE, request.query_params.get("tenant"))
         with refusing():
             holds = await host.offices.privacy.holds.list(tenant_id)
         return answer(HoldList(request_id=request_id(request), holds=tuple(map(_hold_told, holds))))
 
     async def place(request: Request) -> Response:
+        check_names(request, ())
         body = await read_body(request, HoldRequest, MAX_BYTES)
         who = caller(request)
         tenant_id = require(who, Permission.PRIVACY_WRITE, body.tenant_id)
@@ -236,6 +244,7 @@ def _hold_routes(host: Host) -> list[Route]:
         return answer(HoldResponse(request_id=request_id(request), **_hold_told(hold).model_dump()), CREATED)
 
     async def lift(request: Request) -> Response:
+        check_names(request, {"tenant"})
         who, hold_id = caller(request), str(request.path_params["hold_id"])
         tenant_id = require(who, Permission.PRIVACY_WRITE, request.query_params.get("tenant"))
         with refusing():
@@ -258,6 +267,7 @@ def _hold_told(hold: Hold) -> LegalHold:
 
 def _consent_routes(host: Host) -> list[Route]:
     async def listed(request: Request) -> Response:
+        check_names(request, {"tenant", "user"})
         who, given = caller(request), request.query_params
         user_id: str | None = given.get("user")
         if who.may(Permission.PRIVACY_WRITE) and user_id is None:
@@ -269,6 +279,7 @@ def _consent_routes(host: Host) -> list[Route]:
         return answer(ConsentList(request_id=request_id(request), consents=tuple(map(_consent_told, consents))))
 
     async def give(request: Request) -> Response:
+        check_names(request, ())
         body = await read_body(request, ConsentRequest, MAX_BYTES)
         who = caller(request)
         tenant_id, user_id = _person(who, body.tenant_id, body.user_id)
@@ -278,6 +289,7 @@ def _consent_routes(host: Host) -> list[Route]:
         return answer(ConsentResponse(request_id=request_id(request), **_consent_told(consent).model_dump()), CREATED)
 
     async def withdraw(request: Request) -> Response:
+        check_names(request, {"tenant"})
         who, consent_id = caller(request), str(request.path_params["consent_id"])
         tenant_id = require(who, Permission.PRIVACY_OWN, request.query_params.get("tenant"))
         only = None if who.may(Permission.PRIVACY_WRITE) else who.user_id

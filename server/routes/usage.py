@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from metering.budgets.store import BudgetStoreAway
 from metering.errors import LedgerError
 from metering.ledger import UsageQuery
 from metering.records import RecordsError
@@ -88,7 +89,11 @@ class UsageRoutes:
             raise Refused(ErrorCode.REQUEST_INVALID, "scope=own is about your own tenant.")
         tenant_id = require(who, Permission.USAGE_OWN if own else Permission.USAGE_READ, tenant)
         asking = Asking(request_id(request), tenant_id, who.user_id if own else None, self._host.epoch_ms())
-        budgets = await standing(self._host.offices, who, tenant_id, asking.user_id)
+        try:
+            budgets = await standing(self._host.offices, who, tenant_id, asking.user_id)
+        except (RecordsError, BudgetStoreAway) as error:
+            words = "Budgets cannot be read at the moment."
+            raise Refused(ErrorCode.SERVER_OVERLOADED, words, retry_after_s=RETRY_AFTER_S) from error
         return await self._answer(
             lambda: read_current(self._host.ledger, asking, price_book(self._host.settings), budgets)
         )

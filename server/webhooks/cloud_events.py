@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from metering.codec import COUNT_FIELDS, PART_FIELDS, dumps, to_dict
+from metering.ledger import is_unclaimed
 from metering.report import timestamp
 from metering.usage import UsageEvent
 
@@ -33,12 +34,15 @@ class Message:
 def cloud_event(event: UsageEvent, source: str, corrected: UsageEvent | None = None) -> dict[str, Any]:
     """One event. A correction restates the turn; beside it stands the ``difference`` to what it corrects.
 
+    ``turns`` is what a receiver adds up to know how many there were: 0 where the event closes a session, which nearly
+    every one by voice has, and in the difference a correction makes.
+
     Whoever keeps the newest event per turn takes the restated figures; whoever adds up takes the differences.
     """
-    data = to_dict(event)
+    data = to_dict(event) | {"turns": 0 if is_unclaimed(event) else 1}
     if corrected is not None:
         names = (*COUNT_FIELDS, *PART_FIELDS)
-        data["difference"] = {name: getattr(event, name) - getattr(corrected, name) for name in names}
+        data["difference"] = {name: getattr(event, name) - getattr(corrected, name) for name in names} | {"turns": 0}
     return {
         "specversion": "1.0",
         "type": TURN if event.corrects is None else CORRECTION,

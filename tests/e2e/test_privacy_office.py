@@ -181,6 +181,52 @@ async def test_a_policy_keeps_to_what_the_tenants_type_allows(tmp_path: Path) ->
         assert told == [("retention.changed", 90)]
 
 
+async def test_a_school_of_the_database_is_a_school_whoever_asks(tmp_path: Path) -> None:
+    async with with_keys(tmp_path) as server, http_of(server, ADMIN) as admin:
+        # A policy chosen before there was such a tenant does not make it a business for ever.
+        early = {"tenant_id": "lyceum", "conversation_days": 2000, "usage_months": 80}
+        assert (await admin.post("/v1/privacy/policy", json=early)).status_code == httpx.codes.OK
+        made = {"tenant_id": "lyceum", "type": "school", "name": "Lyceum"}
+        assert (await admin.post("/v1/tenants", json=made)).status_code == httpx.codes.CREATED
+        policy = (await admin.get("/v1/privacy/policy", params={"tenant": "lyceum"})).json()
+        assert (policy["tenant_type"], policy["conversation_days"], policy["usage_months"]) == ("school", 90, 24)
+        answer = await admin.post("/v1/privacy/policy", json={"tenant_id": "lyceum", "conversation_days": 365})
+        assert answer.status_code == httpx.codes.BAD_REQUEST
+        wanted = {"tenant_id": "lyceum", "name": "app"}
+        key: str = (await admin.post("/v1/keys", json=wanted)).json()["api_key"]
+        async with http_of(server, key) as pupil:
+            await ask(pupil, CANARY)
+            await stored(pupil)
+            await age(server, 91)
+            report = (await admin.post("/v1/privacy/purge", json={"everybody": True})).json()
+            assert report["conversations"] == {"lyceum": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/privacy/policy"),
+        ("POST", "/v1/privacy/purge"),
+        ("POST", "/v1/privacy/export"),
+        ("POST", "/v1/privacy/delete"),
+        ("POST", "/v1/privacy/holds"),
+        ("POST", "/v1/privacy/consents"),
+        ("POST", "/v1/keys"),
+        ("POST", "/v1/users"),
+    ],
+)
+async def test_a_tenant_where_none_is_read_is_refused_and_not_taken_for_ones_own(
+    tmp_path: Path, method: str, path: str
+) -> None:
+    async with with_keys(tmp_path) as server, http_of(server, ADMIN) as admin:
+        answer = await admin.request(method, path, params={"tenant": "school"}, json={})
+        assert answer.status_code == httpx.codes.BAD_REQUEST
+        assert answer.json()["error"]["message"] == "There is no filter called tenant."
+        for name in ("tenant_id", "whose"):
+            answer = await admin.put("/v1/budgets", params={name: "school"}, json={"consent": "auto"})
+            assert answer.status_code == httpx.codes.BAD_REQUEST
+
+
 async def test_a_purge_takes_what_is_due_and_tells_it(tmp_path: Path, database: dict[str, Any]) -> None:
     async with (
         with_keys(tmp_path, **database) as server,

@@ -102,7 +102,7 @@ async def test_today_and_this_month_are_told_with_what_they_cost_and_what_has_no
     async with served(tmp_path, ledger=sheets(tmp_path / "prices")) as server, client(server) as http:
         answer = await http.get("/v1/usage/current")
     told = UsageCurrentResponse.model_validate_json(answer.content)
-    assert (told.scope, told.tenant_id, told.user_id, told.budgets) == ("tenant", "local", None, None)
+    assert (told.scope, told.tenant_id, told.user_id, told.budgets) == ("tenant", "local", None, ())
     for period in (told.today, told.month):
         assert (period.sums.turns, period.sums.audio_ms_in, period.sums.audio_ms_out) == (2, 120_000, 60_000)
         assert [(cost.currency, cost.micros) for cost in period.cost] == [("EUR", 120_000)]
@@ -113,7 +113,11 @@ async def test_today_and_this_month_are_told_with_what_they_cost_and_what_has_no
 async def test_who_may_only_read_their_own_gets_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record(tmp_path, [turn(1), turn(2, user="bob")])
     member = Identity("local", "bob", "member", PERMISSIONS["member"])
-    monkeypatch.setattr("server.edge.identify", lambda *_: member)
+
+    async def authenticate(*_: object) -> Identity:
+        return member
+
+    monkeypatch.setattr("server.identity.office.IdentityOffice.authenticate", authenticate)
     async with served(tmp_path) as server, client(server) as http:
         told = UsageCurrentResponse.model_validate_json((await http.get("/v1/usage/current")).content)
         assert (told.scope, told.user_id, told.today.sums.turns) == ("own", "bob", 1)

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 from webhook_receiver import SECRET, Receiver, receiving
 
-from metering.identity import as_correction
+from metering.identity import as_correction, event_id
 from metering.memory import MemoryLedger
 from metering.records import Records
 from metering.usage import UsageEvent
@@ -124,6 +124,14 @@ def test_a_turn_is_a_cloud_event_in_openmeters_shape() -> None:
     assert told["data"]["audio_ms_in"] == 8
     assert json.loads(message([told], batched=False).body) == told
     assert message([told], batched=True).id == message([told], batched=True).id != message([told], batched=False).id
+
+
+def test_turns_are_added_up_and_what_closes_a_session_is_none() -> None:
+    closing = replace(numbered(2), event_id=event_id("tenant_a", "ses_1:unclaimed"), request_id="ses_1:unclaimed")
+    mended = as_correction(numbered(1), replace(numbered(1), output_tokens=0))
+    told = [cloud_event(numbered(1), "here")["data"], cloud_event(closing, "here")["data"]]
+    restated = cloud_event(mended, "here", numbered(1))["data"]
+    assert [data["turns"] for data in (*told, restated, restated["difference"])] == [1, 0, 1, 0]
 
 
 async def test_events_go_out_in_order_signed_and_corrections_as_events_of_their_own(records: Records) -> None:
