@@ -235,7 +235,10 @@ def _upsert(
 def forget_accounts(connection: Connection, beginning: str) -> None:
     """Take out the accounts whose names begin so, with what is held of them, and their names from what was counted."""
     for table in (_accounts, _holds):
-        connection.execute(table.delete().where(table.c.account.startswith(beginning, autoescape=True)))
+        maybe = sa.select(table.c.account).where(table.c.account.startswith(beginning, autoescape=True)).distinct()
+        # SQLite's LIKE does not tell "ada" from "Ada".
+        theirs = [name for name in connection.execute(maybe).scalars() if name.startswith(beginning)]
+        connection.execute(table.delete().where(table.c.account.in_(theirs)))
     naming = _entries.c.amounts.contains(f'"{beginning}', autoescape=True)
     for event_id, told in connection.execute(sa.select(_entries.c.event_id, _entries.c.amounts).where(naming)).all():
         amounts = {name: amount for name, amount in json.loads(told).items() if not name.startswith(beginning)}
