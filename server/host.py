@@ -38,7 +38,7 @@ from server.latency_choice import LatencyChoice, SessionLatency
 from server.ledgers import open_ledger
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
-from server.observability.session_watch import EdgeDeadlines, SessionWatch
+from server.observability.session_watch import SessionWatch
 from server.observability.tracing import Subject
 from server.observability.tracing_choice import make_tracing
 from server.offices import Offices
@@ -277,15 +277,12 @@ class Host:
 
     def watch(self, identity: SessionIdentity, arrival: Arrival, budget: LatencyBudget | None = None) -> SessionWatch:
         """Who watches a conversation that begins, and holds it to ``budget`` where no turn does."""
-        deadlines, trace = None, None
-        if budget is not None:
-            stages = budget.stages
-            deadlines = EdgeDeadlines(stages["connect"].deadline_ms, stages["barge_in"].deadline_ms)
+        trace = None
         if self._tracing is not None:
             spec = self.engines.for_sessions().agent.spec
             subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id)
             trace = self._tracing.session(subject, arrival)
-        return SessionWatch(self.metrics, arrival, trace, deadlines=deadlines)
+        return SessionWatch(self.metrics, arrival, trace, budget=budget)
 
     # --- how sessions keep their time ---
 

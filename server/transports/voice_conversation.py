@@ -237,7 +237,7 @@ class VoiceConversation:
             self._delivery.codec.take_back(update)
             live.session.outbox.emit(_refusal(refused))
             return
-        live.session.update(session_options(settings, live.identity, latency, media=self._media is not None))
+        live.update(session_options(settings, live.identity, latency, media=self._media is not None))
 
     def _prompt(self, live: LiveSession, event: ChatStart) -> None:
         if event.agent_id is not None and event.agent_id != live.agent_id:
@@ -250,7 +250,7 @@ class VoiceConversation:
             except Refused as refused:
                 live.session.outbox.emit(replace(_refusal(refused), turn_id=event.request_id))
                 return
-            live.session.update(chat_options(live.identity, latency))
+            live.update(chat_options(live.identity, latency))
         live.session.prompt(event.prompt, event.request_id)
 
     # --- refusals ---
