@@ -16,7 +16,7 @@ from typing import Final, Literal, cast
 import anyio
 import anyio.to_thread
 
-from agents.core.budget import BudgetError, LatencyBudget
+from agents.core.budget import LatencyBudget
 from agents.core.draft_allowance import DraftAllowances
 from agents.core.options import Identity as SessionIdentity
 from agents.core.options import SessionOptions
@@ -36,11 +36,11 @@ from server.engine_source import EngineSource, Lease
 from server.errors import EdgeError, Refused
 from server.guard import Identity, require
 from server.identity import Presented
-from server.latency_choice import LatencyChoice, SessionLatency
+from server.latency_choice import LatencyChoice
 from server.ledgers import open_ledger
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
-from server.observability.session_watch import EdgeDeadlines, SessionWatch
+from server.observability.session_watch import SessionWatch
 from server.observability.tracing import Subject
 from server.observability.tracing_choice import make_tracing
 from server.offices import Offices
@@ -48,16 +48,14 @@ from server.permissions import Permission, TenantType
 from server.privacy.erasure import PrivacyLedger, Surroundings
 from server.privacy.protection import protection_of
 from server.secrets import ClientSecrets
+from server.session_latencies import SessionLatencies
 from server.sessions.delivery import Delivery, VoiceDelivery
 from server.sessions.live import LiveSession
 from server.sessions.registry import SessionRegistry
 from server.sessions.underway import Underway
 from server.sessions.voice_options import (
-    DEFAULT_LOCALE,
-    chat_latency,
     chat_options,
     session_options,
-    voice_latency,
 )
 from server.settings import Settings
 from server.vault.models import TenantModel
@@ -81,6 +79,7 @@ class Host:
         self.metrics = metrics
         self._tracing = make_tracing(settings)
         self.latency = LatencyChoice(settings)
+        self.latencies = SessionLatencies(self.latency)
         self.drafts = DraftAllowances(settings.latency.waste_share, time.monotonic)
         self.secrets = ClientSecrets(time.monotonic)
         self._ready = anyio.Event()
@@ -258,7 +257,7 @@ class Host:
         simple = settings.accessibility.simple_language
         lease = await self.lease(caller, settings.agent_id, settings.locale, simple_language=simple)
         try:
-            latency = self.voice_latency(caller, lease.engines.agent.spec.agent_id, settings)
+            latency = self.latencies.voice(caller, lease.engines.agent.spec.agent_id, settings)
             options = session_options(settings, self.identity(caller, new_id("ses")), latency, media=media)
             delivery.open_audio(settings.output.format, options.output_rate_hz)
             delivery.codec.latency_budget = budget_name(latency)
@@ -282,7 +281,7 @@ class Host:
         Raises Refused.
         """
         agent = await self.agent(agent_id, caller)
-        latency = self.chat_latency(caller, agent.spec.agent_id, wish)
+        latency = self.latencies.chat(caller, agent.spec.agent_id, wish)
         options = chat_options(self.identity(caller, new_id("ses")), latency)
         delivery.codec.latency_budget = budget_name(latency)
         engines = self.engines.for_sessions()
@@ -354,35 +353,12 @@ class Host:
         """Who watches a conversation that begins, holds it to ``budget`` where no turn does, and notes it down."""
         spec = self.engines.for_sessions().agent.spec
         notes = self.offices.privacy.notes(identity, tenant_type, spec.agent_id)
-        deadlines, trace = None, None
-        if budget is not None:
-            stages = budget.stages
-            deadlines = EdgeDeadlines(stages["connect"].deadline_ms, stages["barge_in"].deadline_ms)
+        trace = None
         if self._tracing is not None:
             words = protection_of(tenant_type).words_in_traces
             subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id, words)
             trace = self._tracing.session(subject, arrival)
-        return SessionWatch(self.metrics, arrival, trace, deadlines=deadlines, notes=notes)
-
-    # --- how sessions keep their time ---
-
-    def voice_latency(self, caller: Identity, agent_id: str, settings: VoiceSettings) -> SessionLatency:
-        """That of a voice session, at its beginning or later. Raises Refused."""
-        with _refusing():
-            return voice_latency(self.latency, Asked(caller.tenant_id, agent_id, settings.locale), settings)
-
-    def chat_latency(self, caller: Identity, agent_id: str, wish: LatencyBudgetSettings | None) -> SessionLatency:
-        """That of a session in writing. Raises Refused."""
-        with _refusing():
-            return chat_latency(self.latency, Asked(caller.tenant_id, agent_id, DEFAULT_LOCALE), wish)
-
-    def realtime_latency(self, caller: Identity, agent_id: str, locale: str) -> SessionLatency:
-        """That of a realtime session: as the operator has it."""
-        return self.latency.chosen(Asked(caller.tenant_id, agent_id, locale))
-
-    def phone_latency(self, caller: Identity, agent_id: str, locale: str) -> SessionLatency:
-        """That of a telephone call."""
-        return self.latency.by_phone(Asked(caller.tenant_id, agent_id, locale))
+        return SessionWatch(self.metrics, arrival, trace, budget=budget, notes=notes)
 
     # --- tasks ---
 
@@ -416,13 +392,3 @@ class Host:
             counts = self._tracing.counts
             self.metrics.watch_counts("convergio_spans", "Spans of traces, and what became of them.", "fate", counts)
         self.engines.watch(self.metrics)
-
-
-@contextmanager
-def _refusing() -> Generator[None]:
-    """A latency budget that is not permitted, in the contract's words."""
-    try:
-        yield
-    except BudgetError as error:
-        details = {"field": "latency_budget"}
-        raise Refused(ErrorCode.REQUEST_INVALID, f"latency_budget: {error}.", details=details) from error

@@ -55,8 +55,8 @@ from agents.core.moves import (
     transcribe,
     transcript_late,
     undrafted,
-    unheard,
     unread,
+    unrecognised,
     waited,
 )
 from agents.core.overlap import begin_overlap, drop_sound, in_overlap, started, take_floor
@@ -262,7 +262,7 @@ def _in_settling(state: State, phase: Settling, event: TurnEvent, policy: TurnPo
             return settled(state, replace(phase, text=event.text), policy, event.now_ms)
         case TranscriptFailed(utterance=phase.utterance):
             if not words_of(phase.partial):
-                return unheard(state, phase.utterance)
+                return unrecognised(state, phase, policy)
             return settled(state, replace(phase, text=phase.partial), policy, phase.stopped_ms)
         case HintArrived(utterance=phase.utterance, stopped_ms=phase.stopped_ms):
             phase = replace(phase, hint=event.probability)

@@ -110,6 +110,8 @@ def settled(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> R
 
 def waited(state: State, phase: Settling, policy: TurnPolicy, now_ms: int) -> Result:
     """The endpoint timer has fired: the turn is over, with or without its words, or it is time for its draft."""
+    if phase.failed:
+        return unheard(state, phase.utterance)
     if phase.text is None:
         return transcribe(state, phase.utterance, phase.stopped_ms, policy, now_ms, phase.partial)
     due_ms = phase.stopped_ms + endpoint_wait_ms(phase.text, phase.hint, policy, state.habit)
@@ -213,6 +215,14 @@ def answer_partial(state: State, phase: Transcribing, policy: TurnPolicy, now_ms
         effects = (replace(each, late=True) if isinstance(each, BeginTurn) else each for each in answered[1])
         return answered[0], tuple(effects)
     return unheard(state, phase.utterance)
+
+
+def unrecognised(state: State, phase: Settling, policy: TurnPolicy) -> Result:
+    """Recognition failed at a pause and nothing is known of what was said: say so, but only once the turn is over,
+    since who goes on is heard again."""
+    if not policy.auto_end:
+        return unheard(state, phase.utterance)
+    return replace(state, phase=replace(phase, failed=True)), ()
 
 
 def unheard(state: State, utterance: int) -> Result:

@@ -32,7 +32,8 @@ class UserSpeaking:
 class Settling:
     """The user paused at ``stopped_ms``; the turn is not certain. ``text`` is ``None`` until this pause's transcript.
 
-    ``timer`` is the endpoint timer that counts; ``hint`` the end-of-turn model's probability, once known.
+    ``timer`` is the endpoint timer that counts; ``hint`` the end-of-turn model's probability, once known; ``failed``:
+    this pause was not recognised.
     """
 
     utterance: int
@@ -41,6 +42,7 @@ class Settling:
     partial: str = ""
     text: str | None = None
     hint: float | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ class TranscriptDesk:
         self.flushed_at_s = 0.0
         self.transcribed_at_s = 0.0
 
+    @property
+    def is_interim(self) -> bool:
+        """Whether recognition answered with words it may still correct."""
+        return self._latest is not None and self._latest.interim
+
     def asked(self) -> None:
         """Recognition was just asked for all that was said."""
         self.flushed_at_s = self.transcribed_at_s = self._monotonic_s()

@@ -205,7 +205,8 @@ class TurnDesk:
         elif begin.stopped_ms is not None:
             marks.mark("flushed", max(zero_s, self._transcripts.flushed_at_s))
             marks.mark("transcribed", now_s if begin.late else max(zero_s, self._transcripts.transcribed_at_s))
-        run = TurnRun(self._ports_now(), begin, turn_id, marks, request)
+        interim = begin.stopped_ms is not None and self._transcripts.is_interim
+        run = TurnRun(self._ports_now(), begin, turn_id, marks, request, interim=interim)
         before = None if begin.instead_of is None else self._runs.get(begin.instead_of)
         if before is None:
             self._start(run, tasks, certain=not begin.speculative)

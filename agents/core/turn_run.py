@@ -79,11 +79,11 @@ class TurnRun:
         turn_id: str,
         marks: LatencyMarks,
         request: ReplyRequest | None = None,
+        *,
+        interim: bool = False,
     ) -> None:
-        """``request`` is what the client asks of this reply, where it asked for it."""
-        self.turn = begin.turn
-        self.turn_id = turn_id
-        self.text = begin.text
+        """``request``: what the client asks of this reply; ``interim``: recognition may still correct its words."""
+        self.turn, self.turn_id, self.text = begin.turn, turn_id, begin.text
         self.closed = anyio.Event()
         """Set by the desk, once the turn is over and accounted for."""
         self._ports = ports
@@ -93,8 +93,7 @@ class TurnRun:
         self._options = ports.options() if request is None else request.options
         self._gate = EventGate(ports.outbox, self._on_ready)
         self._watch = TurnWatch(turn_id, marks, self._options.budget, ports.monotonic_s, self._gate.emit)
-        if begin.late:
-            self._watch.late("stt", "use_partial")
+        self._watch.words(late=begin.late, interim=interim)
         answering = AnsweringPorts(
             ports.engines.agent,
             ports.history,

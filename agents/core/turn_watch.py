@@ -122,6 +122,14 @@ class TurnWatch:
         late_ms = self.budget.stages["egress"].deadline_ms if self.budget is not None and skips else None
         return late_ms, lambda waited_ms: self._breach("egress", "shorten", waited_ms)
 
+    def words(self, *, late: bool, interim: bool) -> None:
+        """What is answered: partial words, because the final ones were ``late``, or ``interim`` ones that recognition
+        itself did not want to wait any longer with."""
+        if late:
+            self.late("stt", "use_partial")
+        elif interim:
+            self.remedied("stt", "use_partial")
+
     def late(self, stage: Stage, action: Action) -> None:
         """``stage`` took too long, or failed, and this is done about it."""
         self._breach(stage, action, self._elapsed_ms(stage))

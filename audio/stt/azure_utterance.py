@@ -96,7 +96,10 @@ class AzureUtterance:
         return [(heard.start, heard.samples) for heard in self._audio]
 
     def release(self) -> None:
-        """The utterance is over: only a correction of what was answered may still come."""
+        """The utterance is over: only a correction of what was answered may still come. Where an answer was due,
+        whoever listens did not wait for it and acts on the words that were shown."""
+        if self._flush_through is not None and self._shown:
+            self._answer_silently(self._flush_through)
         self._audio.clear()
         self._flush_through = None
         self._partials = False
@@ -146,10 +149,13 @@ class AzureUtterance:
         through, self._flush_through = self._flush_through, None
         if through is None:
             return False
+        self._say(self._answer_silently(through))
+        return True
+
+    def _answer_silently(self, through: int) -> Transcript:
         self._owed_until = 0 if self._hypothesis is None else self._speech_until(self._hypothesis.end)
         self._answered = self._transcript(TranscriptKind.FLUSHED, through)
-        self._say(self._answered)
-        return True
+        return self._answered
 
     def drop_flush(self) -> None:
         """The pending flush will be answered otherwise."""
@@ -237,4 +243,5 @@ class AzureUtterance:
             language=next((piece.language for piece in reversed(pieces) if piece.language), None),
             confidence=confidence if pieces and self._hypothesis is None else None,
             words=tuple(word for piece in pieces for word in piece.words),
+            interim=kind is TranscriptKind.FLUSHED and self._hypothesis is not None,
         )

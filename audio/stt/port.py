@@ -44,7 +44,8 @@ class WordTiming:
 class Transcript:
     """What was said between two samples of the session's 16 kHz clock.
 
-    ``text`` is empty where nothing intelligible was said. ``confidence`` is 0-1 where the engine knows it.
+    ``text`` is empty where nothing intelligible was said. ``confidence`` is 0-1 where the engine knows it. ``interim``
+    says that the engine answered with words it may still correct.
     """
 
     utterance_id: int
@@ -55,6 +56,7 @@ class Transcript:
     language: str | None = None
     confidence: float | None = None
     words: tuple[WordTiming, ...] = ()
+    interim: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from audio.errors import EngineError
@@ -20,7 +20,7 @@ SCRIPTED: Final = SttProfile(provider="scripted", model="script", locales=frozen
 
 @dataclass(frozen=True, slots=True)
 class Misheard:
-    """A script's utterance that is flushed as ``text`` and corrected to ``better`` ``after_s`` later."""
+    """A script's utterance that is flushed as ``text``, interim, and corrected to ``better`` ``after_s`` later."""
 
     text: str
     better: str
@@ -148,7 +148,9 @@ class ScriptedStream:
             self._drop_correction()
             better = self._transcript(TranscriptKind.CORRECTED, text.better, through_sample)
             self._correction = asyncio.get_running_loop().call_later(text.after_s, self._on_transcript, better)
-            self._say(TranscriptKind.FLUSHED, text.text, through_sample)
+            self._on_transcript(
+                replace(self._transcript(TranscriptKind.FLUSHED, text.text, through_sample), interim=True)
+            )
         else:
             self._say(TranscriptKind.FLUSHED, text, through_sample)
 

@@ -1,7 +1,7 @@
 """What one conversation's events tell the metrics and, where tracing is on, its trace.
 
 Owns what has to be remembered between events: when the user began to speak; and the two stages that no turn measures,
-``connect`` and ``barge_in``, with the deadlines they are held to. Called for every event sent, so what is
+``connect`` and ``barge_in``, with the budget they are held to. Called for every event sent, so what is
 frequent returns at once. Knows no tracing library. Driven by ``server.sessions.live`` and ``server.routes.chat``.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import Literal
 
+from agents.core.budget import LatencyBudget
 from agents.events import AudioOut, Interrupted, ReplyText, ServerEvent, SessionStarted, SpeechStartedHeard
 from agents.latency_events import TurnLatency
 from agents.models.carried import CARRIED, TURN
@@ -20,16 +21,9 @@ from server.observability.metrics import Metrics
 from server.observability.tracing import SessionTrace
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeDeadlines:
-    """What the stages may take that only the edge can measure. Where one is late it is counted, and nothing done."""
-
-    connect_ms: int
-    barge_in_ms: int
-
-
 class SessionWatch:
-    """One conversation, watched. Without ``deadlines`` its stages are measured, and none is late."""
+    """One conversation, watched. What only the edge can measure and is later than its ``budget`` (``None``: nothing is)
+    is counted, and nothing is done about it."""
 
     def __init__(
         self,
@@ -37,7 +31,7 @@ class SessionWatch:
         arrival: Arrival,
         trace: SessionTrace | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
-        deadlines: EdgeDeadlines | None = None,
+        budget: LatencyBudget | None = None,
         notes: Notes | None = None,
     ) -> None:
         """``notes`` keeps what is said; ``None`` where nothing is kept."""
@@ -46,7 +40,7 @@ class SessionWatch:
         self._arrival = arrival
         self._trace = trace
         self._monotonic_s = monotonic_s
-        self._deadlines = deadlines
+        self._budget = budget
         self._onset_s: float | None = None
         self._failed: str | None = None
 
@@ -74,6 +68,10 @@ class SessionWatch:
         if self._trace is not None:
             self._trace.observe(event)
 
+    def hold_to(self, budget: LatencyBudget | None) -> None:
+        """From now on the conversation has this budget."""
+        self._budget = budget
+
     def carry(self, turn_id: str | None = None) -> None:
         """From now on this task, and what is made in it, carry the trace to the models they ask."""
         if self._trace is not None:
@@ -90,8 +88,7 @@ class SessionWatch:
 
     def _connected(self, took_s: float) -> None:
         self._measure("connect", took_s, None, self._exemplar(None))
-        if self._deadlines is not None:
-            self._hold("connect", took_s, self._deadlines.connect_ms)
+        self._hold("connect", took_s)
 
     def _barge_in(self, event: Interrupted) -> None:
         """From the onset to here: nothing of the turn's audio leaves after this event, and only speech interrupts."""
@@ -100,11 +97,10 @@ class SessionWatch:
             return
         took_s = self._monotonic_s() - onset_s
         self._measure("barge_in", took_s, None, self._exemplar(event.turn_id))
-        if self._deadlines is not None:
-            self._hold("barge_in", took_s, self._deadlines.barge_in_ms)
+        self._hold("barge_in", took_s)
 
-    def _hold(self, stage: str, took_s: float, deadline_ms: int) -> None:
-        if took_s * 1_000 > deadline_ms:
+    def _hold(self, stage: Literal["connect", "barge_in"], took_s: float) -> None:
+        if self._budget is not None and took_s * 1_000 > self._budget.stages[stage].deadline_ms:
             self._metrics.breaches.labels(stage, "none").inc()
 
     def _measure(self, stage: str, duration_s: float, provider: str | None, exemplar: Mapping[str, str] | None) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import anyio
 
 from agents.core.options import Identity as SessionIdentity
+from agents.core.options import SessionOptions
 from agents.core.session import Session
 from agents.core.sound_meter import ticks
 from agents.errors import SessionClosed
@@ -153,6 +154,11 @@ class LiveSession:
     def connection(self) -> Link | None:
         """The socket that is attached."""
         return self._connection
+
+    def update(self, options: SessionOptions) -> None:
+        """Go on with these options."""
+        self._watch.hold_to(options.budget)
+        self.session.update(options)
 
     def touch(self) -> None:
         """The client said something."""

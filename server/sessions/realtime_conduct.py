@@ -109,7 +109,7 @@ class RealtimeConduct:
 
     def _configure(self, act: Configure) -> None:
         self._options = realtime_options(act.settings, self._around)
-        self._live.session.update(self._options)
+        self._live.update(self._options)
         self._intake.expect(act.settings.input_format)
         self._delivery.open_audio(act.settings.output_format, self._options.output_rate_hz)
 

@@ -126,7 +126,7 @@ class PhoneConversation:
         lease = await host.lease(owner, named, self._locale)
         try:
             agent = self._agent(lease.engines.agent)
-            latency = host.phone_latency(owner, agent.spec.agent_id, self._locale)
+            latency = host.latencies.phone(owner, agent.spec.agent_id, self._locale)
             policy = turn_policy(TurnDetection(), "normal")
             latency = latency.waiting(policy.max_wait_ms)
             identity = host.identity(owner, new_id("ses"))

@@ -108,7 +108,7 @@ class RealtimeConversation:
         delivery = RealtimeDelivery(codec, self._media)
         identity = host.identity(self._owner, session_id)
         settings = state.config.settings.for_media() if self._media is not None else state.config.settings
-        latency = host.realtime_latency(self._owner, lease.engines.agent.spec.agent_id, locale_of(settings))
+        latency = host.latencies.realtime(self._owner, lease.engines.agent.spec.agent_id, locale_of(settings))
         voices = () if tts is None else tts.profile.voices
         around = Surroundings(identity, latency, voices, media=self._media is not None)
         options = realtime_options(settings, around)

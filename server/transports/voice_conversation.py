@@ -245,12 +245,12 @@ class VoiceConversation:
     def _update(self, live: LiveSession, update: Update) -> None:
         settings = update.settings
         try:
-            latency = self._host.voice_latency(self._identity, live.agent_id or "", settings)
+            latency = self._host.latencies.voice(self._identity, live.agent_id or "", settings)
         except Refused as refused:
             self._delivery.codec.take_back(update)
             live.session.outbox.emit(_refusal(refused))
             return
-        live.session.update(session_options(settings, live.identity, latency, media=self._media is not None))
+        live.update(session_options(settings, live.identity, latency, media=self._media is not None))
 
     def _prompt(self, live: LiveSession, event: ChatStart) -> None:
         if event.agent_id is not None and event.agent_id != live.agent_id:
@@ -259,11 +259,11 @@ class VoiceConversation:
             return
         if event.latency_budget is not None and self._delivery.codec.settings is None:
             try:
-                latency = self._host.chat_latency(self._identity, live.agent_id or "", event.latency_budget)
+                latency = self._host.latencies.chat(self._identity, live.agent_id or "", event.latency_budget)
             except Refused as refused:
                 live.session.outbox.emit(replace(_refusal(refused), turn_id=event.request_id))
                 return
-            live.session.update(chat_options(live.identity, latency))
+            live.update(chat_options(live.identity, latency))
         live.session.prompt(event.prompt, event.request_id)
 
     # --- refusals ---

@@ -32,7 +32,7 @@ from agents.latency_events import BudgetBreached, TurnLatency
 from audio.fallback import Guarded
 from audio.stt.fallback import FallbackSpeechToText
 from audio.stt.port import SpeechToText, SttProfile
-from audio.stt.scripted import ScriptedSpeechToText
+from audio.stt.scripted import Misheard, ScriptedSpeechToText
 from audio.tts.fallback import FallbackTextToSpeech
 from audio.tts.scripted import ScriptedTextToSpeech
 from metering.ledger import UsageQuery, read_all
@@ -82,6 +82,15 @@ def test_an_engine_whose_words_suffice_is_not_given_up_for_being_late() -> None:
     assert not talk.all(Degraded)
 
 
+def test_interim_words_that_recognition_itself_gives_in_the_end_are_told_as_such() -> None:
+    def ears(stt: SpeechToText) -> SpeechToText:
+        return FaultyEars(stt, Faulty(always("slow"), slow_s=0.8), partials=False)
+
+    budget = AZURE.changed({"stt": StageChange(on_breach=("fallback",))})
+    talk = play(script(hears=(Misheard("What time is it?", "What time is it now?", 30),), ears=ears, budget=budget))
+    assert breaches(talk)[0] == ("stt", "use_partial")
+
+
 def test_where_nothing_was_understood_the_agent_says_so() -> None:
     async def body(talk: Talk) -> None:
         await talk.speak(STOPPED_MS)
@@ -92,6 +101,21 @@ def test_where_nothing_was_understood_the_agent_says_so() -> None:
     assert talk.one(TurnStarted).source == "announcement"
     assert talk.one(TurnCompleted).text == rules_for("en-US").apology
     assert after_speech_ms(talk, AudioOut) < AZURE.stages["total"].deadline_ms
+
+
+def test_who_goes_on_after_a_pause_that_was_not_recognised_is_heard_out() -> None:
+    faults = iter(["fail", None, None])
+    ears = deaf_ears(lambda: next(faults), partials=False)
+
+    async def body(talk: Talk) -> None:
+        await talk.speak(STOPPED_MS)
+        await talk.quiet(150)
+        await talk.speak(STOPPED_MS)
+        await talk.until(TurnCompleted)
+
+    talk = play(script(hears=("What time is it?",), ears=ears), body)
+    assert talk.one(TurnStarted).text == "What time is it?"
+    assert not talk.all(Failed)
 
 
 @pytest.mark.parametrize("has_voice", [True, False])

@@ -91,6 +91,28 @@ async def test_an_interim_answer_is_corrected_by_the_final_even_after_the_uttera
         await ears.until(lambda: ears.of(TranscriptKind.CORRECTED))
         await stream.aclose()
     assert ears.answers == ["Go back ten meters"]
+    assert [each.interim for each in ears.transcripts if each.kind is TranscriptKind.FLUSHED] == [True]
+    [corrected] = [each for each in ears.transcripts if each.kind is TranscriptKind.CORRECTED]
+    assert (corrected.utterance_id, corrected.text) == (1, TEXT)
+
+
+async def test_words_that_were_acted_upon_before_an_answer_came_are_corrected_by_it(emulator: EmulatorProcess) -> None:
+    emulator.inject(kind="words", text="go back ten meters", service="stt")
+    emulator.inject(kind="delay", at="phrase", ms=1_000, service="stt")
+    limits = AzureSttLimits(interim_s=30, settle_s=30)
+    async with recognizing(emulator.ws_url, replace(SETTINGS, limits=limits)) as engine:
+        await engine.warm_up()
+        ears = Ears()
+        stream = await engine.open(SttOptions(), ears.on_transcript, ears.on_failure)
+        stream.begin(1, 0)
+        end = await say(stream, np.concatenate([clip()[:36_000], clip()[30_000:36_000]]), 0)  # on behind its words
+        await ears.until(lambda: ears.of(TranscriptKind.PARTIAL))
+        stream.flush(1, end)
+        stream.end(1)
+        stream.begin(2, end)
+        await ears.until(lambda: ears.of(TranscriptKind.CORRECTED))
+        await stream.aclose()
+    assert ears.answers == []
     [corrected] = [each for each in ears.transcripts if each.kind is TranscriptKind.CORRECTED]
     assert (corrected.utterance_id, corrected.text) == (1, TEXT)
 

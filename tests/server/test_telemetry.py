@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from agents.core.budget import LatencyBudget, Stage, StageChange
+from agents.core.budget_profiles import profile
 from agents.events import Interrupted, SessionStarted, SpeechStartedHeard
 from server.observability.arrival import Arrival, arrival
 from server.observability.label_values import OTHER, LabelValues
 from server.observability.metrics import Metrics
-from server.observability.session_watch import EdgeDeadlines, SessionWatch
+from server.observability.session_watch import SessionWatch
 from server.observability.trace_context import TraceParent, read_traceparent
 from server.observability.tracing_choice import make_tracing
 from server.settings import SettingsError, load_settings
@@ -150,6 +152,15 @@ def test_connecting_and_falling_silent_are_measured_from_where_the_contract_says
     }
 
 
+def edge_budget(connect_ms: int, barge_in_ms: int) -> LatencyBudget:
+    """The stages that only the edge measures, held to these."""
+    changes: dict[Stage, StageChange] = {
+        "connect": StageChange(deadline_ms=connect_ms),
+        "barge_in": StageChange(deadline_ms=barge_in_ms),
+    }
+    return profile("embedded").changed(changes)
+
+
 def breaches(metrics: Metrics) -> dict[str, float]:
     content, _ = metrics.render()
     name = b"convergio_latency_breaches_total{"
@@ -158,26 +169,38 @@ def breaches(metrics: Metrics) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("deadlines", "late"),
+    ("budget", "late"),
     [
         (None, {}),
-        (EdgeDeadlines(401, 271), {}),
+        (edge_budget(401, 271), {}),
         (
-            EdgeDeadlines(399, 269),
+            edge_budget(399, 269),
             {'{action="none",stage="connect"}': 1.0, '{action="none",stage="barge_in"}': 1.0},
         ),
     ],
 )
 def test_connecting_and_falling_silent_are_late_where_a_budget_says_so(
-    deadlines: EdgeDeadlines | None, late: dict[str, float]
+    budget: LatencyBudget | None, late: dict[str, float]
 ) -> None:
     metrics, now = Metrics(), iter([0.4, 20.0, 20.15])
-    watch = SessionWatch(metrics, Arrival("webrtc", at_s=0.0), monotonic_s=lambda: next(now), deadlines=deadlines)
+    watch = SessionWatch(metrics, Arrival("webrtc", at_s=0.0), monotonic_s=lambda: next(now), budget=budget)
     watch.observe(SessionStarted("ses_1", "default", {}))
     watch.observe(SpeechStartedHeard(1, 900, ago_ms=120))
     watch.observe(Interrupted("turn_1", 300, "Well", resumable=True))
     watch.observe(Interrupted("turn_1", 300, "Well", resumable=False))
     assert breaches(metrics) == late
+
+
+def test_a_budget_that_changes_within_a_session_counts_from_then_on() -> None:
+    metrics, now = Metrics(), iter([20.0, 20.15, 30.0, 30.15])
+    watch = SessionWatch(
+        metrics, Arrival("websocket", at_s=0.0), monotonic_s=lambda: next(now), budget=edge_budget(400, 269)
+    )
+    for number, changed in enumerate((edge_budget(400, 271), edge_budget(400, 269))):
+        watch.hold_to(changed)
+        watch.observe(SpeechStartedHeard(number, 900, ago_ms=120))
+        watch.observe(Interrupted(f"turn_{number}", 300, "Well", resumable=False))
+        assert sum(breaches(metrics).values()) == number
 
 
 def test_providers_are_a_bounded_label() -> None:
