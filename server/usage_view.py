@@ -6,7 +6,7 @@ Knows no HTTP and no terminal; blocks while it reads, and raises LedgerError whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -109,9 +109,16 @@ def read_invoice(ledger: Ledger, period: str, book: PriceBook, asking: Asking) -
         closed_at_ms=found.closed_at,
         lines=tuple(map(_line, found.lines)),
         total=_money(totals_by_currency(found.lines)),
+        due=_money(totals_by_currency(_managed(found.lines))),
         corrections=tuple(map(_line, found.corrections)),
         corrections_total=_money(totals_by_currency(found.corrections)),
+        corrections_due=_money(totals_by_currency(_managed(found.corrections))),
     )
+
+
+def _managed(lines: Sequence[CostLine]) -> list[CostLine]:
+    """What a tenant owes the operator; of the rest it pays its provider, or nobody."""
+    return [line for line in lines if line.mode == "managed"]
 
 
 def sums_of(sums: TurnSums) -> UsageSums:

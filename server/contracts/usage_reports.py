@@ -172,9 +172,13 @@ class InvoiceResponse(Contract):
     closed_at_ms: Milliseconds | None = None
     lines: tuple[InvoiceLine, ...]
     total: tuple[MoneyAmount, ...]
+    """What all of it cost, whoever pays."""
+    due: tuple[MoneyAmount, ...]
+    """What of that ran on the operator's own keys for the tenant: the lane `managed`."""
     corrections: tuple[InvoiceLine, ...] = ()
     """What was entered or corrected after the closing: differences to `lines`, at the closed month's own prices."""
     corrections_total: tuple[MoneyAmount, ...] = ()
+    corrections_due: tuple[MoneyAmount, ...] = ()
 
 
 class ExportMetadata(Contract):

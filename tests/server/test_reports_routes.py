@@ -298,6 +298,16 @@ async def test_reports_are_by_day_person_agent_and_provider(tmp_path: Path) -> N
     ]
 
 
+async def test_what_a_tenant_pays_its_provider_itself_is_in_the_total_and_not_due(tmp_path: Path) -> None:
+    at = 1_790_000_000_000
+    managed = replace(turn(2, at=at), mode="managed", audio_ms_in=30_000)
+    record(tmp_path, [turn(1, at=at), managed])
+    async with served(tmp_path, ledger=sheets(tmp_path / "prices")) as server, client(server) as http:
+        answer = InvoiceResponse.model_validate_json((await http.get("/v1/usage/invoices/2026-09")).content)
+    assert [(money.currency, money.micros) for money in answer.due] == [("EUR", 30_000)]
+    assert [(money.currency, money.micros) for money in answer.total] == [("EUR", 90_000)]
+
+
 async def test_a_closed_months_invoice_stays_and_what_comes_later_is_told_beside_it(tmp_path: Path) -> None:
     at = 1_790_000_000_000  # in September 2026
     record(tmp_path, [turn(1, at=at), turn(2, at=at), turn(3, at=at, tenant="other")])
