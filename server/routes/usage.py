@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from metering.budgets.store import BudgetStoreAway
 from metering.errors import LedgerError
 from metering.ledger import UsageQuery
+from metering.pricing.rates import day_name
 from metering.records import RecordsError
 from metering.usage_report import GROUPINGS, ReportQuery, report_csv, usage_report
 from server.audit import AuditEntry
@@ -132,14 +133,21 @@ class UsageRoutes:
             days = report_days(given, asking.now_ms)
         query = ReportQuery(by, days.first, days.before, asking.tenant_id, given.get("agent"), given.get("user"))
         if form == "csv":
-            return await self._report_file(query)
+            return await self._report_file(request, query, asking.tenant_id)
         return await self._answer(
             lambda: read_report(self._host.ledger, query, price_book(self._host.settings), asking)
         )
 
-    async def _report_file(self, query: ReportQuery) -> Response:
+    async def _report_file(self, request: Request, query: ReportQuery, tenant_id: str) -> Response:
         book = partial(price_book, self._host.settings)
         lines = await self._read(lambda: list(report_csv(usage_report(self._host.ledger, query, book()))))
+        told = {
+            "format": "csv",
+            "by": query.by,
+            "since": day_name(query.first_day),
+            "until": day_name(query.day_before),
+        }
+        await self._note_file(request, tenant_id, told)
         headers = _NOT_KEPT | {"Content-Disposition": f'attachment; filename="usage-by-{query.by}.csv"'}
         return Response(b"".join(lines), 200, headers, MEDIA_TYPES["csv"])
 
@@ -170,22 +178,23 @@ class UsageRoutes:
         made = await self._make(order)
         try:
             metadata = made.metadata
-            entry = AuditEntry(
-                caller(request),
-                "usage.exported",
-                metadata.tenant_id,
-                details=metadata.model_dump(include={"format", "since", "until", "filters", "events", "sha256"}),
-                request_id=request_id(request),
-            )
-            await self._host.offices.audit.record(entry)
-        except RecordsError as error:
-            made.file.close()
-            words = "The audit log cannot be written at the moment."
-            raise Refused(ErrorCode.SERVER_OVERLOADED, words, retry_after_s=RETRY_AFTER_S) from error
+            told = metadata.model_dump(include={"format", "since", "until", "filters", "events", "sha256"})
+            await self._note_file(request, metadata.tenant_id, told)
         except BaseException:
             made.file.close()
             raise
         return _FileResponse(made)
+
+    async def _note_file(self, request: Request, tenant_id: str, details: Mapping[str, Any]) -> None:
+        """No file goes out that the audit log does not know of. Raises Refused."""
+        entry = AuditEntry(
+            caller(request), "usage.exported", tenant_id, details=details, request_id=request_id(request)
+        )
+        try:
+            await self._host.offices.audit.record(entry)
+        except RecordsError as error:
+            words = "The audit log cannot be written at the moment."
+            raise Refused(ErrorCode.SERVER_OVERLOADED, words, retry_after_s=RETRY_AFTER_S) from error
 
     async def _make(self, order: ExportOrder) -> ExportFile:
         abandoned = threading.Event()
