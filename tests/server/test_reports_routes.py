@@ -274,6 +274,8 @@ async def test_reports_are_by_day_person_agent_and_provider(tmp_path: Path) -> N
         told = {by: await report(by) for by in ("day", "user", "agent", "provider")}
         narrowed = await report("user", agent="class-4a", user="ada")
         table = await http.get("/v1/usage/report", params={"by": "user", "since": "30d", "format": "csv"})
+        audited = await server.application.host.offices.audit.read(tenant_id="local")
+    assert [row.action for row in audited] == ["usage.exported"]
     for by, each in told.items():
         assert (each.total.sums.turns, each.total.sums.audio_ms_in) == (5, 300_000), by
         assert [(cost.currency, cost.micros) for cost in each.total.cost] == [("EUR", 300_000)], by
