@@ -11,7 +11,7 @@ from azure.azure_engines import Ears, clip, flat, natives, recognizing, say, spe
 from azure.emulator_process import EmulatorProcess, azure_emulator
 
 from audio.azure.settings import AzurePlace, AzureSttLimits, AzureSttSettings, AzureTtsLimits, AzureTtsSettings
-from audio.errors import EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable
+from audio.errors import EngineError, EngineKeyRejected, EngineOverloaded, EngineTimeout, EngineUnavailable
 from audio.stt.port import SttOptions, TranscriptKind
 from audio.tts.port import SpeechRequest
 
@@ -36,8 +36,8 @@ def service() -> Iterator[EmulatorProcess]:
 @pytest.mark.parametrize(
     ("fault", "expected", "within_s"),
     [
-        ("unauthorized", EngineUnavailable, 1.5),
-        ("forbidden", EngineUnavailable, 1.5),
+        ("unauthorized", EngineKeyRejected, 1.5),
+        ("forbidden", EngineKeyRejected, 1.5),
         ("bad-request", EngineUnavailable, 1.5),
         ("throttled", EngineOverloaded, 3.0),
         ("not-found", EngineError, 3.0),
@@ -92,7 +92,7 @@ async def test_a_recognizer_lost_in_mid_speech_is_replaced_and_no_word_is_lost(
 @pytest.mark.parametrize(
     ("fault", "expected", "within_s"),
     [
-        ("unauthorized", EngineUnavailable, 1.5),
+        ("unauthorized", EngineKeyRejected, 1.5),
         ("throttled", EngineOverloaded, 1.5),
         ("broken", EngineError, 1.5),
         ("unavailable", EngineOverloaded, 1.5),

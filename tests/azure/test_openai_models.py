@@ -12,7 +12,7 @@ import pytest
 from anyio import to_thread
 from azure.openai_endpoint import KEY, TOKEN, OpenAIEndpoint, openai_endpoint
 
-from agents.errors import ModelError, ModelRateLimited, ModelRejected, ModelTimeout, ModelUnavailable
+from agents.errors import KeyRejected, ModelError, ModelRateLimited, ModelRejected, ModelTimeout, ModelUnavailable
 from agents.models.openai_client import OpenAICompatibleConfig
 from agents.models.openai_compatible import OpenAICompatibleModel
 from agents.models.port import (
@@ -174,7 +174,7 @@ async def test_an_identity_that_hangs_is_given_up_and_blocks_nothing_else(endpoi
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        ("unauthorized", ModelRejected),
+        ("unauthorized", KeyRejected),
         ("forbidden", ModelRejected),
         ("missing", ModelRejected),
         ("throttled", ModelRateLimited),

@@ -12,10 +12,8 @@ import pytest
 from postgres_server import PostgresServer
 from test_ledger_contract import KINDS, all_events, corrected, new_ledger, turn
 
-from metering import sqlite_schema
 from metering.identity import as_correction
 from metering.ledger import Ledger, PageRequest, UsageQuery
-from metering.postgres import migrate
 from metering.postgres.ledger import PostgresLedger
 from metering.rollup import DAY_MS, Rollup
 from metering.sqlite_ledger import SqliteLedger
@@ -101,9 +99,11 @@ def test_a_file_of_the_version_before_gets_the_sums_of_what_it_holds(tmp_path: P
     ledger.append([corrected(2, 1)])
     ledger.close()
     connection = sqlite3.connect(path)
-    for table in ("usage_users_daily", "usage_users_amounts"):
+    for name in ("no_update", "no_delete", "purged"):
+        connection.execute(f"DROP TRIGGER usage_events_{name}")
+    for table in ("usage_users_daily", "usage_users_amounts", "usage_purges"):
         connection.execute(f"DROP TABLE {table}")
-    connection.execute(f"PRAGMA user_version = {len(sqlite_schema.migrations(strict=True)) - 1}")
+    connection.execute("PRAGMA user_version = 6")
     connection.commit()
     connection.close()
     ledger = SqliteLedger(path)
@@ -117,10 +117,11 @@ def test_a_database_of_the_version_before_gets_the_sums_of_what_it_holds(postgre
     ledger.append([turn(n) for n in range(5)])
     ledger.append([corrected(2, 1)])
     ledger.close()
-    before = sorted(migrate.KNOWN)[-2]
     with psycopg.connect(url) as connection:
-        connection.execute("DROP TABLE usage_users_daily, usage_users_amounts")
-        connection.execute("UPDATE convergio_usage_version SET version_num = %s", (before,))
+        connection.execute("DROP TABLE usage_users_daily, usage_users_amounts, usage_purges")
+        for trigger in ("pseudonyms_only", "purged_only"):
+            connection.execute(f"DROP FUNCTION convergio_usage_{trigger} CASCADE")
+        connection.execute("UPDATE convergio_usage_version SET version_num = '0003'")
     ledger = PostgresLedger(url)
     expected_of(ledger)
     ledger.close()

@@ -22,6 +22,7 @@ from websockets.exceptions import InvalidStatus
 
 from agents.core.options import Engines
 from agents.loop.agent import Agent
+from server.guard import Identity
 from tests.scripted_server import EchoModel, ScriptedEngines, scripted_engines, served
 
 KEY = "a-long-random-secret"
@@ -120,9 +121,9 @@ async def test_a_session_that_begins_while_engines_load_knows_their_voices(
         host = server.application.host
         wait_for_agent = host.agent
 
-        async def agent(agent_id: str | None) -> Agent:
+        async def agent(agent_id: str | None, caller: Identity) -> Agent:
             engines.loaded.set()  # somebody waits for it
-            return await wait_for_agent(agent_id)
+            return await wait_for_agent(agent_id, caller)
 
         monkeypatch.setattr(host, "agent", agent)
         async with voice_live(server.url) as client:
