@@ -111,7 +111,7 @@ def test_a_full_disk_makes_events_wait_and_loses_none(tmp_path: Path) -> None:
 
 def test_a_full_file_system_makes_events_wait_and_loses_none(tmp_path: Path) -> None:
     unshare = shutil.which("unshare")
-    mount = 'mount -t tmpfs -o size=900k none "$0" && head -c 300000 /dev/zero > "$0/ballast" && exec "$@"'
+    mount = 'mount -t tmpfs -o size=1100k none "$0" && head -c 300000 /dev/zero > "$0/ballast" && exec "$@"'
     if (
         unshare is None
         or subprocess.run(
