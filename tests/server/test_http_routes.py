@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from http import HTTPStatus
 from pathlib import Path
 
 import anyio
@@ -63,7 +64,11 @@ async def test_every_published_route_exists(tmp_path: Path) -> None:
             elif "{call_id}" in route.path:  # what is there no more is a matter for the route, not for the router
                 assert answer.json()["error"]["code"] == "session.not_found", route.path
             elif route.path != path and "{period}" not in route.path:
-                assert answer.json()["error"]["message"].startswith("There is no such"), route.path
+                told = answer.json()["error"]["message"]
+                assert told not in {"There is nothing at this address.", "This address does not take that method."}, (
+                    told
+                )
+                assert answer.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST}, route.path
             elif route.request_types and "application/json" not in route.request_types:
                 assert answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE, route.path
             else:
