@@ -7,13 +7,14 @@ package ``baresip-core`` is all it needs; tests skip where it is missing.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import time
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,20 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_phone_port() -> int:
+    """One that is free for both protocols, the next being free for TLS: a phone takes them all, below those that
+    connections are given."""
+    for port in range(20_000 + os.getpid() % 5_000, 30_000, 2):
+        with ExitStack() as probes:
+            try:
+                for kind, at in ((socket.SOCK_DGRAM, port), (socket.SOCK_STREAM, port), (socket.SOCK_STREAM, port + 1)):
+                    probes.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", at))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
 
 
 @cache
@@ -167,7 +182,7 @@ def baresip(directory: Path, said: Path, options: PhoneOptions | None = None) ->
     require_baresip()
     options = options or PhoneOptions()
     directory.mkdir(parents=True, exist_ok=True)
-    port, control = free_port(socket.SOCK_DGRAM), free_port()
+    port, control = free_phone_port(), free_port()
     modules = "g711 g722 opus aufile aubridge sndfile srtp account menu ctrl_tcp".split()
     config = _CONFIG.format(
         port=port,
