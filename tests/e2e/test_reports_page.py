@@ -205,7 +205,11 @@ async def test_a_server_with_keys_asks_for_one_and_the_tab_remembers_it(tmp_path
 async def test_somebody_who_may_only_see_their_own_sees_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record(tmp_path)
     member = Identity("local", "pupil-3", "member", PERMISSIONS["member"])
-    monkeypatch.setattr("server.edge.identify", lambda *_: member)
+
+    async def authenticate(*_: object) -> Identity:
+        return member
+
+    monkeypatch.setattr("server.host.Host.authenticate", authenticate)
     async with usage_page(tmp_path) as (page, _):
         await page.locator(".tile").first.wait_for()
         assert await page.inner_text("#whose") == "Your own usage."
