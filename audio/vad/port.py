@@ -47,7 +47,7 @@ class VadOptions:
 
     threshold: float = 0.5
     min_speech_ms: int = 96
-    min_silence_ms: int = 64
+    min_silence_ms: int = 96
     prefix_padding_ms: int = 300
     gate_mode: int = 2
 

@@ -40,7 +40,7 @@ class TurnDetectionFields(Contract):
     """Speech probability (0-1) that counts as speech. Raise it in noisy places."""
     min_speech_ms: Annotated[int, Field(ge=0, le=1_000)] = 96
     """Speech shorter than this is not speech."""
-    min_silence_ms: Annotated[int, Field(ge=32, le=2_000)] = 64
+    min_silence_ms: Annotated[int, Field(ge=32, le=2_000)] = 96
     """Silence after which speech has paused (`vad.speech_stopped`). A pause is not yet the end of a turn."""
     prefix_padding_ms: Annotated[int, Field(ge=0, le=1_000)] = 300
     """Audio kept from before the first speech sample, so no first syllable is lost."""

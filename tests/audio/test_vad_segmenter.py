@@ -25,7 +25,7 @@ def test_speech_starts_at_its_first_frame_once_it_has_lasted_long_enough() -> No
 
 
 def test_speech_stops_at_its_first_silent_frame_once_silence_has_lasted_long_enough() -> None:
-    assert edges([0.9] * 5 + [0.1] * 2)[1] == SpeechEdge(EdgeKind.STOPPED, 5 * FRAME, 7 * FRAME)
+    assert edges([0.9] * 5 + [0.1] * 3)[1] == SpeechEdge(EdgeKind.STOPPED, 5 * FRAME, 8 * FRAME)
 
 
 def test_a_click_is_not_speech() -> None:
@@ -33,7 +33,7 @@ def test_a_click_is_not_speech() -> None:
 
 
 def test_a_short_dip_does_not_stop_speech() -> None:
-    assert [edge.kind for edge in edges([0.9] * 4 + [0.1, 0.9] * 3)] == [EdgeKind.STARTED]
+    assert [edge.kind for edge in edges([0.9] * 4 + [0.1, 0.1, 0.9] * 3)] == [EdgeKind.STARTED]
 
 
 def test_probabilities_between_the_thresholds_change_nothing() -> None:
