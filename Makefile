@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run test check bench bench-endpoint bench-latency bench-overlap soak smoke-azure setup setup-dev contracts docs format clean
+.PHONY: help run test test-setup check bench bench-endpoint bench-latency bench-overlap soak smoke-azure setup setup-dev contracts docs format clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,10 +15,12 @@ help: ## list what can be made
 run: setup ## set up what is missing and start the server on http://localhost:8080 (ARGS="--port 9000")
 	@exec $(BIN)/convergio-voice serve $(ARGS)
 
-test: setup-dev ## run the tests (ARGS="tests/server -k settings")
+test: test-setup ## run the tests (ARGS="tests/server -k settings")
+	@$(BIN)/pytest $(ARGS)
+
+test-setup: setup-dev
 	@scripts/test_packages.sh
 	@scripts/client_envs.sh
-	@$(BIN)/pytest $(ARGS)
 
 check: setup-dev ## lint, types, import contracts, spelling, generated contracts
 	$(BIN)/ruff check .
