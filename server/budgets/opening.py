@@ -18,6 +18,7 @@ from server.budgets.purse import PurseOf, SessionPurse
 from server.budgets.service import Budgets
 from server.engine_source import Lease
 from server.guard import Identity
+from server.privacy.protection import protection_of
 from server.settings import Settings
 
 
@@ -57,6 +58,8 @@ def open_purse(
     lane = lane_of(settings, caller.tenant_id, chain, own_keys(settings, caller.tenant_id) | brought(lease))
     mode = granted(wish.mode, lane, caller.tenant_id, chain)
     cheapest = chain if thrifty is None else Chain.of(thrifty, speech=wish.speech)
-    owner = PurseOf(Whose(caller.tenant_id, caller.user_id), mode, chain, cheapest, wish.locale, wish.lasts)
+    whose = Whose(caller.tenant_id, caller.user_id)
+    may_ask = not wish.speech or protection_of(caller.tenant_type).cost_spoken
+    owner = PurseOf(whose, mode, chain, cheapest, wish.locale, wish.lasts, may_ask)
     purse = SessionPurse(budgets, owner, recorder)
     return Opened(mode, replace(engines, spending=purse, thrifty=thrifty), purse)

@@ -55,6 +55,8 @@ class PurseOf:
     locale: str = "en-US"
     lasts: bool = True
     """Whether another turn may follow."""
+    may_ask: bool = True
+    """Whether the user may be asked about cost; else the session goes on as if the tenant's policy had consented."""
 
 
 class SessionPurse:
@@ -299,7 +301,7 @@ class SessionPurse:
                 continue
             self._warned.add(need.account)
             self._consented = False  # another limit's, or another window's: it is a new question
-            self._tell(self._warning(need, "needed" if self._rules.consent == "ask" else "policy"))
+            self._tell(self._warning(need, "needed" if self._asks_first else "policy"))
 
     def _warning(self, need: Need, consent: BudgetConsent) -> BudgetWarned:
         known = self._budgets.desk.known(need.account)
@@ -323,10 +325,14 @@ class SessionPurse:
         known = self._budgets.desk.known(need.account)
         return used_percent(0 if known is None else known.used, need.limit.amount)
 
+    @property
+    def _asks_first(self) -> bool:
+        return self._owner.may_ask and self._rules is not None and self._rules.consent == "ask"
+
     def _ask(self, turn_id: str, text: str) -> str | None:
         """What is said instead of an answer, while the user has not consented to going on."""
         worst = self._worst()
-        if worst is None or self._consented or self._rules is None or self._rules.consent == "auto":
+        if worst is None or self._consented or not self._asks_first:
             return None
         if self._asks is not None:
             answered = answer_of(text, self._words)

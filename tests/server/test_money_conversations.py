@@ -133,6 +133,27 @@ async def test_at_80_percent_the_agent_asks_once_and_yes_lets_it_go_on(tmp_path:
             assert [each["consent"] for each in chat.of("budget.warning")] == ["needed", "given"]
 
 
+@pytest.mark.parametrize(("kind", "consent"), [("school", "policy"), ("business", "needed")])
+async def test_a_pupil_is_never_asked_aloud_about_cost(tmp_path: Path, kind: str, consent: str) -> None:
+    key = {"Authorization": "Bearer a-key-of-the-school-1"}
+    daily = limits(("tenant", "daily", "turns", "10"))
+    tenants = [{"id": "school", "type": kind, "api_keys": ["a-key-of-the-school-1"]}]
+    async with (
+        served(tmp_path, tenants=tenants, budgets={"limits": daily}) as server,
+        httpx.AsyncClient(base_url=server.url, headers=key, trust_env=False, timeout=20) as http,
+    ):
+        for _ in range(8):
+            assert (await ask(http)).status_code == httpx.codes.OK
+        async with connect(server.voice_url, additional_headers=key) as socket:
+            talk = Chat(socket)
+            await talk.send(type="voice.start")
+            await talk.until("session.started")
+            await talk.say("What is the time?")
+            asked = (await talk.until("chat.complete"))["text"].endswith("Please say yes or no.")
+            assert [each["consent"] for each in talk.of("budget.warning")] == [consent]
+            assert asked is (consent == "needed")
+
+
 async def test_consent_comes_by_a_message_by_a_field_or_by_policy(tmp_path: Path) -> None:
     daily = limits(("tenant", "daily", "turns", "10"))
     async with budgeted(tmp_path, limits=daily) as (server, http):
