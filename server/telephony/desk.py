@@ -102,8 +102,12 @@ class PhoneDesk:
     @property
     def owner(self) -> Identity:
         """To whom calls are attributed that come with a carrier's own credentials."""
-        settings = self.host.settings
-        return Identity(self.settings.tenant, "phone") if settings.keys else LOCAL_USER
+        return self.caller(self.settings.tenant) if self.host.settings.guarded else LOCAL_USER
+
+    def caller(self, tenant_id: str) -> Identity:
+        """Whoever is on the line, in this tenant of the settings."""
+        kind = self.host.settings.tenant_type(tenant_id)
+        return Identity(tenant_id, "phone") if kind is None else Identity(tenant_id, "phone", tenant_type=kind)
 
     # --- calls that come, or are answered ---
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import anyio
 
-from server.guard import Identity
 from server.telephony.control import DialFailed, OutboundCall
 from server.telephony.desk import PhoneDesk
 from server.telephony.port import CallControlError, CallInfo
@@ -98,7 +97,5 @@ class SipService:
         return {"stranger": self.endpoint.refused, "malformed": self.endpoint.signalling.malformed}
 
     async def _converse(self, leg: SipLeg, admitted: Admitted) -> None:
-        owner = self._desk.owner
-        if admitted.tenant is not None:
-            owner = Identity(admitted.tenant, owner.user_id)
+        owner = self._desk.owner if admitted.tenant is None else self._desk.caller(admitted.tenant)
         await self._desk.hold(leg, owner)
