@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from server.contracts.errors import ErrorCode
 from server.errors import Refused
-from server.guard import Identity, check_host, check_origin, header
+from server.guard import Identity, check_host, check_origin, header, host_names
 from server.identity.presented import SAFE_METHODS, Presented, presented
 from server.secrets import PREFIX, ClientSecrets
 from server.settings import Settings
@@ -38,6 +38,7 @@ class Admission:
 
     def __init__(self, settings: Settings, secrets: ClientSecrets, authenticate: Authenticate) -> None:
         self._settings = settings
+        self._names = host_names(settings)
         self._secrets = secrets
         self._authenticate = authenticate
 
@@ -45,7 +46,7 @@ class Admission:
         """Raise Refused, or leave in the scope's state who it is (where the path wants that)."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         host = header(headers, b"host")
-        check_host(self._settings, host)
+        check_host(self._names, host)
         if scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS:
             check_origin(self._settings, header(headers, b"origin"), host)
         path: str = scope["path"]

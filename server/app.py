@@ -112,14 +112,6 @@ class Application:
         """What answers, stage by stage."""
         return self.host.engines.reports
 
-    def _callers(self) -> Settings:
-        """The settings that say who may call."""
-        if not self._local_caller:
-            return self.settings
-        return self.settings.model_copy(
-            update={"host": "127.0.0.1", "api_keys": (), "tenants": (), "allowed_hosts": ()}
-        )
-
     async def _authenticate(self, presented: Presented) -> Identity:
         return LOCAL_USER if self._local_caller else await self.host.authenticate(presented)
 
@@ -154,7 +146,7 @@ class Application:
             routes += webrtc_off_routes()
         known = frozenset(route.path for route in routes if isinstance(route, Route))
         routes.extend(page_routes(known))
-        admission = Admission(self._callers(), host.secrets, self._authenticate)
+        admission = Admission(self.settings, host.secrets, self._authenticate)
         middleware = [
             Middleware(Edge, admission=admission, metrics=self.metrics, routes=known),
             *_cors(self.settings),

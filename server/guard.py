@@ -118,15 +118,19 @@ def header(headers: Headers, name: bytes) -> str | None:
     return None
 
 
-def check_host(settings: Settings, host_header: str | None) -> None:
-    """Raise Refused unless the Host header names this server by a name it answers to."""
+def host_names(settings: Settings) -> frozenset[str] | None:
+    """The names this server answers to; ``None``: to any."""
     names = frozenset(name.lower() for name in settings.allowed_hosts)
     if settings.guarded and not names:
-        return
+        return None
     if settings.telephony.public_url is not None:
         names |= {urlsplit(settings.telephony.public_url).hostname or ""}
-    name = _host_name(host_header)
-    if name not in names | LOOPBACK_HOSTS:
+    return names | LOOPBACK_HOSTS
+
+
+def check_host(names: frozenset[str] | None, host_header: str | None) -> None:
+    """Raise Refused unless the Host header names this server by one of its ``host_names``."""
+    if names is not None and _host_name(host_header) not in names:
         raise Refused(
             ErrorCode.AUTH_FORBIDDEN,
             "This server does not answer to that host name (see allowed_hosts in the settings).",
