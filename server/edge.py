@@ -10,7 +10,6 @@ import logging
 import math
 import re
 import time
-import uuid
 from collections.abc import MutableMapping
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from server.admission import Admission
 from server.contracts.errors import ErrorCode, error_body
 from server.errors import Failure, describe
 from server.guard import header
+from server.ids import new_id
 from server.observability.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -34,11 +34,6 @@ _HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _CLOSED_CSP: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-
-
-def new_id(prefix: str) -> str:
-    """A fresh, unguessable id such as ``req_4f…``."""
-    return f"{prefix}_{uuid.uuid4().hex}"
 
 
 class Edge:

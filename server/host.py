@@ -30,12 +30,12 @@ from server.budgets.opening import Opened, Wish, open_purse
 from server.contracts.errors import ErrorCode
 from server.contracts.latency_budget import LatencyBudgetSettings
 from server.contracts.session import VoiceSettings
-from server.edge import new_id
 from server.engine_rules import Asked
 from server.engine_source import EngineSource, Lease
 from server.errors import EdgeError, Refused
 from server.guard import Identity, require
 from server.identity import Presented
+from server.ids import new_id
 from server.latency_choice import LatencyChoice
 from server.ledgers import open_ledger
 from server.observability.arrival import Arrival

@@ -18,9 +18,9 @@ from server.chat_turn import ChatTurn, Question
 from server.contracts.chat import ChatRequest, ChatResponse
 from server.contracts.errors import ErrorCode
 from server.contracts.server_messages import UsageSummary
-from server.edge import new_id
 from server.errors import Refused
 from server.host import Host
+from server.ids import new_id
 from server.observability.arrival import arrival
 from server.routes.bodies import answer, caller, named_by_client, read_body, request_id
 from server.wire.voice_json import VoiceCodec

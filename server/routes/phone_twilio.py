@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.contracts.errors import ErrorCode
-from server.edge import new_id
 from server.errors import Refused
 from server.guard import header
 from server.host import Host
+from server.ids import new_id
 from server.routes.bodies import media_type, read_text
 from server.telephony.control import CallStatus
 from server.telephony.desk import PhoneDesk

@@ -10,10 +10,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from server.contracts.errors import ErrorCode
-from server.edge import new_id
 from server.errors import Refused
 from server.guard import Identity, require
 from server.host import Host
+from server.ids import new_id
 from server.observability.arrival import Arrival, arrival
 from server.permissions import Permission
 from server.routes.bodies import caller, media_type, read_form, read_json, read_text

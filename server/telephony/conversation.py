@@ -30,11 +30,11 @@ from agents.loop.agent import Agent
 from audio.codecs.resample import StreamResampler
 from audio.formats import HEARING_RATE_HZ, Samples, samples_to_ms
 from server.contracts.session import TurnDetection
-from server.edge import new_id
 from server.engine_source import Lease
 from server.errors import describe
 from server.guard import Identity
 from server.host import Host
+from server.ids import new_id
 from server.observability.arrival import Arrival
 from server.sessions.live import LiveSession
 from server.sessions.voice_options import turn_policy

@@ -21,10 +21,10 @@ import httpx
 from anyio.to_thread import run_sync
 
 from server.contracts.errors import ErrorCode
-from server.edge import new_id
 from server.errors import Refused
 from server.guard import LOCAL_USER, Identity
 from server.host import DataDirectoryUnusable, Host
+from server.ids import new_id
 from server.telephony.acs.api import AcsApi
 from server.telephony.acs.tokens import AcsTokens
 from server.telephony.call_book import BookedCall, CallBook

@@ -16,9 +16,9 @@ from anyio.abc import TaskGroup
 
 from audio.formats import Samples
 from server.contracts.errors import ErrorCode
-from server.edge import new_id
 from server.errors import Refused
 from server.guard import Identity
+from server.ids import new_id
 from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.transports.channel_link import ChannelLink, NoChannel

@@ -15,10 +15,10 @@ from typing import Any
 
 from agents.core.options import Engines
 from server.contracts.errors import ErrorCode
-from server.edge import new_id
 from server.engine_source import Lease
 from server.guard import Identity
 from server.host import Host
+from server.ids import new_id
 from server.observability.arrival import Arrival
 from server.sessions.allowance import ResponseWindow
 from server.sessions.live import LiveSession

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import replace
 from typing import Final
 
-from server.edge import new_id
+from server.ids import new_id
 from server.sip_settings import SipSettings, SipTrunk
 from server.telephony.port import CallControlError, CallInfo
 from server.telephony.sip.call import SipCall

@@ -13,7 +13,7 @@ from typing import Final
 
 import anyio
 
-from server.edge import new_id
+from server.ids import new_id
 from server.sip_settings import SipSettings
 from server.telephony.port import CallControlError, CallInfo
 from server.telephony.sip.call import SipCall, explained, offered_by

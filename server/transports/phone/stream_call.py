@@ -14,8 +14,8 @@ from typing import Final, Protocol
 import anyio
 
 from audio.errors import AudioFormatError
-from server.edge import new_id
 from server.guard import Identity
+from server.ids import new_id
 from server.telephony.desk import PhoneDesk
 from server.telephony.port import CallInfo
 from server.transports.phone.outlet import OutletGone
