@@ -75,4 +75,4 @@ async def resilient(data_dir: Path, engines: ScriptedEngines | None = None, **se
         before = footprint(server)
         yield server
         await answers(server)
-        await eventually(lambda: footprint(server).within(before))
+        await eventually(lambda: footprint(server).within(before), 30)
