@@ -29,7 +29,7 @@ class Identity:
     """To whom everything in the session is attributed; ``transport`` is how it came, where that is known.
 
     Of a telephone call, ``carrier`` is who carries it (``twilio``, ``sip``) and ``leg`` which way it went: its time is
-    charged by the two. ``Session.called`` is told the time.
+    charged by the two. ``SoundMeter.calls`` is told who knows the time.
     """
 
     session_id: str

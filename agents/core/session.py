@@ -84,7 +84,7 @@ class Session:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.outbox = Outbox()
-        self.sound = SoundMeter()  # told by the transport of the audio it sent, and of a call's time
+        self.sound = SoundMeter()  # told by the transport of the audio it sent, and who knows a call's time
         self._options = options
         self._engines = engines = engines.for_session(lambda change: self.outbox.emit(stand_in(change)))
         self._recorder = recorder

@@ -2,12 +2,13 @@
 
 Counts in ticks of 1/48,000 s, of which every rate's sample is a whole number; milliseconds are those that became whole,
 and the rest stays for the next account, so that neither is lost however often accounts are taken. Owned by the session;
-hearing tells it of speech, whoever carries the audio of what came and what left, a telephone of the time its call took.
-Knows no turn.
+hearing tells it of speech, whoever carries the audio of what came and what left; a telephone call is asked at the end
+how long it took. Knows no turn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import Final
 
@@ -51,6 +52,7 @@ class SoundMeter:
         self._speech_from: int | None = None
         self._silent_until = 0
         self._call_ms = 0
+        self._elapsed_ms: Callable[[], int] | None = None
         self._closed = False
 
     def received(self, count: int) -> None:
@@ -61,9 +63,9 @@ class SoundMeter:
         """So many ticks of audio left for the client."""
         self._sent += 0 if self._closed else count
 
-    def called(self, ms: int) -> None:
-        """The telephone call went on for so long."""
-        self._call_ms += ms
+    def calls(self, elapsed_ms: Callable[[], int]) -> None:
+        """The session is held over a telephone call: ``elapsed_ms`` says how long it has lasted, and is asked once."""
+        self._elapsed_ms = elapsed_ms
 
     def speech_began(self, sample: int) -> None:
         """Voice activity from this sample heard on; no sample counts twice, whatever a detector says after a reset."""
@@ -79,6 +81,8 @@ class SoundMeter:
 
     def close(self) -> None:
         """The session is over, and its last account is taken now; what still comes is nobody's."""
+        if not self._closed and self._elapsed_ms is not None:
+            self._call_ms = self._elapsed_ms()
         self._closed = True
 
     def take(self) -> Sound:

@@ -155,6 +155,7 @@ class PhoneConversation:
 
     async def _hold(self, live: LiveSession) -> None:
         self._live = live
+        live.session.sound.calls(self._now_ms)
         live.adopt(PhoneLink(self._leg, lambda: self._reason))
         try:
             await live.started.wait()
@@ -166,7 +167,6 @@ class PhoneConversation:
                 if not live.ended.is_set():
                     await self._attend(live)
         finally:
-            live.session.sound.called(self._now_ms())
             live.end()
             with anyio.CancelScope(shield=True), anyio.move_on_after(END_LIMIT_S):
                 await live.closed.wait()

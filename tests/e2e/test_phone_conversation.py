@@ -17,6 +17,7 @@ from spoken import said
 from agents.models.port import LanguageModel, ModelProfile, ToolRequest
 from agents.models.scripted import ScriptedModel, ScriptedReply
 from metering.ledger import UsageQuery, read_all
+from metering.quantities import quantities
 from server.errors import Refused
 from server.guard import Identity
 from server.telephony.conversation import CallRecord, PhoneConversation
@@ -105,6 +106,9 @@ async def test_its_turns_are_metered_as_telephone_turns(tmp_path: Path) -> None:
         assert {event.transport for event in events} == {"phone"}
         assert {event.session_id for event in events} == {record.session_id}
         assert any(event.audio_ms_in > 0 for event in events)
+        billed = [each for event in events for each in quantities(event) if each.meter == "call_ms"]
+        assert [(each.provider, each.model) for each in billed] == [("test", "inbound")]
+        assert 0 < billed[0].amount <= record.call_ms
 
 
 async def test_speech_over_the_answer_clears_what_the_carrier_has(tmp_path: Path) -> None:
