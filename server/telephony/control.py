@@ -14,6 +14,9 @@ from server.telephony.port import CallInfo
 class CallControl(Protocol):
     """Acts on a running call. All methods raise CallControlError."""
 
+    says_summary: bool
+    """Whether ``transfer`` has the summary said to whoever answers."""
+
     async def hang_up(self, info: CallInfo) -> None:
         """End the call; one that is over already is no error."""
         ...
@@ -51,6 +54,16 @@ class Dialler(CallControl, Protocol):
 
     async def dial(self, call: OutboundCall) -> str:
         """Place a call; once. Returns the carrier's own name of it. Raises DialFailed."""
+        ...
+
+
+class Line(Protocol):
+    """A way to call somebody whose audio comes to us."""
+
+    carrier: str
+
+    async def connect(self, target: str, info: CallInfo) -> None:
+        """Call a number or SIP URI; once they answer, their leg is held under ``info``. Raises CallControlError."""
         ...
 
 

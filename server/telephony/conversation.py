@@ -9,13 +9,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import anyio
 
-from agents.core.language import rules_for
-from agents.core.options import SessionOptions
 from agents.core.sound_meter import ticks
 from agents.events import (
     ServerEvent,
@@ -29,21 +27,20 @@ from agents.events import (
 from agents.loop.agent import Agent
 from audio.codecs.resample import StreamResampler
 from audio.formats import HEARING_RATE_HZ, Samples, samples_to_ms
-from server.contracts.session import TurnDetection
-from server.engine_source import Lease
 from server.errors import describe
 from server.guard import Identity
 from server.host import Host
-from server.ids import new_id
-from server.observability.arrival import Arrival
 from server.sessions.live import LiveSession
-from server.sessions.voice_options import turn_policy
+from server.telephony.call_record import CallRecord
 from server.telephony.closing import Closing
+from server.telephony.consultation import Consultation
 from server.telephony.delivery import PhoneDelivery
+from server.telephony.handover import Consult, HandOver
 from server.telephony.keypad import Expected, Keypad
 from server.telephony.link import PhoneLink
 from server.telephony.manners import Due, Manners, MannersOptions
 from server.telephony.numbers import masked
+from server.telephony.opening import open_session
 from server.telephony.phrases import phrases_for
 from server.telephony.port import CallControlError, HangUpReason, PhoneLeg
 from server.telephony.tools import phone_instructions, phone_tools
@@ -60,29 +57,17 @@ _NOT_IN_NUMBERS: Final = re.compile(r"[^\w+@.:-]")
 _LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
-    """What a call came to: how long its conversation lasted, and how much of the caller's audio was heard.
-
-    ``session_id`` ``None``: no conversation came of it.
-    """
-
-    call_id: str
-    session_id: str | None
-    reason: HangUpReason
-    call_ms: int
-    heard_ms: int
-
-
 class PhoneConversation:
     """A call's conversation; to its leg a ``PhoneListener``, to the agent's tools ``CallControls``."""
 
-    def __init__(self, host: Host, leg: PhoneLeg, caller_identity: Identity) -> None:
+    def __init__(self, host: Host, leg: PhoneLeg, caller_identity: Identity, consult: Consult | None = None) -> None:
         """``caller_identity`` is to whom the conversation is attributed. Parameters of the call that are read:
-        ``agent_id``, ``locale``, ``greeting``."""
+        ``agent_id``, ``locale``, ``greeting``. ``consult`` calls whoever is to take over, where there is a line for it.
+        """
         self._host = host
         self._leg = leg
         self._owner = caller_identity
+        self._consult = consult
         self._settings: TelephonySettings = host.settings.telephony
         self._info = leg.info
         self._locale = _locale_of(leg.info.parameters.get("locale", ""), self._settings.locale)
@@ -96,6 +81,7 @@ class PhoneConversation:
         self._ear_rate_hz = 0
         self._heard_samples = 0
         self._live: LiveSession | None = None
+        self._hand_over: HandOver | None = None
         self._reason: HangUpReason | None = None
         self._greeting = ""
         self._final: CallRecord | None = None
@@ -122,27 +108,7 @@ class PhoneConversation:
         return record
 
     async def _open(self) -> LiveSession:
-        host, owner, named = self._host, self._owner, self._info.parameters.get("agent_id") or None
-        lease = await host.lease(owner, named, self._locale)
-        try:
-            agent = self._agent(lease.engines.agent)
-            latency = host.latencies.phone(owner, agent.spec.agent_id, self._locale)
-            policy = turn_policy(TurnDetection(), "normal")
-            latency = latency.waiting(policy.max_wait_ms)
-            identity = host.identity(owner, new_id("ses"))
-            options = SessionOptions(
-                identity=replace(identity, carrier=self._info.carrier, leg=self._info.direction),
-                locale=self._locale,
-                policy=replace(latency.policy(policy), rules=rules_for(self._locale)),
-                budget=latency.enforced_budget,
-                output_rate_hz=self._leg.rate_hz,
-                greet=False,
-            )
-        except BaseException:
-            lease.give_back()
-            raise
-        lent = Lease(replace(lease.engines, agent=agent), lease.give_back)
-        return host.open_phone(options, lent, self._delivery, owner, Arrival("phone"))
+        return await open_session(self._host, self._owner, self._leg, self._locale, self._delivery, self._agent)
 
     def _agent(self, agent: Agent) -> Agent:
         settings, spec = self._settings, agent.spec
@@ -177,6 +143,9 @@ class PhoneConversation:
         """The next of the caller's voice."""
         if self._live is None:
             return
+        if self._hand_over is not None:
+            self._hand_over.heard(samples, rate_hz)
+            return
         if self._ear is None or rate_hz != self._ear_rate_hz:
             self._ear, self._ear_rate_hz = StreamResampler(rate_hz, HEARING_RATE_HZ), rate_hz
         heard = self._ear.process(samples)
@@ -189,6 +158,9 @@ class PhoneConversation:
         if live is None:
             return
         live.touch()
+        if self._hand_over is not None:
+            self._hand_over.digit(digit)
+            return
         self._manners.answered(self._now_ms())
         self._closing.forget()
         live.session.cancel()
@@ -282,14 +254,29 @@ class PhoneConversation:
 
     async def _transfer(self, live: LiveSession, target: str, summary: str | None) -> None:
         try:
-            with anyio.fail_after(TRANSFER_LIMIT_S):
-                await self._leg.transfer(target, summary)
+            alone = self._leg.can_transfer and (self._leg.says_summary or not summary)
+            if self._consult is not None and not alone:
+                await self._warm(live, target, summary or "", self._consult)
+            else:
+                with anyio.fail_after(TRANSFER_LIMIT_S):
+                    await self._leg.transfer(target, summary)
         except (CallControlError, TimeoutError) as error:
             told = {"call_id": self._info.call_id, "target": masked(target), "why": str(error)}
             logger.warning("transfer failed", extra=told)
             live.session.announce(self._phrases.transfer_failed)
         else:
             self._end("agent")
+
+    async def _warm(self, live: LiveSession, target: str, summary: str, consult: Consult) -> None:
+        """The caller waits while whoever takes over is called and told; then both talk. Raises CallControlError."""
+        consultation = Consultation(self._host, self._owner, self._locale, summary)
+        self._manners.held(True, self._now_ms())
+        self._hand_over = HandOver(self._leg, live, consultation, consult)
+        try:
+            await self._hand_over.run(target, lambda: self._now_ms() > self._settings.max_call_minutes * 60_000)
+        finally:
+            self._hand_over = None
+            self._manners.held(False, self._now_ms())
 
     def _enter(self, live: LiveSession, entry: str | None) -> None:
         if entry is not None:

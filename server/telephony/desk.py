@@ -28,8 +28,10 @@ from server.ids import new_id
 from server.telephony.acs.api import AcsApi
 from server.telephony.acs.tokens import AcsTokens
 from server.telephony.call_book import BookedCall, CallBook
-from server.telephony.control import CallControl, CallStatus, DialFailed, Dialler, OutboundCall
-from server.telephony.conversation import CallRecord, PhoneConversation
+from server.telephony.call_record import CallRecord
+from server.telephony.consultation import Consultation
+from server.telephony.control import CallControl, CallStatus, DialFailed, Dialler, Line, OutboundCall
+from server.telephony.conversation import PhoneConversation
 from server.telephony.numbers import masked
 from server.telephony.port import CallControlError, CallInfo, PhoneLeg
 from server.telephony.twilio.api import TwilioApi
@@ -40,6 +42,8 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_S: Final = 2.0
 EXPECTED_MOST: Final = 1_000
 MINUTE_S: Final = 60.0
+ANSWERED_LIMIT_S: Final = 5.0
+"""From an answer until its leg is held."""
 FILE: Final = "calls.sqlite3"
 
 
@@ -61,10 +65,13 @@ class PhoneDesk:
         self.settings = host.settings.telephony
         self.whispers = Whispers(time.monotonic)
         self.diallers: dict[str, Dialler] = {}
+        self.line: Line | None = None
+        """Where somebody can be called who is to talk with a caller over a leg of ours."""
         self.acs: AcsApi | None = None
         self.acs_tokens: AcsTokens | None = None
         self._book: CallBook | None = None
-        self._running: dict[str, PhoneConversation] = {}
+        self._running: dict[str, PhoneConversation | Consultation] = {}
+        self._consulted: dict[str, Consultation] = {}
         self._expected: OrderedDict[str, CallInfo] = OrderedDict()
         self._placed_s: deque[float] = deque()
         metrics = host.metrics
@@ -130,7 +137,11 @@ class PhoneDesk:
     async def hold(self, leg: PhoneLeg, owner: Identity) -> CallRecord:
         """Hold a conversation over a leg until it is over, on record."""
         info = leg.info
-        conversation = PhoneConversation(self.host, leg, owner)
+        consulted = self._consulted.pop(info.call_id, None)
+        if consulted is None:
+            conversation = PhoneConversation(self.host, leg, owner, None if self.line is None else self._consult)
+        else:
+            conversation, owner = consulted.over_leg(leg), consulted.owner
         self._running[info.call_id] = conversation
         try:
             async with anyio.create_task_group() as tasks:  # nobody waits for a disk to be answered
@@ -140,6 +151,20 @@ class PhoneDesk:
             del self._running[info.call_id]
         await self._note_end(conversation.record)
         return conversation.record
+
+    async def _consult(self, target: str, consultation: Consultation) -> None:
+        """Call whoever is to take over a call; ``hold`` runs the consultation once they answer."""
+        assert self.line is not None
+        if len(self._running) >= self.settings.max_calls:
+            raise CallControlError("No more calls are made now.")
+        call_id = new_id("call")
+        self._consulted[call_id] = consultation
+        try:
+            await self.line.connect(target, CallInfo(call_id, self.line.carrier, "", "outbound", callee=target))
+            with anyio.move_on_after(ANSWERED_LIMIT_S):
+                await consultation.answered.wait()
+        finally:
+            self._consulted.pop(call_id, None)
 
     async def _note_active(self, info: CallInfo, owner: Identity) -> None:
         number = masked(info.callee if info.direction == "outbound" else info.caller)

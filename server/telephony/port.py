@@ -69,6 +69,10 @@ class PhoneLeg(VoiceSink, Protocol):
     info: CallInfo
     rate_hz: int
     """The rate of the agent's voice the carrier takes without resampling."""
+    can_transfer: bool
+    """Whether the carrier transfers calls at all."""
+    says_summary: bool
+    """Whether whoever takes a transferred call is told the summary by the carrier."""
 
     def listen(self, listener: PhoneListener) -> None:
         """Begin to tell this listener; what came before is told first."""

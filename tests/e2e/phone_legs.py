@@ -32,6 +32,8 @@ class TestLeg:
 
     info: CallInfo = field(default_factory=call_info)
     rate_hz: int = 8_000
+    can_transfer: bool = True
+    says_summary: bool = True
     transfer_fails: bool = False
     played: list[Samples] = field(default_factory=list)
     rates: set[int] = field(default_factory=set)

@@ -93,6 +93,7 @@ class Baresip:
     process: subprocess.Popen[bytes]
     control: socket.socket
     directory: Path
+    port: int
     events: list[dict[str, Any]] = field(default_factory=list)
     _bytes: bytes = b""
 
@@ -200,7 +201,7 @@ def baresip(directory: Path, said: Path, options: PhoneOptions | None = None) ->
         command = ["baresip", "-4", "-f", str(directory)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory)
     try:
-        phone = Baresip(process, _connect(process, control, directory), directory)
+        phone = Baresip(process, _connect(process, control, directory), directory, port)
         with phone.control:
             yield phone
     finally:

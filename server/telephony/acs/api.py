@@ -36,6 +36,7 @@ class AcsApi:
     """One resource."""
 
     carrier = "acs"
+    says_summary = False
 
     def __init__(
         self, settings: AcsSettings, public_url: str, http: httpx.AsyncClient, epoch_s: Callable[[], float]

@@ -21,7 +21,8 @@ class Phrases:
 
     ``greeting`` (with ``{name}``) is for agents that have none of their own. ``still_there`` are asked one after the
     other while nobody says anything, then comes ``silence_goodbye``. ``limit_warning`` and ``limit_goodbye`` are about
-    the longest a call may last. ``transfer_failed``: whoever was wanted could not be reached.
+    the longest a call may last. ``transfer_failed``: whoever was wanted could not be reached. ``handing_over`` (with
+    ``{summary}``) is said to whoever takes over, before they hear the caller.
     """
 
     greeting: str
@@ -30,6 +31,7 @@ class Phrases:
     limit_warning: str
     limit_goodbye: str
     transfer_failed: str
+    handing_over: str
 
 
 def phrases_for(locale: str) -> Phrases:

@@ -37,6 +37,8 @@ class SipLeg:
     def __init__(self, info: CallInfo, control: CallControl) -> None:
         self.info = info
         self.rate_hz = 8_000
+        self.can_transfer = True
+        self.says_summary = False
         self._control = control
         self._media: CallMedia | None = None
         self._listener: PhoneListener | None = None

@@ -27,6 +27,7 @@ class SipService:
     """The SIP endpoint of this server."""
 
     carrier = "sip"
+    says_summary = False
 
     def __init__(self, desk: PhoneDesk) -> None:
         self._desk = desk
@@ -36,7 +37,7 @@ class SipService:
         self.endpoint = SipEndpoint(self._settings, self._converse)
         self._trunk = next((trunk.name for trunk in self._settings.trunks if trunk.host is not None), None)
         if self._trunk is not None:
-            desk.diallers[self.carrier] = self
+            desk.diallers[self.carrier] = desk.line = self
         metrics = desk.host.metrics
         metrics.watch("convergio_sip_calls", "Calls by SIP now.", lambda: self.endpoint.calls)
         metrics.watch_counts("convergio_sip_refused", "Requests by SIP of no use, by why.", "why", self._refused)
@@ -65,6 +66,13 @@ class SipService:
         self._dialling[call.call_id] = anyio.CancelScope()
         self._jobs.start(self._ring, call.to, info)
         return info.carrier_call_id
+
+    async def connect(self, target: str, info: CallInfo) -> None:
+        """Call somebody and have their leg held; returns once they have answered. Raises CallControlError."""
+        if self._trunk is None:
+            raise CallControlError("There is no trunk to call through.")
+        info = replace(info, carrier_call_id=secrets.token_hex(16))
+        await self.endpoint.dial(target, self._trunk, self._desk.settings.ring_timeout_s, info)
 
     async def hang_up(self, info: CallInfo) -> None:
         """Stop ringing."""

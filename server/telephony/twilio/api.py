@@ -25,6 +25,7 @@ class TwilioApi:
     """One account."""
 
     carrier = "twilio"
+    says_summary = True
 
     def __init__(
         self, account: TwilioSettings, settings: TelephonySettings, http: httpx.AsyncClient, whispers: Whispers

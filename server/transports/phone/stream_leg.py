@@ -51,6 +51,8 @@ class StreamLeg:
         """``control`` is the carrier's API for the call, where there is one."""
         self.info = info
         self.rate_hz = audio.sample_rate_hz
+        self.can_transfer = control is not None
+        self.says_summary = control is not None and control.says_summary
         self.over = anyio.Event()
         """Set once the call is over for us: the connection may be closed."""
         self.sent = anyio.Event()

@@ -1,0 +1,89 @@
+"""A warm transfer as the caller's conversation has it: somebody is called, told, and then bridged with the caller.
+
+Until then the caller waits, and nobody hears them. Knows neither carriers nor the agent; where the call goes out is a
+function it is given. Driven by ``server.telephony.conversation``, once each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+
+from audio.formats import Samples
+from server.sessions.live import LiveSession
+from server.telephony.bridge import Bridge
+from server.telephony.consultation import BRIEFING_LIMIT_S, Consultation
+from server.telephony.port import CallControlError, PhoneLeg
+
+TICK_S: Final = 0.5
+
+Consult = Callable[[str, Consultation], Awaitable[None]]
+"""Calls a number or SIP URI; returns once they have answered and the consultation runs. Raises CallControlError."""
+
+
+class HandOver:
+    """The caller's side of one."""
+
+    def __init__(self, leg: PhoneLeg, live: LiveSession, consultation: Consultation, consult: Consult) -> None:
+        self._leg = leg
+        self._live = live
+        self._consultation = consultation
+        self._consult = consult
+        self._bridge: Bridge | None = None
+
+    async def run(self, target: str, too_long: Callable[[], bool]) -> None:
+        """Return once they have talked, and one of them has left or it took ``too_long``.
+
+        Raises CallControlError where nobody took over: the caller is still there. Cancelled with the caller's session.
+        """
+        failure: CallControlError | None = None
+
+        async def hand_over() -> None:
+            nonlocal failure
+            try:
+                await self._hand_over(target, too_long)
+            except CallControlError as error:
+                failure = error
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hand_over)
+            await self._live.ended.wait()
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    def heard(self, samples: Samples, rate_hz: int) -> None:
+        """The next of the caller's voice."""
+        if self._bridge is not None:
+            self._bridge.heard(self._leg, samples, rate_hz)
+
+    def digit(self, digit: str) -> None:
+        """The caller pressed a key."""
+        if self._bridge is not None:
+            self._bridge.digit(self._leg, digit)
+
+    async def _hand_over(self, target: str, too_long: Callable[[], bool]) -> None:
+        consultation = self._consultation
+        try:
+            await self._consult(target, consultation)
+            with anyio.move_on_after(BRIEFING_LIMIT_S):
+                await consultation.briefed.wait()
+            colleague = consultation.leg
+            if colleague is None or not consultation.stays:
+                raise CallControlError("Whoever was called did not take over.")
+            self._leg.clear()
+            self._bridge = bridge = Bridge(self._leg, colleague)
+            consultation.join(bridge)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(bridge.run)
+                while not consultation.over.is_set() and not too_long():
+                    self._live.touch()
+                    with anyio.move_on_after(TICK_S):
+                        await consultation.over.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._bridge = None
+            consultation.ended("agent")
