@@ -13,6 +13,8 @@ from dataclasses import MISSING, asdict, fields
 from operator import attrgetter
 from typing import Any, cast, get_args
 
+import msgspec
+
 from metering.errors import InvalidUsageEvent
 from metering.identity import event_id
 from metering.usage import Mode, ProviderShare, StageProvider, UsageEvent
@@ -66,7 +68,6 @@ _counts = attrgetter(*COUNT_FIELDS, *PART_FIELDS)
 _flags = attrgetter(*FLAG_FIELDS)
 _times = attrgetter(*TIME_FIELDS)
 _optional_texts = attrgetter(*OPTIONAL_TEXTS)
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def check(event: UsageEvent) -> None:
@@ -201,12 +202,12 @@ def _shares(value: Any) -> tuple[ProviderShare, ...]:
 
 def dumps(value: object) -> str:
     """Compact JSON text, as the journal, the ledger and the export write it."""
-    return _dumps(value)
+    return msgspec.json.encode(value).decode()
 
 
 def to_json(event: UsageEvent) -> bytes:
     """One line of JSON (UTF-8, no newline). Raises InvalidUsageEvent."""
-    return _dumps(to_dict(event)).encode()
+    return msgspec.json.encode(to_dict(event))
 
 
 def from_json(text: bytes) -> UsageEvent:

@@ -8,9 +8,9 @@ event's share is taken out when its correction arrives. Days are UTC days of ``s
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii as _quoted
 from operator import attrgetter
 from typing import TypeVar
 
@@ -122,5 +122,6 @@ def named(event: UsageEvent) -> Named:
 
 
 def row_id(key: UsageKey | AmountKey | UserKey | UserAmountKey) -> str:
-    """A key as one short text, for a unique index (names alone may be too long for one)."""
-    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+    """A key as one short text, for a unique index (names alone may be too long for one): a hash of its JSON."""
+    names = ", ".join(map(_quoted, key[1:]))
+    return hashlib.sha256(f"[{key[0]}, {names}]".encode()).hexdigest()[:32]

@@ -26,7 +26,7 @@ from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, PART_
 from metering.errors import LedgerIncompatible, LedgerUnavailable
 from metering.ledger import PeriodClosing
 from metering.postgres.migrate import APPEND_LOCK, migrate
-from metering.postgres.rollup import Connection, count_in, from_json, query
+from metering.postgres.rollup import Connection, Counting, from_json, query
 from metering.sql_reader import SqlReader
 from metering.usage import UsageEvent
 
@@ -97,15 +97,13 @@ class PostgresLedger(SqlReader):
         if not events:
             return 0
         rows = dumps([to_dict(event) for event in events])
-        with self._using(self._writing) as connection, connection.transaction():
+        # Of two events with one id in this batch, the first is inserted.
+        batch = list({event.event_id: event for event in reversed(events)}.values())
+        with self._using(self._writing) as connection, connection.transaction(), connection.pipeline():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
-            inserted = {row[0] for row in connection.execute(query(_INSERT), (rows,))}
-            # Of two events with one id in this batch, the first was inserted.
-            first = {event.event_id: event for event in reversed(events)}
-            new = [event for event_id, event in first.items() if event_id in inserted]
-            if new:
-                count_in(connection, new)
-        return len(new)
+            inserting = connection.execute(query(_INSERT), (rows,))
+            counting = Counting(connection, batch)
+            return counting.count_in({row[0] for row in inserting})
 
     def close_period(self, closing: PeriodClosing) -> PeriodClosing:
         sql, values = ledger_sql.closing_question(closing, self._MARK)

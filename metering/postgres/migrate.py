@@ -14,9 +14,9 @@ from metering.alembic_turn import ALEMBIC_TURN
 from metering.errors import LedgerIncompatible
 from metering.postgres.rollup import Connection, rebuild
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration in ``versions``; a test holds the two together."""
-KNOWN: Final = frozenset({"0001", "0002", "0003", "0004", HEAD})
+KNOWN: Final = frozenset({"0001", "0002", "0003", "0004", "0005", HEAD})
 MIGRATION_LOCK: Final = 0x636F6E7665726701  # "converg", 1: of PostgreSQL's advisory locks
 APPEND_LOCK: Final = 0x636F6E7665726702
 

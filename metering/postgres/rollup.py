@@ -50,13 +50,29 @@ _REPLACED: Final = "SELECT tenant_id, corrects FROM usage_events WHERE corrects 
 _ORIGINALS: Final = f"SELECT {ledger_sql.COLUMNS} FROM usage_events WHERE event_id = ANY(%s::text[])"  # noqa: S608
 
 
-def count_in(connection: Connection, new: Sequence[UsageEvent]) -> None:
-    """Count events in that have just been inserted, and those out that they replace."""
-    found = connection.execute(_REPLACED, ([event.event_id for event in new],)).fetchall()
-    replaced: set[Named] = {(tenant, original) for tenant, original in found}
-    corrected = [event.corrects for event in new if event.corrects is not None]
-    originals = connection.execute(query(_ORIGINALS), (corrected,)).fetchall() if corrected else []
-    _write(connection, change(new, replaced, map(ledger_sql.row_event, originals)))
+class Counting:
+    """Counts a batch in while the database inserts it: the sums are worked out as if all of it were new.
+
+    Where some of it is not, or corrects anything, they are worked out again. Used inside a pipeline: nothing waits for
+    an answer that need not.
+    """
+
+    def __init__(self, connection: Connection, batch: Sequence[UsageEvent]) -> None:
+        self._connection = connection
+        self._batch = batch
+        self._replaced = connection.execute(_REPLACED, ([event.event_id for event in batch],))
+        self._rollup = Rollup.of(batch)
+
+    def count_in(self, inserted: set[str]) -> int:
+        """Count those in that were inserted, and those out that they replace. Returns how many were inserted."""
+        new = [event for event in self._batch if event.event_id in inserted]
+        replaced: set[Named] = {(tenant, original) for tenant, original in self._replaced.fetchall()}
+        corrected = [event.corrects for event in new if event.corrects is not None]
+        if replaced or corrected or len(new) < len(self._batch):
+            found = self._connection.execute(query(_ORIGINALS), (corrected,)).fetchall() if corrected else []
+            self._rollup = change(new, replaced, map(ledger_sql.row_event, found))
+        _write(self._connection, self._rollup)
+        return len(new)
 
 
 def rebuild(connection: Connection) -> None:
