@@ -5,6 +5,7 @@ What is common to all carriers is here, and a table for each carrier of media st
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from typing import Annotated, Final, Self
 
@@ -50,6 +51,14 @@ class AcsSettings(Section):
         default="https://acscallautomation.communication.azure.com/calling/.well-known/acsopenidconfiguration",
         pattern=r"^https?://[^\s]+$",
     )
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> Self:
+        try:
+            base64.b64decode(self.key.get_secret_value(), validate=True)
+        except ValueError:
+            raise ValueError("telephony.acs.key is no access key: they are base64") from None
+        return self
 
 
 class AudioSocketSettings(Section):

@@ -64,7 +64,12 @@ class CallBook:
         run(_TABLE)
         run("DELETE FROM calls WHERE created_ms < ?", (now_ms - KEEP_MS,))
         run("UPDATE calls SET status = 'unknown' WHERE status = 'dialling'")
-        run("UPDATE calls SET status = 'ended', reason = 'lost', ended_ms = ? WHERE status = 'active'", (now_ms,))
+        # What rang by SIP rang through the process that died; other carriers still tell what became of theirs.
+        run(
+            "UPDATE calls SET status = 'ended', reason = 'lost', ended_ms = ? "
+            "WHERE status = 'active' OR (status = 'ringing' AND carrier = 'sip')",
+            (now_ms,),
+        )
 
     def begin(self, call: BookedCall) -> BookedCall:
         """Write a call down; where its request was written before, that call instead.
@@ -82,8 +87,16 @@ class CallBook:
             )
             if call.request_id is None:
                 return call
-            query = f"SELECT {_FIELDS} FROM calls WHERE tenant_id = ? AND request_id = ?"  # noqa: S608
-            return _read(self._connection.execute(query, (call.tenant_id, call.request_id)).fetchone()) or call
+            return self._requested(call.tenant_id, call.request_id) or call
+
+    def requested(self, tenant_id: str, request_id: str) -> BookedCall | None:
+        """The call that a tenant's request asked for."""
+        with self._lock:
+            return self._requested(tenant_id, request_id)
+
+    def _requested(self, tenant_id: str, request_id: str) -> BookedCall | None:
+        query = f"SELECT {_FIELDS} FROM calls WHERE tenant_id = ? AND request_id = ?"  # noqa: S608
+        return _read(self._connection.execute(query, (tenant_id, request_id)).fetchone())
 
     def find(self, call_id: str) -> BookedCall | None:
         """A call by its id."""

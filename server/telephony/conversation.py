@@ -49,7 +49,8 @@ from server.telephony_settings import TelephonySettings
 logger = logging.getLogger(__name__)
 
 TICK_S: Final = 0.1
-TRANSFER_LIMIT_S: Final = 15.0
+TRANSFER_GRACE_S: Final = 10.0
+"""What a transfer gets beyond the time the target may ring."""
 END_LIMIT_S: Final = 20.0
 """What a session gets to account for its turns and hang up."""
 MAX_NUMBER_CHARS: Final = 64
@@ -258,7 +259,7 @@ class PhoneConversation:
             if self._consult is not None and not alone:
                 await self._warm(live, target, summary or "", self._consult)
             else:
-                with anyio.fail_after(TRANSFER_LIMIT_S):
+                with anyio.fail_after(self._settings.ring_timeout_s + TRANSFER_GRACE_S):
                     await self._leg.transfer(target, summary)
         except (CallControlError, TimeoutError) as error:
             told = {"call_id": self._info.call_id, "target": masked(target), "why": str(error)}

@@ -149,7 +149,7 @@ class PhoneDesk:
                 await conversation.run()
         finally:
             del self._running[info.call_id]
-        await self._note_end(conversation.record)
+            await self._note_end(conversation.record)
         return conversation.record
 
     async def _consult(self, target: str, consultation: Consultation) -> None:
@@ -202,7 +202,8 @@ class PhoneDesk:
         dialler = self._dialler(wish.carrier)
         if not any(to.startswith(prefix) for prefix in self.settings.dial_prefixes):
             raise Refused(ErrorCode.AUTH_FORBIDDEN, "Numbers like that may not be called (telephony.dial_prefixes).")
-        digest = hashlib.sha256(repr((to, dialler.carrier, sorted(parameters.items()))).encode()).hexdigest()
+        asked = (to, dialler.carrier, sorted(parameters.items()), *(["no machine"] if wish.hang_up_on_machine else []))
+        digest = hashlib.sha256(repr(asked).encode()).hexdigest()
         wanted = BookedCall(
             new_id("call"),
             owner.tenant_id,
@@ -216,9 +217,11 @@ class PhoneDesk:
             "",
             self.host.epoch_ms(),
         )
-        self.require_room()
-        self._require_pace()
-        call = await run_sync(self._opened.begin, wanted)
+        call = await run_sync(self._opened.requested, owner.tenant_id, request_id)
+        if call is None:
+            self.require_room()
+            self._require_pace()
+            call = await run_sync(self._opened.begin, wanted)
         if call.call_id != wanted.call_id:
             if call.fingerprint != digest:
                 raise Refused(ErrorCode.REQUEST_INVALID, "This request_id was used for another call.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import socket
 import struct
 import time
 import uuid
@@ -15,13 +17,16 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from anyio.abc import SocketStream
+import uvloop
+from anyio.abc import SocketAttribute, SocketStream
 from phone_carrier import narrowed
 from spoken import said
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agents.models.scripted import ScriptedModel
+from server.transports.phone.audiosocket_listener import TcpWire
+from server.transports.phone.stream_call import WireGone
 from tests.scripted_server import Served, eventually, scripted_engines, served
 
 SECRET = "a-secret-of-the-carrier"
@@ -291,6 +296,42 @@ async def test_asterisk_may_do_anything_and_leaves_nothing(tmp_path: Path, fault
             case "wrong rate":
                 await call.frame(0x12, bytes(640))
         await eventually(lambda: call.closed)
+
+
+async def test_machines_that_are_gone_at_once_leave_the_port_open(tmp_path: Path) -> None:
+    async with server(tmp_path, **AUDIOSOCKET) as one:
+        port = one.application.audiosocket.port
+        assert port is not None
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as gone:
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        async with asterisk(one) as call:
+            await call.frame(0x01, uuid.uuid4().bytes)
+            await eventually(lambda: call.heard_ms >= 100)
+
+
+def test_a_wire_is_cut_whatever_loop_runs_it() -> None:
+    async def main() -> None:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+        cut = anyio.Event()
+
+        async def serve(stream: SocketStream) -> None:
+            async with stream:
+                wire = TcpWire(stream)
+                wire.cut()
+                with pytest.raises(WireGone):
+                    await wire.receive()
+                cut.set()
+
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, serve)
+            async with await anyio.connect_tcp("127.0.0.1", listener.extra(SocketAttribute.local_port)):
+                with anyio.fail_after(10):
+                    await cut.wait()
+            tasks.cancel_scope.cancel()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 async def test_only_machines_of_the_list_may_come_and_only_so_many(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_provisional_response_ends_the_repetitions_of_an_invite() -> None:
     (answered,) = layer.response_came(answer(invite(), 180), 0.1)
     assert isinstance(answered, Answered)
     assert times_of_sending(layer, 1_000) == ([], [])
-    assert transaction.answered
+    assert transaction.state == "proceeding"
 
 
 def test_a_refused_invite_is_acknowledged_again_for_each_repetition() -> None:
@@ -204,3 +204,18 @@ def test_old_implementations_without_a_branch_are_told_apart_by_their_headers() 
     assert len(layer.request_came(first, UDP, 0.0)) == 1
     assert layer.request_came(again, UDP, 0.0) == []
     assert len(layer.request_came(other, UDP, 0.0)) == 1
+
+
+def test_an_invite_given_up_before_anything_came_back_is_cancelled_when_something_does() -> None:
+    layer = TransactionLayer()
+    transaction, _ = layer.send(invite(), UDP, 0.0)
+    assert layer.cancel(transaction, 0.1) == []
+    (cancel,) = [parse_message(data) for data in sent(layer.response_came(answer(invite(), 180), 0.2))]
+    assert isinstance(cancel, Request)
+    assert (cancel.method, cancel.via.branch) == ("CANCEL", invite().via.branch)
+    assert layer.cancel(transaction, 0.3) == [], "once"
+    assert sent(layer.response_came(answer(invite(), 183), 0.4)) == []
+    layer.response_came(answer(cancel, 200), 0.5)
+    _, others = times_of_sending(layer, 100)
+    assert any(isinstance(one, Unanswered) for one in others), "a final answer was due"
+    assert len(layer) == 0

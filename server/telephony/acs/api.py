@@ -7,7 +7,6 @@ The bodies are held to the models of Microsoft's own package by a test.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -45,6 +44,7 @@ class AcsApi:
         self._public_url = public_url
         self._http = http
         self._epoch_s = epoch_s
+        self._key = base64.b64decode(settings.key.get_secret_value())
         self._host = urlsplit(settings.endpoint).netloc
 
     async def answer(self, incoming_call_context: str, call_id: str) -> str:
@@ -128,11 +128,7 @@ class AcsApi:
     def _signed(self, verb: str, target: str, content: str, date: str) -> dict[str, str]:
         hashed = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         to_sign = f"{verb}\n{target}\n{date};{self._host};{hashed}"
-        try:
-            key = base64.b64decode(self._settings.key.get_secret_value(), validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise CallControlError("telephony.acs.key is no access key.") from error
-        digest = base64.b64encode(hmac.new(key, to_sign.encode(), hashlib.sha256).digest()).decode()
+        digest = base64.b64encode(hmac.new(self._key, to_sign.encode(), hashlib.sha256).digest()).decode()
         return {
             "x-ms-date": date,
             "x-ms-content-sha256": hashed,

@@ -78,10 +78,11 @@ class AcsTokens:
             with anyio.fail_after(FETCH_LIMIT_S):
                 configuration = await self._json(self._settings.openid_configuration)
                 found = await self._json(str(configuration.get("jwks_uri", "")))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, TypeError) as error:
             logger.warning("the keys of Azure Communication Services cannot be fetched", extra={"why": str(error)})
             return
-        keys = cast("list[dict[str, Any]]", found.get("keys") or [])[:MAX_KEYS]
+        given: object = found.get("keys")
+        keys = cast("list[dict[str, Any]]", given)[:MAX_KEYS] if isinstance(given, list) else []
         fetched: dict[str, PyJWK] = {}
         for each in keys:
             try:

@@ -34,6 +34,8 @@ from server.wire.sip.uri import parse_uri
 
 REQUEST_LIMIT_S: Final = 8.0
 BYE_LIMIT_S: Final = 1.5
+REFRESH_AGAIN_S: Final = 10.0
+"""From an attempt to refresh the session that failed to the next."""
 _DTMF: Final = re.compile(r"\s*Signal\s*=\s*([0-9*#A-Da-d])", re.IGNORECASE)
 _STATUS: Final = re.compile(r"SIP/2\.0\s+(\d{3})", re.IGNORECASE)
 
@@ -65,6 +67,7 @@ class SipCall:
         self._offered: AudioSection | None = None
         self._refreshed_s = signalling.now_s()
         self._refreshing = False
+        self._refresh_not_before_s = 0.0
         self._allows: frozenset[str] = frozenset()
         self._referred: anyio.Event | None = None
         self._refer_status = 0
@@ -240,7 +243,8 @@ class SipCall:
         """Why this call must end by itself, if it must."""
         if self._broken or (self.media is not None and self.media.closed):
             return "failed"
-        listens = self.confirmed.is_set() and self._agreed is not None and self._agreed.hears
+        agreed = self._agreed  # whoever has us on hold need not send anything
+        listens = self.confirmed.is_set() and agreed is not None and agreed.hears and not agreed.held
         if listens and self.media is not None:
             quiet_s = now_s - self.media.last_heard_ms / 1_000
             if quiet_s > self._settings.rtp_timeout_s:
@@ -254,11 +258,12 @@ class SipCall:
         timer = self.timer
         if timer is None or timer.refresher != "us" or self._refreshing or not self.confirmed.is_set():
             return False
-        return now_s >= timer.refresh_at(self._refreshed_s)
+        return now_s >= max(timer.refresh_at(self._refreshed_s), self._refresh_not_before_s)
 
     async def refresh(self) -> None:
         """Show that we are there (RFC 4028 section 7.4)."""
         self._refreshing = True
+        self._refresh_not_before_s = self._signalling.now_s() + REFRESH_AGAIN_S
         timer = self.timer or SessionTimer(self._settings.session_expires_s or 1_800, "us")
         told = replace(timer, told=True)
         extra = (self._signalling.contact(self.flow), ("supported", SUPPORTED), *told.headers(request=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from server.ids import new_id
 from server.sip_settings import SipSettings, SipTrunk
@@ -14,7 +14,7 @@ from server.telephony.sip.call import SipCall
 from server.telephony.sip.credentials import CHALLENGES, authorization, credentials_of
 from server.telephony.sip.identity import number_of
 from server.telephony.sip.ports import RtpPorts
-from server.telephony.sip.signalling import ALLOW, SUPPORTED, Signalling
+from server.telephony.sip.signalling import ALLOW, SUPPORTED, NoAnswer, Signalling
 from server.wire.sip.dialog import Dialog
 from server.wire.sip.errors import SipError, SipSyntaxError
 from server.wire.sip.flow import Flow
@@ -32,6 +32,23 @@ _WHY: Final = {
     603: "The call was declined.",
 }
 
+NotConnectedStatus = Literal["busy", "no_answer", "failed"]
+_STATUS: Final[dict[int, NotConnectedStatus]] = {
+    408: "no_answer",
+    480: "no_answer",
+    486: "busy",
+    487: "no_answer",
+    600: "busy",
+}
+
+
+class NotConnected(CallControlError):
+    """The call was not answered; ``status`` is what is on record of it."""
+
+    def __init__(self, message: str, status: NotConnectedStatus) -> None:
+        super().__init__(message)
+        self.status: NotConnectedStatus = status
+
 
 class Dialer:
     """Calls through one trunk."""
@@ -43,7 +60,7 @@ class Dialer:
         self._trunk = trunk
 
     async def dial(self, target: str, ring_s: float, known: CallInfo | None = None) -> SipCall:
-        """The call, answered; ``known`` is what it is already called. Raises CallControlError."""
+        """The call, answered; ``known`` is what it is already called. Raises NotConnected, CallControlError."""
         callee = self._callee(target)
         call: SipCall | None = None
         try:
@@ -55,13 +72,13 @@ class Dialer:
             )
             invite, response = await self._invite(call, call.offer(secure=secure), ring_s)
             await self._answered(call, invite, response)
-        except SipError as error:
+        except BaseException as error:
             if call is not None:
                 call.close()
-            raise CallControlError("The call could not be connected.") from error
-        except BaseException:
-            if call is not None:
-                call.close()
+            if isinstance(error, NoAnswer):
+                raise NotConnected("Nobody answered.", "no_answer") from error
+            if isinstance(error, SipError):
+                raise NotConnected("The call could not be connected.", "failed") from error
             raise
         return call
 
@@ -121,7 +138,8 @@ class Dialer:
 
     async def _answered(self, call: SipCall, invite: Request, response: Response) -> None:
         if not response.success:
-            raise CallControlError(_WHY.get(response.status, "The call could not be connected."))
+            why = _WHY.get(response.status, "The call could not be connected.")
+            raise NotConnected(why, _STATUS.get(response.status, "failed"))
         call.dialog = Dialog.answered(invite, response)
         call.learn(response)
         call.timer = timer_from(response)

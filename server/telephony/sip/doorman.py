@@ -75,13 +75,19 @@ class Doorman:
 
     def __init__(self, settings: SipSettings, secret: bytes, addresses: Mapping[str, Sequence[str]]) -> None:
         """``addresses`` are those of hosts we register with, by trunk."""
-        self._trunks = [(trunk, _networks(trunk, addresses.get(trunk.name, ()))) for trunk in settings.trunks]
+        self._settings = settings
+        self._trunks: list[tuple[SipTrunk, list[Network]]] = []
+        self.know(addresses)
         self._passwords = {user.name: user.password.get_secret_value() for user in settings.users}
         self._users = {user.name: user for user in settings.users}
         self._guard = DigestGuard(settings.realm, secret, settings.digest)
         self._sources: OrderedDict[str, _Source] = OrderedDict()
         self._invites: dict[str, _Bucket] = {}
         self.refused = 0
+
+    def know(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """Where the hosts we register with are now, by trunk."""
+        self._trunks = [(trunk, _networks(trunk, addresses.get(trunk.name, ()))) for trunk in self._settings.trunks]
 
     def judge(self, request: Request, source: str, now_s: float) -> Admitted | Refusal:
         """Whether a request that opens something may."""

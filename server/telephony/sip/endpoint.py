@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 _ACK_LIMIT_S: Final = 40.0
 _WATCH_S: Final = 0.5
+_LOOK_UP_S: Final = 300.0
+_LOOK_UP_AGAIN_S: Final = 15.0
 _LET_GO_S: Final = 25.0
 """What a conversation gets to come to its end after its call has."""
 
@@ -61,6 +63,9 @@ class SipEndpoint:
         self._jobs = Jobs()
         self._running = False
         self._draining = False
+        self._dialling = 0
+        self._registrars: dict[str, list[str]] = {}
+        """Addresses of the hosts we register with, by trunk."""
         self.signalling = Signalling(settings, self)
         self.registrations = tuple(
             Registration(trunk, self.signalling, settings.keepalive_s) for trunk in settings.trunks if trunk.registers
@@ -71,8 +76,7 @@ class SipEndpoint:
 
     async def run(self) -> None:
         """Until cancelled. Raises OSError where a port cannot be listened on."""
-        addresses = await self._registrars()
-        self._doorman = Doorman(self._settings, self._secret, addresses)
+        await self._look_up_registrars()
         async with anyio.create_task_group() as tasks:
             await self.signalling.open(self._jobs)
             self._running = True
@@ -81,6 +85,7 @@ class SipEndpoint:
             tasks.start_soon(self._jobs.run)
             tasks.start_soon(self._clock.run)
             tasks.start_soon(self._watch)
+            tasks.start_soon(self._follow_registrars)
             for registration in self.registrations:
                 tasks.start_soon(registration.run)
             try:
@@ -119,12 +124,16 @@ class SipEndpoint:
 
         ``known`` is a call that is on record already, with the name it is to have here (``carrier_call_id``).
         """
-        if not self._running or self._draining or len(self._calls) >= self._settings.max_calls:
+        if not self._running or self._draining or len(self._calls) + self._dialling >= self._settings.max_calls:
             raise CallControlError("No more calls are made now.")
         named = next((one for one in self._settings.trunks if one.name == trunk), None)
         if named is None or named.host is None:
             raise CallControlError("There is no such trunk to call through.")
-        call = await Dialer(self.signalling, self._settings, self._ports, named).dial(target, ring_s, known)
+        self._dialling += 1
+        try:
+            call = await Dialer(self.signalling, self._settings, self._ports, named).dial(target, ring_s, known)
+        finally:
+            self._dialling -= 1
         self._calls[call.dialog.id] = call
         self._jobs.start(self._hold, call, Admitted(named.name, named.tenant, named))
         return call.leg
@@ -162,7 +171,7 @@ class SipEndpoint:
             self._invited(asked.request, transaction)
         elif request.method == "OPTIONS":
             extra = (("allow", ALLOW), ("accept", "application/sdp"), ("supported", SUPPORTED))
-            self.signalling.respond(transaction, 200, "OK", extra, tag=secrets.token_hex(8))
+            self.signalling.respond(transaction, 200, "OK", extra)
         else:
             self.signalling.respond(transaction, 405, "Method Not Allowed", (("allow", ALLOW),))
 
@@ -180,27 +189,27 @@ class SipEndpoint:
     # --- calls ---
 
     def _invited(self, request: Request, transaction: ServerTransaction) -> None:
-        respond, tag = self.signalling.respond, secrets.token_hex(8)
+        respond = self.signalling.respond
         try:
-            call, admitted = self._make_call(request, transaction, tag)
+            call, admitted = self._make_call(request, transaction)
         except BadRequest as bad:
-            respond(transaction, bad.status, bad.reason, explained(bad, request), tag=tag)
+            respond(transaction, bad.status, bad.reason, explained(bad, request))
             return
         except SipSyntaxError:
-            respond(transaction, 400, "Bad Request", tag=tag)
+            respond(transaction, 400, "Bad Request")
             return
         respond(transaction, 100, "Trying")
         self._calls[call.dialog.id] = self._ringing[transaction] = call
         self._jobs.start(self._answer, call, transaction, admitted)
 
-    def _make_call(self, request: Request, transaction: ServerTransaction, tag: str) -> tuple[SipCall, Admitted]:
+    def _make_call(self, request: Request, transaction: ServerTransaction) -> tuple[SipCall, Admitted]:
         """Raises BadRequest, SipSyntaxError."""
         unknown = request.headers.tokens("require") - {SUPPORTED}
         if unknown:
             raise BadRequest(420, "Bad Extension")
         offered_by(request)
         timer = timer_for(request, self._settings.session_expires_s)
-        dialog = Dialog.accepted(request, tag)
+        dialog = Dialog.accepted(request, transaction.tag)
         judged = self._doorman.whose(request, transaction.flow.host)
         info = info_of(request, new_id("call"), "inbound", trusted=judged.trunk is not None)
         call = SipCall(self.signalling, self._settings, dialog, transaction.flow, info)
@@ -213,7 +222,7 @@ class SipEndpoint:
         """From ringing to the end."""
         try:
             if not await self._pick_up(call, transaction):
-                self.signalling.respond(transaction, 487, "Request Terminated", tag=call.dialog.local.tag or "")
+                self.signalling.respond(transaction, 487, "Request Terminated")
                 call.gone("failed")
             else:
                 with anyio.move_on_after(_ACK_LIMIT_S):
@@ -226,25 +235,25 @@ class SipEndpoint:
             await self._close(call)
 
     async def _pick_up(self, call: SipCall, transaction: ServerTransaction) -> bool:
-        respond, tag = self.signalling.respond, call.dialog.local.tag or ""
+        respond = self.signalling.respond
         contact = self.signalling.contact(call.flow)
         try:
             await call.open_media(self._ports)
             body = call.answer_to(transaction.request.body)
         except NoPorts:
-            respond(transaction, 503, "Service Unavailable", (("retry-after", "5"),), tag=tag)
+            respond(transaction, 503, "Service Unavailable", (("retry-after", "5"),))
             return False
         except (NoAgreement, SipSyntaxError):
-            respond(transaction, 488, "Not Acceptable Here", tag=tag)
+            respond(transaction, 488, "Not Acceptable Here")
             return False
-        respond(transaction, 180, "Ringing", (contact,), tag=tag)
+        respond(transaction, 180, "Ringing", (contact,))
         with anyio.move_on_after(self._settings.answer_delay_ms / 1_000):
             await call.over.wait()
         if call.over.is_set() or not transaction.answerable:
             return False
         timed = [] if call.timer is None else call.timer.headers(request=False)
         extra: tuple[Pair, ...] = (contact, ("allow", ALLOW), ("supported", SUPPORTED), *timed)
-        respond(transaction, 200, "OK", extra, body=body, tag=tag)
+        respond(transaction, 200, "OK", extra, body=body)
         assert call.media is not None
         self._clock.add(call.media)
         return True
@@ -292,16 +301,22 @@ class SipEndpoint:
                 elif call.refresh_due(now_s):
                     self._jobs.start(call.refresh)
 
-    async def _registrars(self) -> dict[str, list[str]]:
-        """Where calls come from that the PBX we register with sends us."""
-        found: dict[str, list[str]] = {}
+    async def _follow_registrars(self) -> None:
+        """A PBX that is unknown now may be known later, or move."""
+        while self.registrations:
+            known = len(self._registrars) == len(self.registrations)
+            await anyio.sleep(_LOOK_UP_S if known else _LOOK_UP_AGAIN_S)
+            await self._look_up_registrars()
+
+    async def _look_up_registrars(self) -> None:
+        """Where calls come from that the PBX we register with sends us; what is not known stays as it was."""
         for trunk in self._settings.trunks:
             if trunk.registers and trunk.host is not None:
                 try:
-                    found[trunk.name] = await addresses_of(trunk.host)
+                    self._registrars[trunk.name] = await addresses_of(trunk.host)
                 except NoAnswer:
                     logger.warning("sip registrar unknown", extra={"trunk": trunk.name})
-        return found
+        self._doorman.know(self._registrars)
 
     async def _say_goodbye(self) -> None:
         self._draining = True

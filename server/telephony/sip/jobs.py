@@ -5,11 +5,14 @@ One per endpoint, which runs it; its task group owns what was begun.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
+
+logger = logging.getLogger(__name__)
 
 
 class Jobs:
@@ -32,4 +35,12 @@ class Jobs:
                 self._wanted = anyio.Event()
                 while self._waiting:
                     function, arguments = self._waiting.popleft()
-                    tasks.start_soon(function, *arguments)
+                    tasks.start_soon(_run, function, arguments)
+
+
+async def _run(function: Callable[..., Coroutine[Any, Any, object]], arguments: tuple[Any, ...]) -> None:
+    """One that fails takes nothing with it."""
+    try:
+        await function(*arguments)
+    except Exception:
+        logger.exception("a task of sip failed", extra={"task": getattr(function, "__qualname__", "")})

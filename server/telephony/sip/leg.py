@@ -143,7 +143,8 @@ class SipLeg:
     async def _until(self, done: Callable[[], bool]) -> None:
         """Wait for what is so, or for the end."""
         while self.over is None and not done():
-            self._silent = anyio.Event()
+            if self._silent.is_set():  # others may wait for it, too
+                self._silent = anyio.Event()
             await self._silent.wait()
 
     def _tell(self, told: Told) -> None:

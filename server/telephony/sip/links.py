@@ -12,6 +12,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, cast
 
 import anyio
@@ -89,7 +90,8 @@ class SipLinks:
         """Send a message; over a stream that is gone or new, once it is open."""
         if flow.transport == "UDP":
             if self._udp is not None and not self._udp.is_closing():
-                self._udp.sendto(data, (flow.host, flow.port))
+                with suppress(OSError, ValueError):  # an address of another family, says uvloop
+                    self._udp.sendto(data, (flow.host, flow.port))
             return
         place = (flow.transport, flow.host, flow.port)
         stream = self._streams.get(flow.connection) or self._streams.get(self._by_place.get(place, 0))
@@ -100,7 +102,7 @@ class SipLinks:
                 self._connecting[place].append(data)
         elif self._jobs is not None and len(self._streams) + len(self._connecting) < _MAX_STREAMS:
             self._connecting[place] = [data]
-            self._jobs.start(self._connect, place)
+            self._jobs.start(self._connect, place, flow.name or flow.host)
 
     # --- what streams call ---
 
@@ -141,14 +143,14 @@ class SipLinks:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)
         return context
 
-    async def _connect(self, place: tuple[Transport, str, int]) -> None:
+    async def _connect(self, place: tuple[Transport, str, int], name: str) -> None:
         transport, host, port = place
         context = self._client_tls if transport == "TLS" else None
         loop = asyncio.get_running_loop()
         try:
             with anyio.fail_after(_CONNECT_LIMIT_S):
                 _, stream = await loop.create_connection(
-                    lambda: _Stream(self, transport), host, port, ssl=context, server_hostname=host if context else None
+                    lambda: _Stream(self, transport), host, port, ssl=context, server_hostname=name if context else None
                 )
             for data in self._connecting[place]:
                 stream.write(data)

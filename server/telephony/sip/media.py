@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -258,7 +259,8 @@ class CallMedia:
         if self._rtp is not None and place[0] not in ("", "0.0.0.0", "::"):  # noqa: S104 - an old way to say hold
             sealed = self._keys.seal_rtp(packet)
             if sealed is not None:
-                self._rtp.sendto(sealed, place)
+                with suppress(OSError, ValueError):  # an address of another family, says uvloop
+                    self._rtp.sendto(sealed, place)
 
     def _send_report(self, now_ms: float) -> None:
         agreed, stream, reports = self._agreed, self._stream, self._reports
@@ -271,7 +273,8 @@ class CallMedia:
         place = self._source if muxed else (self._source[0], agreed.rtcp_port)
         sealed = self._keys.seal_rtcp(compound)
         if sealed is not None:
-            (self._rtp if muxed else self._rtcp).sendto(sealed, place)
+            with suppress(OSError, ValueError):
+                (self._rtp if muxed else self._rtcp).sendto(sealed, place)
 
     def _report_came(self, data: bytes) -> None:
         plain = None if self._keys is None else self._keys.open_rtcp(data)

@@ -63,14 +63,13 @@ class RtpPorts:
 
     def _open(self, port: int) -> RtpPair | None:
         opened: list[socket.socket] = []
-        for number in (port, port + 1):
-            one = socket.socket(self._family, socket.SOCK_DGRAM)
-            one.setblocking(False)
-            opened.append(one)
-            try:
-                one.bind((self._bind, number))
-            except OSError:
-                for each in opened:
-                    each.close()
-                return None
+        try:
+            for number in (port, port + 1):
+                opened.append(socket.socket(self._family, socket.SOCK_DGRAM))
+                opened[-1].setblocking(False)
+                opened[-1].bind((self._bind, number))
+        except OSError:  # taken by others, or no file may be opened
+            for each in opened:
+                each.close()
+            return None
         return RtpPair(port, *opened)

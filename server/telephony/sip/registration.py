@@ -98,7 +98,7 @@ class Registration:
             request = self._request(flow, seconds, proof)
             response = await self._signalling.ask(request, flow, limit_s)
             if response.success:
-                return _granted(response, seconds)
+                return _granted(response, seconds, self._signalling.contact(flow, self._user)[1])
             if response.status == 423 and seconds:
                 seconds = self._wanted_s = max(seconds, _number(response, "min-expires"))
             elif response.status in CHALLENGES and credentials is not None:
@@ -128,11 +128,17 @@ class Registration:
         logger.warning("sip registration failed", extra=told)
 
 
-def _granted(response: Response, asked_s: int) -> int:
+def _granted(response: Response, asked_s: int, contact: str) -> int:
     """For how long: what stands at our Contact, else at the response, else what we asked for."""
     try:
         contacts = [parse_address(one) for one in response.headers.all("contact")]
-        given = [parameter(one.params, "expires") for one in contacts]
+        place = parse_address(contact).uri
+        mine = [
+            one
+            for one in contacts
+            if (one.uri.user, one.uri.host, one.uri.port) == (place.user, place.host, place.port)
+        ]
+        given = [parameter(one.params, "expires") for one in mine or contacts]
         seconds = [whole_number(one, _LONGEST_S) for one in given if one]
         return max(30, min(seconds)) if seconds else max(30, _number(response, "expires") or asked_s)
     except SipSyntaxError:

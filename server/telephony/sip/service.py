@@ -15,6 +15,7 @@ import anyio
 from server.telephony.control import DialFailed, OutboundCall
 from server.telephony.desk import PhoneDesk
 from server.telephony.port import CallControlError, CallInfo
+from server.telephony.sip.dialing import NotConnected
 from server.telephony.sip.doorman import Admitted
 from server.telephony.sip.endpoint import SipEndpoint
 from server.telephony.sip.jobs import Jobs
@@ -94,6 +95,8 @@ class SipService:
         try:
             with self._dialling[info.call_id]:
                 await self.endpoint.dial(to, self._trunk, ring_s, info)
+        except NotConnected as error:
+            await self._desk.became(info.call_id, error.status, str(error))
         except CallControlError as error:
             await self._desk.became(info.call_id, "failed", str(error))
         finally:

@@ -11,8 +11,7 @@ import ipaddress
 import secrets
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import anyio
@@ -22,7 +21,8 @@ from server.telephony.sip.doorman import Refusal
 from server.telephony.sip.jobs import Jobs
 from server.telephony.sip.links import SipLinks
 from server.version import __version__
-from server.wire.sip.client_transaction import ClientTransaction, cancel_of
+from server.wire.sip.client_transaction import ClientTransaction
+from server.wire.sip.dialog import Dialog
 from server.wire.sip.errors import BadRequest, SipError
 from server.wire.sip.flow import Flow, Transport
 from server.wire.sip.message import (
@@ -45,7 +45,7 @@ AGENT: Final = f"convergio-voice/{__version__}"
 ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, NOTIFY"
 SUPPORTED: Final = "timer"
 _PORTS: Final[dict[Transport, int]] = {"UDP": 5_060, "TCP": 5_060, "TLS": 5_061}
-_MAX_UDP_BYTES: Final = 65_000
+TRYING: Final = 100
 _ACKS_KEPT: Final = 1_024
 _CANCEL_GRACE_S: Final = 5.0
 
@@ -71,10 +71,9 @@ class Receiver(Protocol):
 class _Exchange:
     """A request of ours on its way."""
 
-    def __init__(self, on_provisional: Callable[[Response], None] | None) -> None:
+    def __init__(self) -> None:
         self.done = anyio.Event()
         self.final: Response | None = None
-        self.on_provisional = on_provisional
 
 
 class Signalling:
@@ -117,13 +116,12 @@ class Signalling:
         extra: Iterable[Pair] = (),
         *,
         body: bytes = b"",
-        tag: str = "",
     ) -> None:
         """Answer a request; nothing where it was answered before."""
         headers = [*extra, ("server", AGENT)]
         if body:
             headers.append(("content-type", "application/sdp"))
-        response = response_to(transaction.request, status, reason, headers, tag)
+        response = response_to(transaction.request, status, reason, headers, transaction.tag if status > TRYING else "")
         final = with_body(response, body)
         assert isinstance(final, Response)
         self._carry_out(self._layer.respond(transaction, final, self.now_s()))
@@ -142,34 +140,26 @@ class Signalling:
         request: Request,
         flow: Flow,
         limit_s: float = 35.0,
-        on_provisional: Callable[[Response], None] | None = None,
     ) -> Response:
         """Send a request and wait for its final response; one given up is cancelled. Raises NoAnswer."""
-        exchange = _Exchange(on_provisional)
+        exchange = _Exchange()
         transaction, out = self._layer.send(request, flow, self.now_s())
         self._pending[transaction] = exchange
         self._carry_out(out)
         try:
             with anyio.move_on_after(limit_s):
                 await exchange.done.wait()
-            if exchange.final is None and request.method == "INVITE" and transaction.answered:
-                await self._cancel(request, flow, exchange)
-        except BaseException:  # whoever asked no longer wants it
-            if request.method == "INVITE" and transaction.answered and exchange.final is None:
-                self._carry_out(self._layer.send(cancel_of(request), flow, self.now_s())[1])
-            raise
+            if exchange.final is None and transaction.invite:  # it may still be answered, even by a 200
+                self._carry_out(self._layer.cancel(transaction, self.now_s()))
+                with anyio.move_on_after(_CANCEL_GRACE_S):
+                    await exchange.done.wait()
         finally:
             self._pending.pop(transaction, None)
+            if exchange.final is None:  # whoever asked no longer wants it
+                self._carry_out(self._layer.cancel(transaction, self.now_s()))
         if exchange.final is None:
             raise NoAnswer("nobody answered")
         return exchange.final
-
-    async def _cancel(self, invite: Request, flow: Flow, exchange: _Exchange) -> None:
-        """Take an INVITE back; its final response may still come, and may even be a 200."""
-        _, out = self._layer.send(cancel_of(invite), flow, self.now_s())
-        self._carry_out(out)
-        with anyio.move_on_after(_CANCEL_GRACE_S):
-            await exchange.done.wait()
 
     def acknowledge(self, ack: Request, flow: Flow) -> None:
         """Send the ACK of an accepted INVITE of ours, and again whenever its 200 comes again."""
@@ -205,17 +195,19 @@ class Signalling:
         return _route_to(peer) if ipaddress.ip_address(bind).is_unspecified else bind
 
     async def find(self, uri: SipUri) -> Flow:
-        """Where a URI leads: its host's first address (SRV records are not asked for). Raises NoAnswer."""
+        """Where a URI leads: its host's first address we can reach (SRV records are not asked for). Raises NoAnswer."""
         transport = uri.transport
         kind: Transport = "TCP" if transport == "TCP" else "TLS" if transport == "TLS" else "UDP"
         host, port = uri.host.strip("[]"), uri.port or _PORTS[kind]
+        ours = ipaddress.ip_address(self._settings.bind).version
         try:
-            ipaddress.ip_address(host)
+            found, name = [str(ipaddress.ip_address(host))], ""
         except ValueError:
-            if kind == "TLS":
-                return Flow(kind, host, port)  # its certificate is held to this name
-            host = (await addresses_of(host))[0]
-        return Flow(kind, host, port)
+            found, name = await addresses_of(host), host
+        reached = next((one for one in found if ipaddress.ip_address(one.partition("%")[0]).version == ours), None)
+        if reached is None:
+            raise NoAnswer("a host has no address of the family we listen on")
+        return Flow(kind, reached, port, name=name)
 
     # --- what comes ---
 
@@ -274,13 +266,20 @@ class Signalling:
             again = self._acks.get((response.call_id, response.cseq[0]))
             if again is not None:
                 self.links.send(*again)
+            elif transaction.abandoned:
+                self._decline(response, transaction)
         elif exchange is None or exchange.final is not None:
             return
         elif response.final:
             exchange.final = response
             exchange.done.set()
-        elif exchange.on_provisional is not None:
-            exchange.on_provisional(response)
+
+    def _decline(self, response: Response, transaction: ClientTransaction) -> None:
+        """Somebody accepted a call that was given up: acknowledge, and hang up (RFC 3261 section 13.2.2.4)."""
+        dialog = Dialog.answered(transaction.request, response)
+        flow = transaction.flow
+        self.acknowledge(dialog.ack(self.via(flow), response.cseq[0]), flow)
+        self._carry_out(self._layer.send(dialog.request("BYE", self.via(flow)), flow, self.now_s())[1])
 
     def _unanswered(self, transaction: ClientTransaction | ServerTransaction) -> None:
         if isinstance(transaction, ServerTransaction):
@@ -314,7 +313,6 @@ async def addresses_of(host: str) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-@lru_cache(maxsize=256)
 def _route_to(peer: str) -> str:
     """The address of this machine from which packets to a peer leave."""
     family = socket.AF_INET6 if ":" in peer else socket.AF_INET

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import socket
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import anyio
@@ -68,20 +69,25 @@ class AudioSocketListener:
 
     async def _serve(self, stream: SocketStream) -> None:
         async with stream:
-            if not self._may_come(stream):
-                return
-            self._open += 1
             try:
-                wire = TcpWire(stream)
-                opening = StreamOpening("audiosocket", self._desk.owner)
-                await StreamCall(self._desk, AudioSocketCodec(), wire, opening).run()
+                if self._may_come(stream):
+                    await self._hold(stream)
             except Exception:
                 logger.exception("a call over AudioSocket failed")
-            finally:
-                self._open -= 1
+
+    async def _hold(self, stream: SocketStream) -> None:
+        self._open += 1
+        try:
+            opening = StreamOpening("audiosocket", self._desk.owner)
+            await StreamCall(self._desk, AudioSocketCodec(), TcpWire(stream), opening).run()
+        finally:
+            self._open -= 1
 
     def _may_come(self, stream: SocketStream) -> bool:
-        address = str(stream.extra(SocketAttribute.remote_address)[0])  # noqa: S610 - as above
+        try:
+            address = str(stream.extra(SocketAttribute.remote_address)[0])  # noqa: S610 - as above
+        except anyio.TypedAttributeLookupError:
+            return False  # gone already
         if not self.admits(address):
             logger.warning("AudioSocket: refused", extra={"address": address})
             return False
@@ -124,4 +130,7 @@ class TcpWire:
 
     def cut(self) -> None:
         """End the connection; whoever reads or writes finds it gone."""
-        self._stream.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_RDWR)  # noqa: S610 - as above
+        with suppress(OSError):  # gone already
+            handle = os.dup(self._stream.extra(SocketAttribute.raw_socket).fileno())  # noqa: S610 - as above
+            with socket.socket(fileno=handle) as ours:  # the loop's own may be one that cannot be shut down (uvloop)
+                ours.shutdown(socket.SHUT_RDWR)

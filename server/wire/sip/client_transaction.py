@@ -51,6 +51,9 @@ class ClientTransaction:
         self.state: ClientState = "calling"
         self._timers = timers
         self._bytes = request.to_bytes()
+        self.abandoned = False
+        """Whoever asked no longer wants it: it is cancelled once that is allowed."""
+        self._cancelled = False
         self._ack: bytes | None = None
         self._interval_s = timers.t1_s
         self._resend_s: float | None = None if flow.reliable else now_s + timers.t1_s
@@ -66,11 +69,6 @@ class ClientTransaction:
         times = [at for at in (self._resend_s, self._end_s) if at is not None]
         return min(times) if times else None
 
-    @property
-    def answered(self) -> bool:
-        """Whether anything came back: only then may an INVITE be cancelled (section 9.1)."""
-        return self.state != "calling"
-
     def start(self) -> Outcome:
         return Outcome(send=self._bytes)
 
@@ -85,7 +83,8 @@ class ClientTransaction:
         if not response.final:
             self.state = "proceeding"
             if self.invite:
-                self._resend_s = self._end_s = None
+                self._resend_s = None
+                self._end_s = self._end_s if self._cancelled else None
             else:
                 self._interval_s = self._timers.t2_s
             return Outcome(response=response)
@@ -105,10 +104,16 @@ class ClientTransaction:
             return Outcome(send=self._bytes)
         return _NOTHING
 
-    def expect_end(self, within_s: float, now_s: float) -> None:
-        """A proceeding INVITE was cancelled: a final response must come (section 9.1)."""
-        if self.state == "proceeding":
-            self._end_s = now_s + within_s
+    def take_back(self, now_s: float) -> Request | None:
+        """The CANCEL of an abandoned INVITE, once: when something came back (section 9.1).
+
+        A final response must follow within 32 s.
+        """
+        if not self.abandoned or self._cancelled or self.state != "proceeding":
+            return None
+        self._cancelled = True
+        self._end_s = now_s + self._timers.give_up_s
+        return cancel_of(self.request)
 
     def _finish(self, response: Response, now_s: float) -> Outcome:
         self._resend_s = None

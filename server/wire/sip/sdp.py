@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
@@ -60,7 +61,7 @@ class Crypto:
 
 @dataclass(frozen=True, slots=True)
 class AudioSection:
-    """An audio section. ``host`` is where its packets go to; empty where it is not said."""
+    """An audio section. ``host`` is the address its packets go to; empty where none is said."""
 
     port: int
     protocol: str
@@ -136,8 +137,17 @@ def _host(lines: list[str]) -> str:
     for line in lines:
         match = _CONNECTION.fullmatch(line[2:]) if line.startswith("c=") else None
         if match is not None:
-            return match[1]
+            return match[1] if _is_address(match[1]) else ""
     return ""
+
+
+def _is_address(host: str) -> bool:
+    """Names are not looked up for a stranger: their packets show where they are."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _formats(listed: str, attributes: list[str]) -> tuple[Format, ...]:

@@ -6,6 +6,7 @@ is part of this machine here, since it is the same kind of timer.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, Literal
 
 from server.wire.sip.client_transaction import TimerValues
@@ -37,6 +38,8 @@ class ServerTransaction:
         self.flow = flow
         self.key = key
         self.invite = request.method == "INVITE"
+        self.tag = hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
+        """Ours, in answers to a request that has none yet (section 8.2.6.2): the same in all of them."""
         self.state: ServerState = "trying"
         self._timers = timers
         self._last: bytes | None = None

@@ -109,7 +109,8 @@ class TransactionLayer:
         transaction = self._client.get((response.via.branch, method))
         if transaction is None:
             return []
-        return self._carry_out(transaction, transaction.receive(response, now_s))
+        out = self._carry_out(transaction, transaction.receive(response, now_s))
+        return out + self._take_back(transaction, now_s)
 
     def send(self, request: Request, flow: Flow, now_s: float) -> tuple[ClientTransaction, list[Output]]:
         """Send a request with a transaction of its own."""
@@ -125,9 +126,10 @@ class TransactionLayer:
         self._schedule(transaction)
         return [Transmit(data, transaction.flow)] if data else []
 
-    def schedule(self, transaction: ClientTransaction) -> None:
-        """A transaction's timers were changed from outside."""
-        self._schedule(transaction)
+    def cancel(self, transaction: ClientTransaction, now_s: float) -> list[Output]:
+        """An INVITE is no longer wanted: it is cancelled now, or as soon as anything comes back; once."""
+        transaction.abandoned = transaction.invite
+        return self._take_back(transaction, now_s)
 
     def tick(self, now_s: float) -> list[Output]:
         """What time brings."""
@@ -164,6 +166,13 @@ class TransactionLayer:
         if invite is not None and invite.answerable:
             out.append(Cancelled(invite))
         return out
+
+    def _take_back(self, transaction: ClientTransaction, now_s: float) -> list[Output]:
+        request = transaction.take_back(now_s)
+        if request is None:
+            return []
+        self._schedule(transaction)
+        return self.send(request, transaction.flow, now_s)[1]
 
     def _open(self, request: Request, flow: Flow, key: Key) -> ServerTransaction:
         transaction = ServerTransaction(request, flow, self.timers, key)

@@ -49,7 +49,7 @@ class Via:
 
     def answer_to(self, default_port: int) -> tuple[str, int]:
         """Where a response over UDP goes: (host, port)."""
-        host = parameter(self.params, "received") or parameter(self.params, "maddr") or self.host.strip("[]")
+        host = parameter(self.params, "received") or self.host.strip("[]")  # no maddr: it sends answers to strangers
         rport = parameter(self.params, "rport")
         if rport and rport.isdigit() and int(rport) <= 65_535:
             return host, int(rport)
