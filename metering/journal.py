@@ -128,9 +128,10 @@ def running_owners(root: Path) -> bool:
     for directory in root.iterdir() if root.is_dir() else ():
         if directory.suffix != _DAMAGED and directory.is_dir():
             lock = _lock(directory)
-            if lock is None:
-                return directory.is_dir()
-            os.close(lock)
+            if lock is not None:
+                os.close(lock)
+            elif directory.is_dir():  # else it has just been removed
+                return True
     return False
 
 

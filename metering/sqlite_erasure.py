@@ -14,6 +14,7 @@ from metering import user_sums
 from metering.erasure import LEAST_KEPT_MS, PSEUDONYM_PREFIX
 
 _APPEND_ONLY = "the usage ledger is append-only: record a correction instead"
+_RENAMING = user_sums.renaming("?", "lower(hex(randomblob(16)))")
 
 
 def tables(strict: bool) -> tuple[str, ...]:
@@ -84,16 +85,24 @@ def pseudonymise(
         (pseudonym, tenant_id, user_id, json.dumps(list(keep_sessions)), at_most),
     ).rowcount
     if renamed < at_most and not keep_sessions:  # nothing of theirs is left that the sums could be of
-        for sql in user_sums.RENAMED:
-            connection.execute(sql % {"mark": "?"}, (pseudonym, tenant_id, user_id))
+        for sql in _RENAMING:
+            connection.execute(sql, (pseudonym, tenant_id, user_id))
     return renamed
 
 
 def purge(connection: sqlite3.Connection, tenant_id: str, started_before: int, now_ms: int, at_most: int) -> int:
-    """See ``ErasableLedger``."""
-    connection.execute("INSERT OR IGNORE INTO usage_purges VALUES (?, ?, ?)", (tenant_id, started_before, now_ms))
+    """See ``ErasableLedger``.
+
+    The newest event of all stays until there is a newer one: SQLite gives the number behind the last that is there, and
+    who has read up to a number (webhooks, budgets) would pass by an event that got it again.
+    """
+    connection.execute(
+        "INSERT INTO usage_purges VALUES (?, ?, ?) ON CONFLICT DO NOTHING",  # which a CHECK is not
+        (tenant_id, started_before, now_ms),
+    )
     return connection.execute(
         "DELETE FROM usage_events WHERE sequence IN (SELECT sequence FROM usage_events "
-        "WHERE tenant_id = ? AND started_at < ? ORDER BY sequence DESC LIMIT ?)",
+        "WHERE tenant_id = ? AND started_at < ? AND sequence < (SELECT max(sequence) FROM usage_events) "
+        "ORDER BY sequence DESC LIMIT ?)",
         (tenant_id, started_before, at_most),
     ).rowcount

@@ -132,11 +132,17 @@ def tables(integer: str, text: str, end: str = "") -> tuple[str, ...]:
     )
 
 
-RENAMED: Final = tuple(
-    f"UPDATE {table} SET user_id = %(mark)s WHERE tenant_id = %(mark)s AND user_id = %(mark)s"  # noqa: S608 (constants)
-    for table in (USER_TABLE, USER_AMOUNT_TABLE)
-)
-"""A person's sums under a pseudonym: new name, tenant, person."""
+def renaming(mark: str, drawn: str) -> tuple[str, ...]:
+    """The statements that put a person's sums under a pseudonym, each with three values: new name, tenant, person.
+
+    ``drawn`` is a database's expression for a fresh random text: a row's id is made of the person's name, so it goes
+    with it. Else the id would tell whose pseudonym it is, and would be the one that their next turns are counted into.
+    """
+    return tuple(
+        f"UPDATE {table} SET user_id = {mark}, row_id = {drawn} "  # noqa: S608  (constants)
+        f"WHERE tenant_id = {mark} AND user_id = {mark}"
+        for table in (USER_TABLE, USER_AMOUNT_TABLE)
+    )
 
 
 def users_question(query: UserQuery, mark: str) -> tuple[str, tuple[Any, ...]]:

@@ -26,6 +26,9 @@ MEASURE_OF: dict[PublicMeasure, Measure] = {
     "tokens": "tokens",
     "turns": "turns",
 }
+PERIOD_WORDS: dict[Period, PublicPeriod] = {counted: word for word, counted in PERIOD_OF.items()}
+MEASURE_WORDS: dict[Measure, PublicMeasure] = {counted: word for word, counted in MEASURE_OF.items()}
+"""What is counted, as settings, answers and errors name it."""
 UNIT_OF: dict[Measure, int] = {"money": 1_000_000, "audio_ms": 1_000, "tokens": 1, "turns": 1}
 """How many of what is counted one unit is, as people say it: currency units, seconds."""
 

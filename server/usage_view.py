@@ -49,7 +49,7 @@ class Asking:
 
 
 def read_current(
-    ledger: Ledger, asking: Asking, book: PriceBook, budgets: tuple[BudgetLine, ...] | None
+    ledger: Ledger, asking: Asking, book: PriceBook, budgets: tuple[BudgetLine, ...]
 ) -> UsageCurrentResponse:
     """Today and this month."""
     today = asking.now_ms // DAY_MS

@@ -86,8 +86,6 @@ class BudgetDesk:
         self._valid_until_s = now_s() + lease_s - LEASE_MARGIN_S
         self._due: anyio.Event | None = None
         self._seen: dict[str, tuple[float, Balance]] = {}
-        self.dropped = 0
-        """Entries that were not told to the store, because too many waited."""
 
     # --- turns ---
 
@@ -144,8 +142,9 @@ class BudgetDesk:
                 here.unsaid += amount
         self._entries.append(entry)
         if len(self._entries) > MOST_WAITING:
-            self.dropped += 1
-            self._forget(self._entries.pop(0))
+            dropped = self._entries.pop(0)
+            self._forget(dropped)
+            _log.warning("what was used is not told: too much waits", extra={"entry": dropped.event_id})
         if self._due is not None:
             self._due.set()
 
@@ -219,9 +218,11 @@ class BudgetDesk:
             back: dict[str, int] = {}
             for name, here in self._slices.items():
                 here.idle += 1
-                if here.idle > IDLE_TENDS:
-                    back[name] = max(0, here.free)
+                if here.idle > IDLE_TENDS and here.free > 0:
+                    back[name] = here.free
+            idle = [name for name, here in self._slices.items() if here.idle > IDLE_TENDS and name not in back]
             await self._tell(back)
+            await self._learn_of(idle)
             if self._now_s() >= self._valid_until_s - self._lease_s * (1 - 1 / RENEWALS) + LEASE_MARGIN_S:
                 await self._renew()
             self._slices = {name: here for name, here in self._slices.items() if here.held or here.out or here.unsaid}
@@ -287,6 +288,14 @@ class BudgetDesk:
                 self._slices[name].telling = 0
             for name, balance in balances.items():
                 self._slices[name].balance = balance
+
+    async def _learn_of(self, accounts: Sequence[str]) -> None:
+        """How accounts stand of which nothing is taken here, and others may take: read, not written."""
+        if not accounts:
+            return
+        for name, there in (await self._store.balances(accounts)).items():
+            here = self._slices[name]
+            here.balance = Balance(there.used, max(0, there.others - here.held))
 
     async def _renew(self) -> None:
         lines = [Line(name, here.held, 0, 0, here.cap) for name, here in self._slices.items() if here.held]

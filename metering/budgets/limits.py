@@ -21,7 +21,6 @@ Period = Literal["day", "month"]
 Measure = Literal["money", "audio_ms", "tokens", "turns"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 PERIODS: Final[tuple[Period, ...]] = get_args(Period)
-MEASURES: Final[tuple[Measure, ...]] = get_args(Measure)
 UNITS: Final[tuple[Measure, ...]] = ("audio_ms", "tokens", "turns")
 
 WARN_PERCENT: Final = 80
@@ -106,12 +105,13 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """So much of an account, which must not pass ``cap``. ``limit`` is what the cap was made of."""
+    """So much of an account, which must not pass ``cap``: ``ends_at_percent`` of the ``limit``, in whole amounts."""
 
     account: str
     amount: int
     cap: int
     limit: Limit
+    ends_at_percent: int = BLOCK_PERCENT
 
 
 def window(period: Period, epoch_ms: int, zone: tzinfo) -> Window:
@@ -143,13 +143,14 @@ def accounts_of(whose: Whose, amounts: Amounts, at_ms: int, zones: Zones) -> dic
     """Every account that counts these amounts at that moment, with what it counts; nothing where that is nought."""
     named = {measure: int(getattr(amounts, measure)) for measure in UNITS}
     counted: dict[str, int] = {**named, **{f"money:{unit}": micros for unit, micros in (amounts.money or {}).items()}}
-    return {
-        account(scope, whose, period, window(period, at_ms, zones.of(scope)).name, measure): amount
-        for scope in SCOPES
-        for period in PERIODS
-        for measure, amount in counted.items()
-        if amount
-    }
+    found: dict[str, int] = {}
+    for scope in SCOPES:
+        for period in PERIODS:
+            name = window(period, at_ms, zones.of(scope)).name
+            found |= {
+                account(scope, whose, period, name, measure): amount for measure, amount in counted.items() if amount
+            }
+    return found
 
 
 def applies(limit: Limit, mode: Mode) -> bool:

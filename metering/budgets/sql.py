@@ -13,11 +13,11 @@ from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from metering.budgets.limits import share
 from metering.budgets.store import Balance, BudgetStoreAway, Entry, Given, Line, Settlement, Shortage
 from metering.records import Records, RecordsError
+from metering.records.upsert import upsert
 
 T = TypeVar("T")
 
@@ -85,9 +85,12 @@ class SqlBudgets:
             balances = _locked_balances(connection, names, holder, now_ms)
             touched_ms = max((entry.at_ms for entry in settlement.entries), default=now_ms)
             for name, change in changes.items():
-                balance = balances[name] = Balance(balances[name].used + change, balances[name].others)
-                row = _accounts.c.account == name
-                connection.execute(_accounts.update().where(row).values(used=balance.used, touched_ms=touched_ms))
+                balances[name] = Balance(balances[name].used + change, balances[name].others)
+            if changes:
+                counted = [
+                    {"account": name, "used": balances[name].used, "touched_ms": touched_ms} for name in sorted(changes)
+                ]
+                upsert(connection, _accounts, counted, ["used", "touched_ms"])
             _lower(connection, holder, settlement.holds)
             return {name: balances[name] for name in settlement.holds}
 
@@ -118,7 +121,7 @@ class SqlBudgets:
         return await self._read(lambda connection: connection.execute(asked).scalar())
 
     async def set_mark(self, name: str, value: int) -> None:
-        await self._write(lambda connection: _upsert(connection, _marks, [{"name": name, "value": value}], "value"))
+        await self._write(lambda connection: upsert(connection, _marks, [{"name": name, "value": value}], ["value"]))
 
     async def prune(self, before_ms: int) -> None:
         def work(connection: Connection) -> None:
@@ -148,7 +151,7 @@ def _locked_balances(connection: Connection, accounts: Iterable[str], holder: st
     names = sorted(set(accounts))
     if names:
         rows = [{"account": name, "used": 0, "touched_ms": now_ms} for name in names]
-        _upsert(connection, _accounts, rows, None)
+        upsert(connection, _accounts, rows)
     if names and connection.dialect.name == "postgresql":
         locked = sa.select(_accounts.c.account).where(_accounts.c.account.in_(names))
         connection.execute(locked.order_by(_accounts.c.account).with_for_update()).all()
@@ -173,7 +176,7 @@ def _hold(connection: Connection, holder: str, amounts: Mapping[str, int], until
         for name, amount in sorted(amounts.items())
     ]
     if rows:
-        _upsert(connection, _holds, rows, "amount", "until_ms")
+        upsert(connection, _holds, rows, ["amount", "until_ms"])
 
 
 def _lower(connection: Connection, holder: str, holds: Mapping[str, int]) -> None:
@@ -209,27 +212,13 @@ def _enter(connection: Connection, entries: Sequence[Entry]) -> dict[str, int]:
             known[entry.replaces] = "{}"
             noted[entry.replaces] = {"event_id": entry.replaces, "at_ms": entry.at_ms, "amounts": "{}"}
     if noted:
-        _upsert(connection, _entries, [noted[name] for name in sorted(noted)], "amounts")
+        upsert(connection, _entries, [noted[name] for name in sorted(noted)], ["amounts"])
     return {name: change for name, change in changes.items() if change}
 
 
 def _add(changes: dict[str, int], amounts: Mapping[str, int], sign: int) -> None:
     for name, amount in amounts.items():
         changes[name] = changes.get(name, 0) + sign * amount
-
-
-def _upsert(
-    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]], *changed: str | None
-) -> None:
-    """Insert rows; of those that are there already change the named columns, or nothing (``None``)."""
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-    keys = list(table.primary_key.columns)
-    names = [name for name in changed if name is not None]
-    if names:
-        insert = insert.on_conflict_do_update(index_elements=keys, set_={name: insert.excluded[name] for name in names})
-    else:
-        insert = insert.on_conflict_do_nothing(index_elements=keys)
-    connection.execute(insert, list(rows))
 
 
 def forget_accounts(connection: Connection, beginning: str) -> None:

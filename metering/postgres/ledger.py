@@ -58,6 +58,7 @@ _PSEUDONYMISE = (
     "UPDATE usage_events SET user_id = %s WHERE sequence IN (SELECT sequence FROM usage_events "
     "WHERE tenant_id = %s AND user_id = %s AND session_id <> ALL(%s::text[]) LIMIT %s)"
 )
+_RENAMING = user_sums.renaming("%s", "gen_random_uuid()::text")
 _PURGE = (
     "DELETE FROM usage_events WHERE sequence IN (SELECT sequence FROM usage_events "
     "WHERE tenant_id = %s AND started_at < %s ORDER BY sequence DESC LIMIT %s)"
@@ -118,8 +119,8 @@ class PostgresLedger(SqlReader):
         with self._using(self._writing) as connection, connection.transaction():
             renamed = connection.execute(_PSEUDONYMISE, values).rowcount
             if renamed < at_most and not keep_sessions:  # nothing of theirs is left that the sums could be of
-                for sql in user_sums.RENAMED:
-                    connection.execute(query(sql % {"mark": self._MARK}), (pseudonym, tenant_id, user_id))
+                for sql in _RENAMING:
+                    connection.execute(query(sql), (pseudonym, tenant_id, user_id))
             return renamed
 
     def purge(self, tenant_id: str, started_before: int, now_ms: int, at_most: int) -> int:
@@ -132,8 +133,8 @@ class PostgresLedger(SqlReader):
             return connection.execute(_PURGE, (tenant_id, started_before, at_most)).rowcount
 
     def compact(self) -> None:
-        with self._using(self._writing) as connection:
-            connection.execute("VACUUM usage_events")
+        """Nothing: the database takes back room, and files its log, by its own rules (and in its own time, which on a
+        large ledger is longer than any limit here)."""
 
     def close(self) -> None:
         for slot in (self._reading, self._writing):

@@ -13,7 +13,6 @@ from typing import Final, Protocol, TypeVar
 
 from agents.core.options import Engines
 from agents.core.spending import Most
-from agents.loop.agent import Agent
 from agents.models.fallback import FallbackModel
 from audio.stt.fallback import FallbackSpeechToText
 from audio.tts.fallback import FallbackTextToSpeech
@@ -121,7 +120,8 @@ class Prices:
         if isinstance(model, FallbackModel):
             kept = _cheapest(model.models, lambda each: self._llm(_named(each.model.profile), _USUAL, day))
             if len(kept) < len(model.models):
-                agent = Agent(agent.spec, FallbackModel(kept, takeover_s=model.takeover_s))
+                cheapest = FallbackModel(kept, takeover_s=model.takeover_s)
+                agent = agent.on(lambda _: cheapest)
         if isinstance(stt, FallbackSpeechToText):
             ears = _cheapest(stt.engines, lambda each: self._stt(_named(each.engine.profile), 10_000, day))
             stt = stt if len(ears) == len(stt.engines) else FallbackSpeechToText(ears)

@@ -19,13 +19,14 @@ from typing import Final
 import anyio
 
 from agents.core.spending import Admission, Denied, Most
-from agents.events import BudgetConsent, BudgetPeriod, BudgetWarned, ServerEvent
+from agents.events import BudgetConsent, BudgetWarned, ServerEvent
 from metering.budgets.desk import Ticket
-from metering.budgets.limits import BLOCK_PERCENT, Amounts, Limit, Need, State, Whose, state, used_percent
+from metering.budgets.limits import Amounts, Limit, Need, State, Whose, state, used_percent
 from metering.budgets.store import BudgetStoreAway, Shortage
 from metering.recorder import Recorder
 from metering.records import RecordsError
 from metering.usage import Mode, UsageEvent
+from server.budget_settings import MEASURE_WORDS, PERIOD_WORDS
 from server.budgets.prices import Chain, NoPrice
 from server.budgets.rules import Rules
 from server.budgets.sentences import answer_of, words_for
@@ -41,7 +42,6 @@ RETRY_S: Final = 2.0
 SAMPLES_PER_MS: Final = 16
 USUAL: Final = Most(2_000, 256, 1)
 """What is reserved ahead for a turn nothing is known of."""
-_PERIODS: Final[dict[str, BudgetPeriod]] = {"day": "daily", "month": "monthly"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class SessionPurse:
         self._words = words_for(owner.locale)
         self._tell: Callable[[ServerEvent], None] = _untold
         self._rules: Rules | None = None
+        self._is_limited = True  # until it is known
         self._ahead: list[Ticket] = []
         self._ahead_audio_ms = 0
         self._turns: dict[str, list[Ticket]] = {}
@@ -138,7 +139,10 @@ class SessionPurse:
     def affords(self, samples: int) -> bool:
         now_s = asyncio.get_running_loop().time()
         if self._denied is not None and now_s - self._asked_at_s >= RETRY_S:
-            self._reserve_soon()
+            if self._denied.code == ErrorCode.RATE_LIMITED.value:
+                self._denied = None  # what is reserved is still there; whether more may come now is the window's to say
+            else:
+                self._reserve_soon()
         if self._denied is not None:
             return False
         whose = self._owner.whose
@@ -181,7 +185,7 @@ class SessionPurse:
         """Reserve what a turn may take, beside what was reserved ahead for it where that is not enough."""
         try:
             with anyio.fail_after(ADMIT_LIMIT_S):
-                rules = self._rules = await self._budgets.rules.of(self._owner.whose.tenant_id)
+                rules = await self._read_rules()
                 needs = self._needs(rules, most, 0)
                 found = Ticket({}) if self._covers(needs) else await self._budgets.desk.reserve(needs)
         except NoPrice as error:
@@ -230,7 +234,7 @@ class SessionPurse:
         self._asked_at_s = asyncio.get_running_loop().time()
         try:
             with anyio.fail_after(ADMIT_LIMIT_S * 4):
-                rules = self._rules = await self._budgets.rules.of(self._owner.whose.tenant_id)
+                rules = await self._read_rules()
                 found = await self._reserved(rules)
                 if isinstance(found, Shortage) and not self._thrifty:
                     self._thrifty = True
@@ -279,16 +283,18 @@ class SessionPurse:
 
     # --- standing ---
 
-    @property
-    def _is_limited(self) -> bool:
-        return self._rules is None or bool(self._rules.limits(self._owner.whose.user_id))
+    async def _read_rules(self) -> Rules:
+        """What holds now. Raises RecordsError."""
+        rules = await self._budgets.rules.of(self._owner.whose.tenant_id)
+        if rules is not self._rules:
+            self._rules, self._is_limited = rules, bool(rules.limits(self._owner.whose.user_id))
+        return rules
 
     def _state_of(self, need: Need) -> State:
         known = self._budgets.desk.known(need.account)
         if known is None:
             return "free"
-        percent = BLOCK_PERCENT if not need.limit.amount else need.cap * 100 // need.limit.amount
-        return state(known.used, need.limit.amount, max(1, percent))
+        return state(known.used, need.limit.amount, need.ends_at_percent)
 
     # --- telling ---
 
@@ -309,7 +315,7 @@ class SessionPurse:
         message = self._words.used.format(percent=percent)
         if consent == "needed":
             message = f"{message} {self._words.ask}"
-        return BudgetWarned(need.limit.scope, _PERIODS[need.limit.period], percent, message, consent)
+        return BudgetWarned(need.limit.scope, PERIOD_WORDS[need.limit.period], percent, message, consent)
 
     def _tell_warning(self, consent: BudgetConsent) -> None:
         worst = self._worst()
@@ -349,7 +355,8 @@ class SessionPurse:
     def _short(self, needs: Sequence[Need], short: Shortage) -> Denied:
         need = next(need for need in needs if need.account == short.account)
         limit: Limit = need.limit
-        details = {"scope": limit.scope, "period": _PERIODS[limit.period], "measure": limit.measure}
+        words = {"period": PERIOD_WORDS[limit.period], "measure": MEASURE_WORDS[limit.measure]}
+        details = {"scope": limit.scope, **words}
         if limit.measure == "money":
             return self._deny(ErrorCode.BILLING_PAYMENT_REQUIRED, self._words.spent, details)
         return self._deny(ErrorCode.QUOTA_EXCEEDED, self._words.quota, details)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Final, cast
 
@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from metering.budgets.limits import Limit, Measure, Override, Period, Scope, Whose, Zones, reach, user_accounts
 from metering.budgets.sql import forget_accounts
 from metering.records import Records, RecordsError
+from metering.records.upsert import upsert
 from server.audit import AuditEntry, AuditLog
 from server.budget_settings import BudgetSettings, Consent, zone
 
@@ -76,12 +77,17 @@ class Rules:
     overrides: tuple[Override, ...]
     _amounts: Mapping[tuple[str, str, str, str], int | None]
     _defaults: Mapping[tuple[str, str, str], int]
+    _names: tuple[tuple[str, str, str], ...] = field(init=False)
+    """What anybody's limits are about, in their order: a tenant may have as many limits as users."""
+
+    def __post_init__(self) -> None:
+        names = {(scope, period, measure) for scope, _, period, measure in self._amounts} | set(self._defaults)
+        object.__setattr__(self, "_names", tuple(sorted(names)))
 
     def limits(self, user_id: str) -> list[Limit]:
         """The limits of one of its users' turns: theirs, the tenant's and everybody's."""
-        names = {key[:1] + key[2:] for key in self._amounts} | set(self._defaults)
         found: list[Limit] = []
-        for scope, period, measure in sorted(names):
+        for scope, period, measure in self._names:
             whose = (user_id, ANYBODY) if scope == "user" else ("",)
             amount = self._defaults.get((scope, period, measure))
             for name in whose:
@@ -147,8 +153,7 @@ class BudgetRules:
                     "period": change.period,
                     "measure": change.measure,
                 }
-                connection.execute(_limits.delete().where(*(_limits.c[name] == value for name, value in key.items())))
-                connection.execute(_limits.insert().values(**key, amount=change.amount))
+                upsert(connection, _limits, [{**key, "amount": change.amount}], ["amount"])
             self._audit.append(connection, entry)
 
         await self._changed(work)
@@ -158,15 +163,9 @@ class BudgetRules:
         RecordsError."""
 
         def work(connection: Connection) -> None:
-            mine = _policies.c.tenant_id == entry.tenant_id
-            found = connection.execute(sa.select(_policies).where(mine)).mappings().first()
-            before: dict[str, Any] = {} if found is None else dict(found)
-            connection.execute(_policies.delete().where(mine))
-            values: dict[str, Any] = {
-                "consent": consent or before.get("consent"),
-                "time_zone": time_zone or before.get("time_zone"),
-            }
-            connection.execute(_policies.insert().values(tenant_id=entry.tenant_id, **values))
+            wanted = {"consent": consent, "time_zone": time_zone}
+            changed = [name for name, value in wanted.items() if value is not None]
+            upsert(connection, _policies, [{"tenant_id": entry.tenant_id, **wanted}], changed)
             self._audit.append(connection, entry)
 
         await self._changed(work)

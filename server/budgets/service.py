@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Final, cast
 
@@ -39,9 +38,11 @@ from metering.budgets.limits import (
 )
 from metering.budgets.sql import SqlBudgets
 from metering.budgets.store import Balance, BudgetStore, BudgetStoreAway, Entry, Settlement
+from metering.erasure import months_before
 from metering.errors import LedgerError
 from metering.ledger import Ledger, PageRequest, UsageQuery
 from metering.records import Records, RecordsError, RecordsUnavailable
+from metering.rollup import DAY_MS
 from metering.usage import Mode, UsageEvent
 from server.audit import AuditLog
 from server.budgets.bursts import Bursts
@@ -58,7 +59,6 @@ PAGE: Final = 500
 PRUNE_S: Final = 3_600.0
 KEPT_DAYS: Final = 70
 _MARK: Final = "ledger"
-DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,6 @@ class Budgets:
         self.bursts = Bursts(settings.budgets.bursts, time.monotonic)
         self._tasks: asyncio.TaskGroup | None = None
         self._ending = False
-        self._newest = ""
         self._pruned_s = 0.0
 
     # --- for sessions ---
@@ -102,8 +101,8 @@ class Budgets:
             if not applies(limit, mode):
                 continue
             name = self._account(limit, whose, rules, now_ms)
-            end = cap(limit.amount, rules.reach(limit.scope, whose, now_ms))
-            found.append(Need(name, amount, end, limit))
+            percent = rules.reach(limit.scope, whose, now_ms)
+            found.append(Need(name, amount, cap(limit.amount, percent), limit, percent))
         return found
 
     def entry(self, event: UsageEvent, rules: Rules) -> Entry:
@@ -183,29 +182,23 @@ class Budgets:
         BudgetStoreAway, RecordsError.
         """
         cursor, seen = await self.store.mark(_MARK), 0
-        since = None if cursor is not None else self._month_ago()
+        since = None if cursor is not None else months_before(self.epoch_ms(), 0) - DAY_MS
         query = UsageQuery(started_from=since, replaced=True)
         while True:
             page = await anyio.to_thread.run_sync(ledger.read, query, PageRequest(cursor=cursor, limit=PAGE))
             entries = [self.entry(event, await self.rules.of(event.tenant_id)) for event in page.events]
-            if entries and entries[-1].event_id != self._newest:  # else nothing has come since
+            if entries:
                 await self.store.settle("", Settlement(entries))
-                self._newest = entries[-1].event_id
+                cursor = page.sequences[-1]
+                await self.store.set_mark(_MARK, cursor)
             seen += len(entries)
             if page.cursor is None:
-                break
-            cursor = page.cursor
-            await self.store.set_mark(_MARK, cursor)
-        return seen
+                return seen
 
     async def _prune(self) -> None:
         if time.monotonic() - self._pruned_s > PRUNE_S or not self._pruned_s:
             self._pruned_s = time.monotonic()
             await self.store.prune(self.epoch_ms() - KEPT_DAYS * DAY_MS)
-
-    def _month_ago(self) -> int:
-        first = datetime.fromtimestamp(self.epoch_ms() / 1_000, UTC).replace(day=1, hour=0, minute=0, second=0)
-        return int(first.timestamp()) * 1_000 - DAY_MS
 
 
 async def _guarded(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,25 +1,17 @@
-"""Budgets in public words, and public words as changes. Driven by the routes and the command line."""
+"""Budgets in public words, and public words as changes. Driven by the routes, those of budgets and those of usage."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final
 
-from metering.budgets.limits import Measure, Override, Period, Scope
-from server.budget_settings import UNIT_OF, limit_of, zone
+from metering.budgets.limits import SCOPES, Measure, Override, Scope
+from server.budget_settings import MEASURE_WORDS, PERIOD_WORDS, UNIT_OF, limit_of, zone
 from server.budgets.rules import ANYBODY, LimitChange, Rules
 from server.budgets.service import Budgets, Standing
 from server.contracts import budgets as public
 from server.contracts.errors import ErrorCode
+from server.contracts.usage_reports import BudgetLine
 from server.errors import Refused
-
-PERIODS: Final[dict[Period, public.Period]] = {"day": "daily", "month": "monthly"}
-MEASURES: Final[dict[Measure, public.Measure]] = {
-    "money": "money",
-    "audio_ms": "audio_s",
-    "tokens": "tokens",
-    "turns": "turns",
-}
 
 
 async def report(
@@ -29,7 +21,7 @@ async def report(
     RecordsError, BudgetStoreAway."""
     rules = await budgets.rules.of(tenant_id)
     standings = await budgets.standing(tenant_id, user_id)
-    shown = frozenset[Scope]({"tenant", "user", "global"} if everybodys else {"tenant", "user"})
+    shown = _shown(everybodys=everybodys)
     return public.BudgetReport(
         request_id=request_id,
         tenant_id=tenant_id,
@@ -39,6 +31,16 @@ async def report(
         budgets=tuple(_item(each, budgets.prices.currency) for each in standings if each.limit.scope in shown),
         overrides=_overrides(rules, user_id, budgets.epoch_ms(), shown),
     )
+
+
+async def usage_lines(
+    budgets: Budgets, tenant_id: str, user_id: str | None, *, everybodys: bool = False
+) -> tuple[BudgetLine, ...]:
+    """How a tenant's limits stand (and a user's), as they are counted; ``everybodys`` as above. Raises RecordsError,
+    BudgetStoreAway."""
+    standings = await budgets.standing(tenant_id, user_id or "")
+    shown = _shown(users=user_id is not None, everybodys=everybodys)
+    return tuple(_line(each, budgets.prices.currency) for each in standings if each.limit.scope in shown)
 
 
 def change_of(wanted: public.BudgetLimitChange) -> LimitChange:
@@ -76,6 +78,12 @@ def override_of(override: Override) -> public.BudgetOverride:
     )
 
 
+def _shown(*, users: bool = True, everybodys: bool) -> frozenset[Scope]:
+    """Which limits somebody may know of: those over all tenants are the operator's."""
+    scopes = {"tenant": True, "user": users, "global": everybodys}
+    return frozenset[Scope](scope for scope in SCOPES if scopes[scope])
+
+
 def _overrides(rules: Rules, user_id: str, now_ms: int, shown: frozenset[Scope]) -> tuple[public.BudgetOverride, ...]:
     return tuple(
         override_of(each)
@@ -88,8 +96,8 @@ def _item(standing: Standing, currency: str) -> public.BudgetItem:
     limit = standing.limit
     return public.BudgetItem(
         scope=limit.scope,
-        period=PERIODS[limit.period],
-        measure=MEASURES[limit.measure],
+        period=PERIOD_WORDS[limit.period],
+        measure=MEASURE_WORDS[limit.measure],
         currency=currency if limit.measure == "money" else None,
         limit=amount_of(limit.measure, limit.amount),
         used=amount_of(limit.measure, max(0, standing.used)),
@@ -99,6 +107,22 @@ def _item(standing: Standing, currency: str) -> public.BudgetItem:
         ends_at_percent=standing.ends_at_percent,
         window=standing.window.name,
         window_ends_ms=standing.window.ends_ms,
+    )
+
+
+def _line(standing: Standing, currency: str) -> BudgetLine:
+    limit = standing.limit
+    return BudgetLine(
+        scope=limit.scope,
+        period=limit.period,
+        measure=limit.measure,
+        used=max(0, standing.used),
+        reserved=standing.reserved,
+        limit=limit.amount,
+        percent=max(0, standing.percent),
+        ends_at_percent=standing.ends_at_percent,
+        state=standing.state,
+        currency=currency if limit.measure == "money" else None,
     )
 
 

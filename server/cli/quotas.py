@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
-from server.contracts.budgets import Measure, Period, Scope
+from metering.budgets.limits import Scope
+from server.budget_settings import PublicMeasure, PublicPeriod
 
 if TYPE_CHECKING:
     from server.contracts.budgets import BudgetReport
@@ -59,14 +60,14 @@ def show(config: Path | None, data_dir: Path | None, tenant: str, user: str | No
 
 @command.command("set")
 @click.argument("scope", type=click.Choice(get_args(Scope)))
-@click.argument("period", type=click.Choice(get_args(Period)))
-@click.argument("measure", type=click.Choice(get_args(Measure)))
+@click.argument("period", type=click.Choice(get_args(PublicPeriod)))
+@click.argument("measure", type=click.Choice(get_args(PublicMeasure)))
 @click.argument("amount")
 @_CONFIG
 @_DATA_DIR
 @_TENANT
 @_USER
-def set_limit(scope: Scope, period: Period, measure: Measure, amount: str, **where: Any) -> int:
+def set_limit(scope: Scope, period: PublicPeriod, measure: PublicMeasure, amount: str, **where: Any) -> int:
     """Set a limit to AMOUNT (currency units, seconds, tokens or turns), or to none: AMOUNT "none"."""
     from pydantic import ValidationError  # noqa: PLC0415
 

@@ -5,15 +5,14 @@ Amounts are decimal texts in people's units: the currency's unit, seconds, token
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from metering.budgets.limits import BLOCK_PERCENT, MOST_PERCENT, Scope, State
+from server.budget_settings import Consent, PublicMeasure, PublicPeriod
 from server.contracts.base import Contract, Count, Milliseconds, ServerId
 
-Scope = Literal["global", "tenant", "user"]
-Period = Literal["daily", "monthly"]
-Measure = Literal["money", "audio_s", "tokens", "turns"]
 Amount = Annotated[str, StringConstraints(pattern=r"^\d{1,12}(\.\d{1,6})?$")]
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -23,8 +22,8 @@ class BudgetItem(Contract):
 
     scope: Scope
     """Whose: everybody's on this server, the tenant's, the user's."""
-    period: Period
-    measure: Measure
+    period: PublicPeriod
+    measure: PublicMeasure
     """`money` bounds the managed lane alone, the others every lane."""
     currency: str | None = None
     limit: Amount
@@ -32,7 +31,7 @@ class BudgetItem(Contract):
     reserved: Amount
     """What turns that run may still take."""
     used_percent: Count
-    state: Literal["free", "warned", "thrifty", "blocked"]
+    state: State
     """From 80 % on warned, above 90 % the cheapest engines, at the end (110 %, unless an override stands) blocked."""
     ends_at_percent: Count
     window: str
@@ -57,7 +56,7 @@ class BudgetReport(Contract):
     request_id: ServerId
     tenant_id: str
     user_id: str
-    consent: Literal["ask", "auto"]
+    consent: Consent
     """Whether the user is asked before the conversation goes on beyond a warning."""
     time_zone: str
     """Whose midnight ends the tenant's days."""
@@ -73,8 +72,8 @@ class BudgetLimitChange(Contract):
     """`global` is for the operator alone."""
     user_id: UserId | None = None
     """With the scope `user`: who; absent, each user that has no limit of their own."""
-    period: Period
-    measure: Measure
+    period: PublicPeriod
+    measure: PublicMeasure
     amount: Amount | None
     """`null`: no limit."""
 
@@ -83,7 +82,7 @@ class BudgetChange(Contract):
     """What is to be otherwise; what is absent stays."""
 
     limits: Annotated[tuple[BudgetLimitChange, ...], Field(max_length=100)] = ()
-    consent: Literal["ask", "auto"] | None = None
+    consent: Consent | None = None
     time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
 
 
@@ -92,7 +91,7 @@ class OverrideRequest(Contract):
 
     scope: Scope = "tenant"
     user_id: UserId | None = None
-    percent: Annotated[int, Field(gt=110, le=1_000)] = 150
+    percent: Annotated[int, Field(gt=BLOCK_PERCENT, le=MOST_PERCENT)] = 150
     """Up to which percent of the limits."""
     minutes: Annotated[int, Field(ge=1, le=44_640)]
     """For how long, at most 31 days."""

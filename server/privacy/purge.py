@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from metering.erasure import ErasableLedger, months_before
 from metering.errors import LedgerError
 from metering.records import Records, RecordsError
+from metering.rollup import DAY_MS
 from server.audit import AuditEntry, AuditLog
 from server.conversations.store import delete_conversations
 from server.conversations.tables import conversations
@@ -30,7 +31,6 @@ from server.privacy.retention import Retention
 
 logger = logging.getLogger(__name__)
 
-DAY_MS: Final = 86_400_000
 CONVERSATIONS_AT_ONCE: Final = 100
 EVENTS_AT_ONCE: Final = 1_000
 JOBS_KEPT_DAYS: Final = 90

@@ -14,6 +14,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from metering.records import Records
+from metering.records.upsert import upsert
 from server.audit import AuditEntry, AuditLog
 from server.guard import Identity
 from server.permissions import TenantType
@@ -100,8 +101,7 @@ class Retention:
         entry = AuditEntry(actor, "retention.changed", tenant_id, tenant_id, told, request_id)
 
         def write(connection: sa.Connection) -> None:
-            connection.execute(tables.policies.delete().where(tables.policies.c.tenant_id == tenant_id))
-            connection.execute(tables.policies.insert().values(row))
+            upsert(connection, tables.policies, [row], [name for name in row if name != "tenant_id"])
             self._audit.append(connection, entry)
 
         await self._records.run_write(write)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from metering.rollup import DAY_MS
 from server.contracts.errors import ErrorCode
 from server.contracts.privacy import ConversationEntry, ConversationList, ConversationResponse, StoredConversation
 from server.conversations.captions import MEDIA_TYPE, webvtt
@@ -20,7 +21,6 @@ from server.errors import Refused
 from server.guard import Identity, require
 from server.host import Host
 from server.permissions import Permission
-from server.privacy.purge import DAY_MS
 from server.routes.bodies import answer, caller, request_id
 from server.routes.privacy_answers import refusing
 

@@ -28,6 +28,7 @@ from metering.pricing.rates import day_name
 from metering.records import RecordsError
 from metering.usage_report import GROUPINGS, ReportQuery, report_csv, usage_report
 from server.audit import AuditEntry
+from server.budgets.view import usage_lines
 from server.contracts.base import Contract
 from server.contracts.errors import ErrorCode
 from server.errors import Refused
@@ -48,7 +49,6 @@ from server.usage_export import (
     make_export,
 )
 from server.usage_filters import EVENT_FILTERS, event_query, named_month, page_request, report_days
-from server.usage_standing import standing
 from server.usage_view import Asking, read_current, read_events, read_invoice, read_report
 
 T = TypeVar("T")
@@ -91,7 +91,9 @@ class UsageRoutes:
         tenant_id = require(who, Permission.USAGE_OWN if own else Permission.USAGE_READ, tenant)
         asking = Asking(request_id(request), tenant_id, who.user_id if own else None, self._host.epoch_ms())
         try:
-            budgets = await standing(self._host.offices, who, tenant_id, asking.user_id)
+            budgets = await usage_lines(
+                self._host.offices.budgets, tenant_id, asking.user_id, everybodys=who.may(Permission.OPERATE)
+            )
         except (RecordsError, BudgetStoreAway) as error:
             words = "Budgets cannot be read at the moment."
             raise Refused(ErrorCode.SERVER_OVERLOADED, words, retry_after_s=RETRY_AFTER_S) from error

@@ -6,13 +6,14 @@ is only ever moved from where it is believed to be, by whoever holds the lease: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from metering.records import Area
+from metering.records.upsert import upsert
 
 WEBHOOKS: Final = Area("webhooks", "server.webhooks.versions", "webhooks_0001")
 ACTIVE: Final = "active"
@@ -87,21 +88,19 @@ class Lease:
 
 def ensure(connection: Connection, endpoint_id: str, position: int) -> None:
     """A receiver that is new begins at ``position``."""
-    if progress(connection, endpoint_id) is None:
-        connection.execute(
-            _endpoints.insert().values(
-                endpoint_id=endpoint_id,
-                position=position,
-                state=ACTIVE,
-                reason="",
-                attempts=0,
-                next_attempt_ms=0,
-                failing_since_ms=0,
-                delivered_ms=0,
-                lease_owner="",
-                lease_until_ms=0,
-            )
-        )
+    new = Progress(
+        endpoint_id=endpoint_id,
+        position=position,
+        state=ACTIVE,
+        reason="",
+        attempts=0,
+        next_attempt_ms=0,
+        failing_since_ms=0,
+        delivered_ms=0,
+        lease_owner="",
+        lease_until_ms=0,
+    )
+    upsert(connection, _endpoints, [asdict(new)])
 
 
 def progress(connection: Connection, endpoint_id: str) -> Progress | None:
@@ -140,8 +139,8 @@ def disable(connection: Connection, at: Progress, reason: str) -> bool:
 
 def bury(connection: Connection, letter: DeadLetter) -> None:
     """Keep a dead letter (its place once)."""
-    forget(connection, letter.endpoint_id, letter.sequence)
-    connection.execute(_letters.insert().values(**{name: getattr(letter, name) for name in _letters.c.keys()}))  # noqa: SIM118
+    row = asdict(letter)
+    upsert(connection, _letters, [row], [name for name in row if name not in _letters.primary_key.columns])
 
 
 def forget(connection: Connection, endpoint_id: str, sequence: int) -> None:

@@ -15,10 +15,11 @@ from usage_events import numbered
 from metering.erasure import ErasableLedger, months_before, new_pseudonym
 from metering.errors import LedgerUnavailable
 from metering.identity import as_correction
-from metering.ledger import DayQuery, Ledger, UsageQuery, UsageTotals, read_all
+from metering.ledger import DayQuery, Ledger, PageRequest, UsageQuery, UsageTotals, read_all
 from metering.postgres.ledger import PostgresLedger
 from metering.sqlite_ledger import SqliteLedger
 from metering.usage import UsageEvent
+from metering.user_sums import UserQuery
 
 NOW_MS = 1_900_000_000_000  # years behind the numbered events
 PERSON = "user_1"
@@ -31,6 +32,10 @@ class Kept:
         self.ledger: Any = ledger
         self._place = place
 
+    @property
+    def is_sqlite(self) -> bool:
+        return isinstance(self._place, Path)
+
     def tamper(self, sql: str) -> None:
         if isinstance(self._place, Path):
             with sqlite3.connect(self._place) as connection:
@@ -38,6 +43,13 @@ class Kept:
             return
         with psycopg.connect(self._place) as other:
             other.execute(sql)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        if isinstance(self._place, Path):
+            with sqlite3.connect(self._place) as connection:
+                return connection.execute(sql).fetchall()
+        with psycopg.connect(self._place) as other:
+            return other.execute(sql).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -72,6 +84,22 @@ def test_a_persons_id_becomes_a_pseudonym_in_portions_and_every_sum_stays(kept: 
     assert ledger.append(events) == 0, "what is sent again is known, whoever it belongs to now"
     mended = as_correction(of_person(ledger, name)[0], numbered(2))
     assert mended.user_id == name
+
+
+def test_what_a_person_does_afterwards_is_not_counted_into_their_pseudonym(kept: Kept) -> None:
+    ledger: SqliteLedger = kept.ledger
+    ledger.append([numbered(1)])
+    ids = {str(row[0]) for row in kept.rows("SELECT row_id FROM usage_users_daily")}
+    ledger.pseudonymise("tenant_a", PERSON, "erased_once", (), 10)
+    renamed = kept.rows("SELECT row_id FROM usage_users_daily UNION SELECT row_id FROM usage_users_amounts")
+    assert renamed
+    assert not ids & {str(row[0]) for row in renamed}, "the id tells whose pseudonym it is"
+    ledger.append([numbered(1, prefix="later")])
+    for name in ("erased_once", PERSON):
+        (used,) = ledger.users(UserQuery(tenant_id="tenant_a", user_id=name))
+        assert used.sums.events == 1, name
+        assert ledger.user_amounts(UserQuery(tenant_id="tenant_a", user_id=name)), name
+    assert [row.user_id for row in ledger.users(UserQuery())] == ["erased_once", PERSON]
 
 
 def test_events_of_sessions_that_are_held_keep_their_person(kept: Kept) -> None:
@@ -129,6 +157,25 @@ def test_months_that_are_over_are_purged_and_their_sums_stay(kept: Kept) -> None
     assert ledger.daily(DayQuery()) == sums
     assert ledger.totals(UsageQuery()) == UsageTotals.of([*events, numbered(1, tenant="tenant_b")])
     assert ledger.tenants() == ("tenant_a", "tenant_b")
+
+
+def test_a_purge_never_makes_a_place_in_the_ledger_be_used_again(kept: Kept) -> None:
+    """Who has read up to a place would pass by the event that got it again."""
+    ledger: SqliteLedger = kept.ledger
+    events = [numbered(n) for n in range(8)]
+    ledger.append(events)
+    read_up_to = ledger.read(UsageQuery(), PageRequest()).sequences[-1]
+    while ledger.purge("tenant_a", events[-1].started_at + 1, NOW_MS, 3):
+        pass
+    assert len(list(read_all(ledger, UsageQuery()))) <= 1
+    ledger.append([numbered(1, tenant="tenant_b"), numbered(2, tenant="tenant_b")])
+    behind = ledger.read(UsageQuery(), PageRequest(cursor=read_up_to)).events
+    assert [event.tenant_id for event in behind] == ["tenant_b", "tenant_b"]
+    assert ledger.purge("tenant_a", events[-1].started_at + 1, NOW_MS, 3) == (1 if kept.is_sqlite else 0)
+
+
+def test_on_postgresql_there_is_nothing_to_compact_not_even_a_database_to_be_reached() -> None:
+    PostgresLedger("postgresql:///nothing?host=/nowhere").compact()
 
 
 def test_a_year_of_accounts_cannot_be_purged(kept: Kept) -> None:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from usage_events import events, numbered
 
+from metering import journal as journal_module
 from metering.errors import JournalLineDamaged
-from metering.journal import Journal, SegmentReader, claim_orphans, waiting_turns
+from metering.journal import Journal, SegmentReader, claim_orphans, running_owners, waiting_turns
 from metering.journal_lines import Entry, TurnOpened, UsageRecorded, decode_line, encode_line
 
 entries = st.one_of(st.builds(TurnOpened, events()), st.builds(UsageRecorded, events()))
@@ -97,6 +98,27 @@ def test_what_waits_in_the_journals_of_the_dead_is_counted_turn_by_turn(tmp_path
     abandon(journal)
     assert waiting_turns(tmp_path) == 2
     assert len(read(tmp_path)) == 3  # counting takes nothing away
+
+
+def test_a_journal_that_is_being_removed_does_not_hide_another_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not running_owners(tmp_path)
+    running = Journal(tmp_path)
+    assert running_owners(tmp_path)
+    ended = tmp_path / "ended"
+    ended.mkdir()
+    lock = journal_module._lock
+
+    def just_removed(directory: Path) -> int | None:
+        if directory == ended:
+            directory.rmdir()
+        return lock(directory)
+
+    monkeypatch.setattr(journal_module, "_lock", just_removed)
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter([ended, running.segment.parent]))
+    assert running_owners(tmp_path)
+    running.close(remove=True)
 
 
 def test_an_orphan_is_taken_by_one_only(tmp_path: Path) -> None:

@@ -100,6 +100,21 @@ async def test_what_nobody_needs_goes_back_and_what_runs_stays_held() -> None:
     assert await world.balance() == Balance(2, 0)
 
 
+async def test_a_session_that_says_nothing_writes_nothing_and_still_sees_what_others_use() -> None:
+    world = World()
+    quiet, busy = world.desk("quiet"), world.desk("busy")
+    await taken(quiet, 100)
+    for _ in range(4):
+        await quiet.tend()  # until all that it holds is what its turn may take
+    asked = world.asked
+    busy.settle(await taken(busy, 200), Entry("e", {ACCOUNT: 200}, 1))
+    await busy.tell()
+    asked = world.asked
+    await quiet.tend()
+    assert world.asked == asked
+    assert quiet.known(ACCOUNT) == Balance(200, (await world.balance()).others)
+
+
 async def test_a_turn_that_took_more_than_it_reserved_is_counted_whole() -> None:
     world = World()
     desk = world.desk("a")

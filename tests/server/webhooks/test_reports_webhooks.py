@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import ValidationError
 from webhook_receiver import SECRET, Receiver, receiving
 
@@ -94,6 +96,27 @@ async def stage(
         yield Stage(ledger, offices, courier, clock)
     finally:
         await sender.aclose()
+
+
+def test_of_two_servers_that_start_at_once_with_a_new_receiver_both_start(records: Records) -> None:
+    def other() -> None:
+        with records.write() as connection:
+            store.ensure(connection, "billing", 7)
+
+    with ThreadPoolExecutor(1) as pool:
+        with records.write() as connection:
+            store.ensure(connection, "billing", 5)
+            second = pool.submit(other)
+            while not records.is_sqlite and not second.done():  # until it waits for us, having seen nothing
+                with records.read() as looking:
+                    waiting = looking.execute(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one()
+                if waiting:
+                    break
+        second.result(timeout=20)
+    with records.read() as connection:
+        at = store.progress(connection, "billing")
+    assert at is not None
+    assert at.position == 5
 
 
 def test_the_signature_is_the_one_of_the_specification() -> None:
