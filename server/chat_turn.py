@@ -34,7 +34,8 @@ from agents.events import (
     TurnStarted,
 )
 from agents.latency_events import StageLatency, TurnLatency
-from agents.loop.agent import (
+from agents.loop.history import History
+from agents.loop.reply_parts import (
     ReplyDelta,
     ReplyFinished,
     ReplyLimits,
@@ -43,7 +44,6 @@ from agents.loop.agent import (
     ToolHandedOver,
     ToolStarted,
 )
-from agents.loop.history import History
 from agents.models.asked import AskedModels
 from agents.models.port import AnsweredBy, Asked, ContentFilter, Message, ModelProfile, Overtaken, TokenUsage
 from agents.models.tokens import estimate_usage
