@@ -34,7 +34,8 @@ from agents.events import (
     TurnStarted,
 )
 from agents.latency_events import StageLatency, TurnLatency
-from agents.loop.agent import (
+from agents.loop.history import History
+from agents.loop.reply_parts import (
     ReplyDelta,
     ReplyFinished,
     ReplyLimits,
@@ -43,7 +44,6 @@ from agents.loop.agent import (
     ToolHandedOver,
     ToolStarted,
 )
-from agents.loop.history import History
 from agents.models.asked import AskedModels
 from agents.models.port import AnsweredBy, Asked, ContentFilter, Message, ModelProfile, Overtaken, TokenUsage
 from agents.models.tokens import estimate_usage
@@ -123,9 +123,9 @@ class ChatTurn:
         purse.attach(self._changes.append)
         if question.consents:
             purse.consent()
-        if purse.thrifty and engines.thrifty is not None:
-            self._changes.append(downgrade(engines, engines.thrifty))
-            self._agent = engines.thrifty.agent
+        if (cheaper := engines.cheaper) is not None:
+            self._changes.append(downgrade(engines, cheaper))
+            self._engines, self._agent = cheaper, cheaper.agent
         asked = question.history.with_user(question.prompt, self._agent.system_prompt)
         admission = await purse.admit(question.usage_id, question.prompt, prompt_most(asked, self._agent.spec))
         if admission.asks is not None:
@@ -136,9 +136,7 @@ class ChatTurn:
 
     async def _answer(self) -> AsyncGenerator[ServerEvent]:
         question, account = self._question, self._account
-        provider = self._agent.profile
-        account.providers["agent"] = StageProvider(provider.provider, provider.model)
-        account.own_key = provider.own
+        account.name_providers(self._engines, answers=True, speaks=False)
         self._purse.open_turn(account.event(question.identity, self._host.epoch_ms()))
         failed: Failed | None = None
         try:

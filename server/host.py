@@ -320,7 +320,7 @@ class Host:
     ) -> LiveSession:
         try:
             budgets = self.offices.budgets
-            self.registry.require_shares(caller, self.settings.budgets.bursts)
+            self.registry.require_room_for(caller, self.settings.budgets.bursts)
             budgets.bursts.require("sessions", caller.tenant_id, caller.user_id)
             opened = open_purse(self.settings, budgets, caller, lease, self.recorder, wish)
             identity = replace(options.identity, transport=arrival.transport, mode=opened.mode)

@@ -6,7 +6,6 @@ Pure. Driven by ``agents.core.answering``, the turn desk and the session; the po
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from agents.core.options import Engines
@@ -48,12 +47,6 @@ def unaffordable(engines: Engines) -> Denied | None:
 def told(denied: Denied, turn_id: str | None = None) -> Failed:
     """A denial in the client's words."""
     return Failed(denied.code, denied.message, denied.retryable, turn_id, denied.details)
-
-
-def thrifty(engines: Engines) -> Engines:
-    """The cheapest of a session's engines, for the rest of it; what concerns the session stays."""
-    cheapest = engines.thrifty or engines
-    return replace(cheapest, drafts=engines.drafts, spending=engines.spending, thrifty=None)
 
 
 def downgrade(engines: Engines, cheapest: Engines) -> Degraded:

@@ -26,8 +26,11 @@ from agents.core.turn_types import BeginTurn
 from agents.core.turn_watch import TurnWatch
 from agents.errors import ModelError
 from agents.events import Caption, ClientToolCalled, ContentFiltered, Failed, ReplyText, ToolCalled, ToolReturned
-from agents.loop.agent import (
-    Agent,
+from agents.loop.agent import Agent
+from agents.loop.history import History, rendered
+from agents.loop.phrases import Phrase, PhraseSplitter
+from agents.loop.pieces import Piece, PieceCutter
+from agents.loop.reply_parts import (
     ReplyDelta,
     ReplyFinished,
     ReplyLimits,
@@ -36,9 +39,6 @@ from agents.loop.agent import (
     ToolStarted,
     WhoAnswers,
 )
-from agents.loop.history import History, rendered
-from agents.loop.phrases import Phrase, PhraseSplitter
-from agents.loop.pieces import Piece, PieceCutter
 from agents.models.asked import AskedModels
 from agents.models.port import (
     AnsweredBy,

@@ -18,8 +18,9 @@ import numpy as np
 from agents.core.echo_gate import EchoGate
 from agents.core.echo_words import MIN_WORDS, repeats
 from agents.core.hearing import Hearing
+from agents.core.mic_delay import MicDelay
 from agents.core.options import SessionOptions
-from agents.core.playback import Playback
+from agents.core.playback import Played
 from agents.core.sentences import sentences_for
 from agents.core.turn_types import EchoHeard, TranscriptArrived, TurnEvent
 from agents.core.writer import Writer
@@ -84,7 +85,7 @@ class EchoPorts:
 class _Look:
     match: EchoMatch
     near: Levels
-    playback: Playback
+    playback: Played
 
 
 class EchoGuard:
@@ -101,6 +102,7 @@ class EchoGuard:
         self._suspected = False
         self._absent_ms = 0
         self._waiting = np.empty(0, np.int16)
+        self._delay = MicDelay()
         self._open = True
         self._prompted = False
         self.prompt: str | None = None
@@ -120,10 +122,12 @@ class EchoGuard:
 
     def admit(self, samples: Samples) -> bool:
         """Whether voice activity is to be looked for in the next samples; else they are our own voice, or silence."""
+        writer = self._ports.writer
+        self._delay.heard(self._ports.hearing().now_ms, writer.now_ms)
         known = self._known
         if known is None or not self._applies:
             return True
-        playback = self._ports.writer.played_lately(_REACH_MS)
+        playback = writer.played_lately(_REACH_MS + self._farther_ms, self._delay.late_ms)
         if playback is None:
             self._waiting = self._waiting[:0]
             self._open = True
@@ -180,14 +184,20 @@ class EchoGuard:
 
     def _look(self) -> _Look | None:
         """The last of the microphone beside the last that was played, if anything was."""
-        playback = self._ports.writer.played_lately(_REACH_MS)
+        playback = self._ports.writer.played_lately(_REACH_MS + self._farther_ms, self._delay.late_ms)
         if playback is None:
             return None
         frames = WINDOW_FRAMES if self._known is None else RECENT_FRAMES
         recent = self._ports.hearing().recent((frames + 1) * FRAME_MS)
         recent = recent[len(recent) % _FRAME :]
         near = band_levels(recent[_FRAME:], HEARING_RATE_HZ, recent[:_FRAME])
-        return _Look(match_echo(near, playback.levels(len(near) + MAX_LAG_FRAMES)), near, playback)
+        far = playback.levels(len(near) + MAX_LAG_FRAMES + self._farther_ms // FRAME_MS)
+        return _Look(match_echo(near, far), near, playback)
+
+    @property
+    def _farther_ms(self) -> int:
+        """How much longer than any echo's its way may be just now: the agent's voice is played late, too."""
+        return self._delay.unsteady_ms
 
     def _is_our_own(self, text: str, match: EchoMatch) -> bool:
         """Whether words and sound together say so: the surer the one, the less is asked of the other."""
@@ -263,7 +273,7 @@ class EchoGuard:
             self._prompted, self.prompt = True, advice
 
 
-def _played_db(playback: Playback, lag: int, frames: int) -> Levels:
+def _played_db(playback: Played, lag: int, frames: int) -> Levels:
     """For each of the last ``frames``, the loudest that may come back in it."""
     levels = playback.levels(frames + 2 * WANDER, max(0, lag - WANDER))
     return np.max(np.lib.stride_tricks.sliding_window_view(levels, 2 * WANDER + 1, axis=0), axis=2)

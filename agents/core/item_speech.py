@@ -1,7 +1,8 @@
 """Recordings a client puts into the conversation: their words are found, and become the item's.
 
 For items that bring speech of their own instead of what the session hears. Each gets a recognition stream for as long
-as it takes. Owned by the session, in whose task group it works.
+as it takes, of the engines the session has by then, and as much of it as the session's purse affords. Owned by the
+session, in whose task group it works.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
 import numpy as np
 
+from agents.core.admitting import affords
+from agents.core.options import Engines
 from agents.core.recognition import heard_by
 from agents.events import RecordingTranscribed
 from audio.errors import AudioError, EngineError
 from audio.fallback import Maker
 from audio.formats import HEARING_RATE_HZ, PcmChunk, Samples, samples_to_ms
-from audio.stt.port import SpeechToText, SttOptions, SttStream, Transcript, TranscriptKind
+from audio.stt.port import SttOptions, SttStream, Transcript, TranscriptKind
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +43,25 @@ OnWork = Callable[[int, Mapping[Maker, int]], None]
 """Told how many samples of a recording speech-to-text was given, and who recognised them where that may be another."""
 
 
+class _Unaffordable(Exception):
+    """The session's purse refuses what is left of a recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPorts:
+    """``on_words`` is told of each recording, found or not; ``on_refused``, after that, where it was not afforded."""
+
+    on_words: Callable[[RecordingTranscribed], None]
+    on_work: OnWork
+    on_refused: Callable[[], None]
+
+
 class ItemSpeech:
     """Recognises recordings beside the conversation."""
 
-    def __init__(
-        self, stt: SpeechToText | None, on_words: Callable[[RecordingTranscribed], None], on_work: OnWork
-    ) -> None:
-        """``on_words`` is told of each recording, found or not."""
-        self._stt = stt
-        self._on_words = on_words
-        self._on_work = on_work
+    def __init__(self, engines: Engines, ports: ItemPorts) -> None:
+        self._engines = engines
+        self._ports = ports
         self._waiting = 0
         self._places = anyio.Semaphore(MAX_AT_ONCE)
 
@@ -67,36 +80,45 @@ class ItemSpeech:
         return self._recognise(item_id, None if full else read, options)
 
     async def _recognise(self, item_id: str, read: ReadSamples | None, options: SttOptions) -> None:
-        text, audio_ms = None, 0
+        text, audio_ms, refused = None, 0, False
         try:
-            if self._stt is not None and read is not None:
+            if self._engines.stt is not None and read is not None:
                 async with self._places:
                     samples = await read()
                     audio_ms = samples_to_ms(len(samples), HEARING_RATE_HZ)
-                    text = await _words_of(self._stt, samples, options, self._on_work)
+                    text = await self._words_of(samples, options)
+        except _Unaffordable:
+            refused = True
         except (AudioError, TimeoutError) as error:
             log.warning("a recording could not be recognised", extra={"reason": str(error)})
         finally:
             self._waiting -= 1
-            self._on_words(RecordingTranscribed(item_id, text, audio_ms))
+            self._ports.on_words(RecordingTranscribed(item_id, text, audio_ms))
+        if refused:
+            self._ports.on_refused()
 
-
-async def _words_of(stt: SpeechToText, samples: Samples, options: SttOptions, on_work: OnWork) -> str:
-    reader = _Reader()
-    given = 0
-    with anyio.fail_after(LIMIT_S):
-        stream = await stt.open(options, reader.on_transcript, reader.on_failure)
-    try:
+    async def _words_of(self, samples: Samples, options: SttOptions) -> str | None:
+        """Raises _Unaffordable, AudioError, TimeoutError."""
+        stt, may = (self._engines.cheaper or self._engines).stt, affords(self._engines)
+        if stt is None:
+            return None
+        reader, stream, given = _Reader(), None, 0
         texts: list[str] = []
-        for utterance, (start, end) in enumerate(_stretches(samples), 1):
-            given += end - start
-            with anyio.fail_after(LIMIT_S):
-                texts.append(await reader.read(stream, utterance, PcmChunk(samples[start:end], start)))
-        return " ".join(text for text in texts if text)
-    finally:
-        on_work(given, heard_by(stream))
-        with anyio.CancelScope(shield=True):
-            await stream.aclose()
+        try:
+            for utterance, (start, end) in enumerate(_stretches(samples), 1):
+                if not may(end - start):
+                    raise _Unaffordable
+                with anyio.fail_after(LIMIT_S):
+                    stream = stream or await stt.open(options, reader.on_transcript, reader.on_failure)
+                given += end - start
+                with anyio.fail_after(LIMIT_S):
+                    texts.append(await reader.read(stream, utterance, PcmChunk(samples[start:end], start)))
+            return " ".join(text for text in texts if text)
+        finally:
+            if stream is not None:
+                self._ports.on_work(given, heard_by(stream))
+                with anyio.CancelScope(shield=True):
+                    await stream.aclose()
 
 
 class _Reader:

@@ -134,6 +134,14 @@ class Engines:
         spec, profile = self.agent.spec, self.agent.profile
         return HistoryLimits.for_context(profile.context_tokens, spec.instructions, spec.max_output_tokens)
 
+    @property
+    def cheaper(self) -> Engines | None:
+        """The cheapest of these, once ``spending`` says that a session is to have those for the rest of it; what
+        concerns the session stays."""
+        if self.thrifty is None or self.spending is None or not self.spending.thrifty:
+            return None
+        return replace(self.thrifty, drafts=self.drafts, spending=self.spending, thrifty=None)
+
     def for_session(self, on_degraded: OnDegraded) -> Engines:
         """The same engines, telling this session when another has to step in."""
         agent, stt, tts = self.agent.for_session(on_degraded), self.stt, self.tts

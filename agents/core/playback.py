@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,8 +18,8 @@ from audio.echo import FRAME_MS, Levels, band_levels, silent_levels
 from audio.formats import Samples, ms_to_samples
 from audio.playout import PlayoutLedger
 
-KEPT_MS: Final = 3_400
-"""How far back one may ask: a window of speech, and the longest way of an echo."""
+KEPT_MS: Final = 5_000
+"""How far back one may ask: a window of speech, the longest way of an echo, and both as late as they may come."""
 KEPT_REPLIES: Final = 3
 SAID_FOR_MS: Final = 8_000
 """How long the words of a reply that is over may still come back, as a transcript."""
@@ -46,6 +47,18 @@ class _Block:
     def _whole_frames(self) -> Samples:
         frame = ms_to_samples(FRAME_MS, self._rate_hz)
         return np.pad(self.samples, (0, -len(self.samples) % frame))
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What had been played ``ago_ms`` ago."""
+
+    playback: Playback
+    ago_ms: int
+
+    def levels(self, frames: int, behind: int = 0) -> Levels:
+        """See ``Playback.levels``."""
+        return self.playback.levels(frames, self.ago_ms // FRAME_MS + behind)
 
 
 class Playback:

@@ -33,12 +33,6 @@ class Recognition:
         self._heard: Counter[Maker] = Counter()
 
     @property
-    def _cheapest(self) -> Engines | None:
-        """The engines to hear with once there is little left to spend; ``None``: the session's own."""
-        spending = self._engines.spending
-        return self._engines.thrifty if spending is not None and spending.thrifty else None
-
-    @property
     def is_open(self) -> bool:
         """Whether speech is recognised at all."""
         return self._stream is not None
@@ -75,7 +69,7 @@ class Recognition:
         options = self._options()
         if not options.listen:
             return None, None
-        stt = self._engines.stt if self._cheapest is None else self._cheapest.stt
+        stt = (self._engines.cheaper or self._engines).stt
         if stt is None:
             why = self._engines.missing.get("stt", "Speech cannot be recognised here; please type.")
             return None, Degraded("speech", "text", why)

@@ -27,7 +27,7 @@ from agents.core.greeting import greeting_events
 from agents.core.hearing import Hearing, HearingPorts
 from agents.core.input_desk import InputDesk, InputPorts
 from agents.core.item_ids import spoken_item_id
-from agents.core.item_speech import ItemSpeech, ReadSamples
+from agents.core.item_speech import ItemPorts, ItemSpeech, ReadSamples
 from agents.core.machine import step
 from agents.core.moves import live_turn
 from agents.core.options import Engines, ReplyRequest, SessionOptions
@@ -105,7 +105,8 @@ class Session:
         self._desk = self._make_desk(loop.time)
         self._input = self._make_input()
         self._said_meanwhile: list[tuple[str, str]] = []
-        self._recordings = ItemSpeech(engines.stt, self._on_recording, self._recognition.recognised_elsewhere)
+        beside = self._recognition.recognised_elsewhere
+        self._recordings = ItemSpeech(engines, ItemPorts(self._on_recording, beside, partial(self._report, None)))
         self._awaited = AwaitedReply(self._desk, self.outbox)
 
     # --- life ---

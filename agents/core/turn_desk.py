@@ -17,7 +17,7 @@ from typing import Final, assert_never
 import anyio
 
 from agents.core.accounts import TurnAccount
-from agents.core.admitting import downgrade, thrifty
+from agents.core.admitting import downgrade
 from agents.core.item_ids import reply_item_id
 from agents.core.latency import LatencyMarks
 from agents.core.options import ReplyRequest
@@ -217,9 +217,9 @@ class TurnDesk:
     def _ports_now(self) -> TurnPorts:
         """What the next turn works with: the cheapest engines, once there is little left to spend."""
         engines = self._turns.engines
-        if engines.thrifty is not None and engines.spending is not None and engines.spending.thrifty:
-            self._turns.outbox.emit(downgrade(engines, engines.thrifty))
-            self._turns = replace(self._turns, engines=thrifty(engines))
+        if (cheaper := engines.cheaper) is not None:
+            self._turns.outbox.emit(downgrade(engines, cheaper))
+            self._turns = replace(self._turns, engines=cheaper)
             self._ports.on_thrift()
         return self._turns
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agents.core.outbox import Outbox
-from agents.core.playback import Playback
+from agents.core.playback import Playback, Played
 from agents.core.speech import Speech
 from agents.core.spoken_items import Truncated, truncated
 from agents.events import AudioOut, AudioOutEnded, MouthShape, VisemesOut
@@ -236,10 +236,15 @@ class Writer:
 
     # --- what the user has been hearing ---
 
-    def played_lately(self, within_ms: int) -> Playback | None:
-        """What was played up to now, if anything was in the last ``within_ms``."""
+    @property
+    def now_ms(self) -> int:
+        """The clock by which it is played."""
+        return self._clock_ms()
+
+    def played_lately(self, within_ms: int, ago_ms: int = 0) -> Played | None:
+        """What had been played ``ago_ms`` ago, if anything was in the ``within_ms`` before that."""
         self._note_playing()
-        return self._playback if self._playback.plays(self._clock_ms(), within_ms) else None
+        return Played(self._playback, ago_ms) if self._playback.plays(self._clock_ms() - ago_ms, within_ms) else None
 
     def said_lately(self) -> str:
         """The words the user may have in the ear: those of the turn that speaks, and of those just before."""

@@ -54,20 +54,6 @@ from agents.tools.runner import Certainty, ToolOutcome, ToolRunner
 from agents.tools.tool import Tool
 from audio.fallback import OnDegraded
 
-__all__ = [
-    "Agent",
-    "AgentSpec",
-    "ReplyDelta",
-    "ReplyFinished",
-    "ReplyLimits",
-    "ReplyPart",
-    "ToolEnded",
-    "ToolHandedOver",
-    "ToolStarted",
-    "WhoAnswers",
-    "default_agent_spec",
-]
-
 MAX_PARALLEL_TOOLS: Final = 8
 """Tool requests of one round that are run; a model that asks for more is told so."""
 

@@ -76,6 +76,11 @@ class VoiceDelivery:
         """Whether the agent's audio is kept for something to carry it."""
         return self._kept is not None
 
+    @property
+    def plays(self) -> bool:
+        """Whether the agent's audio goes out beside the frames, whether anybody is sent those or not."""
+        return self._sink is not None
+
     def carry_audio(self, sink: VoiceSink | None) -> list[AudioOut]:
         """From now on the agent's audio goes to ``sink`` (``None``: into frames), what was kept first; returns that."""
         self._sink = sink

@@ -36,6 +36,7 @@ from server.guard import Identity
 from server.observability.metrics import Metrics
 from server.observability.session_watch import SessionWatch
 from server.sessions.delivery import Delivery
+from server.sessions.media import VoiceSink
 from server.sessions.unsent import UnsentAudio
 from server.transports.connection import Disconnected, Frame, Link
 
@@ -172,6 +173,14 @@ class LiveSession:
         self.detached_at_s = None
         self._met.set()
 
+    def carry_audio(self, sink: VoiceSink | None) -> None:
+        """From now on the agent's audio goes there (``None``: into frames), first what was kept for that. Only where
+        the session is ``resumable``."""
+        resumption = self.delivery.resumption
+        assert resumption is not None, "only these take another sink"
+        for event in resumption.carry_audio(sink):
+            self._count(event, connected=False)
+
     async def attach(self, connection: Link, last_event_id: int) -> None:
         """Go on over a new connection: ``session.resumed``, what it missed, then what comes. Raises Disconnected."""
         resumption = self.delivery.resumption
@@ -221,7 +230,7 @@ class LiveSession:
             self._note(event)
             frames, connection = self.delivery.frames(event), self._connection
             if isinstance(event, AudioOut):
-                self._count(event, kept=connection is None)
+                self._count(event, connected=connection is not None)
             for frame in frames:
                 if self._connection is connection:  # else a new connection took over, and replays what was not sent
                     await self._send(frame)
@@ -235,12 +244,14 @@ class LiveSession:
             self._ending = Ending(ERRORS[ErrorCode.RATE_LIMITED].close_code, "events were not read in time")
         self.session.close()
 
-    def _count(self, event: AudioOut, *, kept: bool) -> None:
+    def _count(self, event: AudioOut, *, connected: bool) -> None:
         """Audio that is on its way to the client, or kept for its coming back."""
-        length = ticks(len(event.samples), event.sample_rate_hz)
-        if not kept:
+        length, resumption = ticks(len(event.samples), event.sample_rate_hz), self.delivery.resumption
+        if resumption is None:
+            self.session.sound.sent(length if connected else 0)
+        elif resumption.plays or (connected and not resumption.waits):
             self.session.sound.sent(length)
-        elif (resumption := self.delivery.resumption) is not None and not resumption.waits:
+        elif not resumption.waits:
             self._unsent.keep(resumption.replay.last_id, length)
 
     async def _send(self, frame: Frame) -> None:

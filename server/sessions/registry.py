@@ -69,28 +69,28 @@ class SessionRegistry:
             return
         self.require_room()
 
-    def host(self, live: LiveSession, on_ended: Callable[[], None]) -> None:
-        """Run a session until it ends, and tell of that. Raises Refused where there is no room."""
+    def require_room_for(self, owner: Identity, bursts: BurstSettings) -> None:
+        """Raise Refused where no further session can be taken now, of anybody's, of this tenant's or of this user's (a
+        key that is nobody's is a user of its own)."""
         self.require_room()
-        self._require_share(live.owner)
-        self._live[live.session_id] = live
-        self._tasks.start_soon(self._run, live, on_ended)
-
-    def _require_share(self, owner: Identity) -> None:
-        most = self._limits.max_sessions_per_key
-        if most is not None and sum(live.owner == owner for live in self._live.values()) >= most:
-            sentence = f"At most {most} conversations at once are allowed with this key."
-            raise Refused(ErrorCode.RATE_LIMITED, sentence, retry_after_s=RETRY_AFTER_S)
-
-    def require_shares(self, owner: Identity, bursts: BurstSettings) -> None:
-        """Raise Refused where the tenant, or the user, has as many conversations as one may have at once."""
         tenants = [live.owner for live in self._live.values() if live.owner.tenant_id == owner.tenant_id]
         here, own = len(tenants), sum(each.user_id == owner.user_id for each in tenants)
-        for most, now, whose in ((bursts.sessions_per_tenant, here, "tenant"), (bursts.sessions_per_user, own, "user")):
+        per_key = self._limits.max_sessions_per_key
+        shares = (
+            (bursts.sessions_per_tenant, here, "tenant"),
+            (bursts.sessions_per_user, own, "user"),
+            (per_key, own, "user"),
+        )
+        for most, now, whose in shares:
             if most is not None and now >= most:
                 sentence = f"At most {most} conversations at once are allowed for this {whose}."
                 details = {"retry_after_s": RETRY_AFTER_S}
                 raise Refused(ErrorCode.RATE_LIMITED, sentence, retry_after_s=RETRY_AFTER_S, details=details)
+
+    def host(self, live: LiveSession, on_ended: Callable[[], None]) -> None:
+        """Run a session, for which there is room, until it ends, and tell of that."""
+        self._live[live.session_id] = live
+        self._tasks.start_soon(self._run, live, on_ended)
 
     def find(self, session_id: str, owner: Identity) -> LiveSession:
         """The session a client comes back to. Raises Refused where it has ended or never was (for this owner)."""

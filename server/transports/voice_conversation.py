@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import anyio
 
-from agents.core.sound_meter import ticks
 from agents.events import Failed
 from audio.errors import AudioFormatError
 from server.contracts.errors import ERRORS, ErrorCode
@@ -167,8 +166,7 @@ class VoiceConversation:
         return replace(self._arrival, at_s=time.monotonic())
 
     def _open_audio(self, live: LiveSession) -> None:
-        for event in self._delivery.carry_audio(self._media):
-            live.session.sound.sent(ticks(len(event.samples), event.sample_rate_hz))
+        live.carry_audio(self._media)
         settings = self._delivery.codec.settings
         if settings is None:
             return

@@ -13,18 +13,9 @@ import anyio
 import pytest
 
 from agents.errors import ModelTimeout, ModelUnavailable
-from agents.loop.agent import (
-    Agent,
-    AgentSpec,
-    ReplyDelta,
-    ReplyFinished,
-    ReplyLimits,
-    ReplyPart,
-    ToolEnded,
-    ToolStarted,
-    default_agent_spec,
-)
+from agents.loop.agent import Agent, AgentSpec, default_agent_spec
 from agents.loop.brief import Brief
+from agents.loop.reply_parts import ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolEnded, ToolStarted
 from agents.loop.router import OfflineRouter
 from agents.loop.spoken_numbers import to_expression
 from agents.models.fallback import FallbackModel, GuardedModel

@@ -10,7 +10,8 @@ import pytest
 from agents.call_log import MOST_CALLS, CallLog
 from agents.errors import ModelRateLimited, ModelTimeout, ModelUnavailable
 from agents.events import ProviderCall
-from agents.loop.agent import Agent, AgentSpec, ReplyDelta, ReplyLimits
+from agents.loop.agent import Agent, AgentSpec
+from agents.loop.reply_parts import ReplyDelta, ReplyLimits
 from agents.models.fallback import FallbackModel, GuardedModel
 from agents.models.port import Message, ModelProfile, ToolRequest
 from agents.models.scripted import ScriptedModel, ScriptedReply

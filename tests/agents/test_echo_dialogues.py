@@ -86,13 +86,34 @@ class Caller:
         raise AssertionError(f"no {kind.__name__}: {self.talk.kinds()}")
 
     async def _frame(self, near: Samples | None) -> None:
+        self._take_events()
+        self.talk.session.hear(self.room.hear(near))
+        await asyncio.sleep(0.02)
+
+    def _take_events(self) -> None:
         for _, event in self.talk.events[self._seen :]:
             if isinstance(event, AudioOut):
                 self.room.arrive(event.samples)
             elif isinstance(event, Interrupted):
                 self.room.clear()
         self._seen = len(self.talk.events)
-        self.talk.session.hear(self.room.hear(near))
+
+
+class BusyCaller(Caller):
+    """Where everything comes late, and at once, there and back: every ``every_ms``."""
+
+    def __init__(self, talk: Talk, room: EchoRoom, every_ms: int) -> None:
+        super().__init__(talk, room)
+        self._most = every_ms // 20
+        self._waiting: list[Samples] = []
+
+    async def _frame(self, near: Samples | None) -> None:
+        self._waiting.append(self.room.hear(near))
+        if len(self._waiting) >= self._most:
+            self._take_events()
+            for frame in self._waiting:
+                self.talk.session.hear(frame)
+            self._waiting.clear()
         await asyncio.sleep(0.02)
 
 
@@ -100,6 +121,7 @@ class Caller:
 async def call(
     room: EchoRoom,
     *,
+    every_ms: int = 20,
     hears: tuple[str, ...],
     policy: TurnPolicy = POLICY,
     partials: int | None = None,
@@ -115,7 +137,7 @@ async def call(
         options={"output_rate_hz": HEARING_RATE_HZ, "locale": locale},
     )
     async with conversation(script) as talk:
-        yield Caller(talk, room)
+        yield Caller(talk, room) if every_ms <= 20 else BusyCaller(talk, room, every_ms)
 
 
 async def ask(caller: Caller) -> None:
@@ -149,6 +171,25 @@ def test_the_agents_own_voice_is_no_turn_even_where_it_is_misheard(
         assert [turn.source for turn in talk.all(TurnStarted)] == ["speech", "announcement"]
         assert not talk.all(TurnCompleted)[0].interrupted
         assert len(talk.all(Resumed)) == len(talk.all(Interrupted)) <= 2
+
+    run()
+
+
+@pytest.mark.parametrize(("every_ms", "delay_ms", "gain_db"), [(260, 560, -8.0), (340, 560, -8.0), (420, 420, -14.0)])
+def test_where_the_server_is_busy_and_all_comes_late_the_agents_own_voice_is_no_turn_either(
+    every_ms: int, delay_ms: int, gain_db: float
+) -> None:
+    @dialogue
+    async def run() -> None:
+        room = EchoRoom(HEARING_RATE_HZ, delay_ms=delay_ms, gain_db=gain_db, rt60_s=0.3)
+        async with call(room, hears=MISHEARD, every_ms=every_ms) as caller:
+            await ask(caller)
+            await caller.listen_until(TurnCompleted)
+            await caller.listen(2_000)
+            talk = caller.talk
+        assert announced(talk) == [("full_duplex", "half_duplex")]
+        assert [turn.source for turn in talk.all(TurnStarted)] == ["speech", "announcement"]
+        assert not talk.all(TurnCompleted)[0].interrupted
 
     run()
 

@@ -8,9 +8,10 @@ from contextlib import aclosing
 import anyio
 import pytest
 
-from agents.loop.agent import Agent, AgentSpec, ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolHandedOver
+from agents.loop.agent import Agent, AgentSpec
 from agents.loop.brief import Brief
 from agents.loop.offline_tools import meant_tool
+from agents.loop.reply_parts import ReplyDelta, ReplyFinished, ReplyLimits, ReplyPart, ToolHandedOver
 from agents.models.embedded_llama import EmbeddedLlama, EmbeddedLlamaConfig, find_weights
 from agents.models.fitting import as_text
 from agents.models.port import LanguageModel, Message, ModelProfile, ToolChoice, ToolNamed, ToolRequest, ToolSpec

@@ -15,9 +15,10 @@ from bench_client import last_speech_sample, silence
 from bench_speech import clip
 
 from agents.core.options import Engines
-from agents.loop.agent import Agent, ReplyDelta, ReplyLimits
+from agents.loop.agent import Agent
 from agents.loop.history import History
 from agents.loop.phrases import PhraseSplitter
+from agents.loop.reply_parts import ReplyDelta, ReplyLimits
 from audio.formats import PcmChunk
 from audio.stt.port import SpeechToText, SttOptions, Transcript
 from audio.tts.port import SpeechRequest, TextToSpeech

@@ -21,14 +21,8 @@ from server.privacy.protection import protection_of
 from server.privacy.tables import PRIVACY
 from server.settings import load_settings
 
-pytestmark = pytest.mark.anyio
 ADA = Identity("acme", "ada")
 WORDS = Agreement("recording", "This call is recorded.", "1", "en-GB")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture

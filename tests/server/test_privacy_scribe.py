@@ -17,13 +17,7 @@ from server.conversations import CONVERSATIONS, ConversationStore, Scribe
 from server.conversations.store import delete_conversations
 from server.conversations.tables import Cue, Entry, Header
 
-pytestmark = pytest.mark.anyio
 T = TypeVar("T")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 class Unsteady(Records):

@@ -20,13 +20,6 @@ from metering.records.database import WORKERS
 from server.audit import AUDIT
 from server.offices import AREAS
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Records]:

@@ -13,13 +13,7 @@ from metering.records import Records, RecordsError
 from server.audit import AUDIT, AuditEntry, AuditLog
 from server.guard import Identity
 
-pytestmark = pytest.mark.anyio
 ADMIN = Identity("school", "user_ada")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -10,11 +10,6 @@ import pytest
 from tests.server.identity.identity_desk import Desktop, LosableRecords, Times, losable_records
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LosableRecords]:
     with losable_records(request, tmp_path, request.param) as opened:

@@ -16,8 +16,6 @@ from server.identity.user_book import NewUser, UserChange
 from server.permissions import PERMISSIONS, Permission
 from tests.server.identity.identity_desk import SETTINGS_KEY, Desktop, LosableRecords, Times
 
-pytestmark = pytest.mark.anyio
-
 
 async def refusal(desktop: Desktop, *values: str, **more: object) -> ErrorCode:
     with pytest.raises(Refused) as caught:

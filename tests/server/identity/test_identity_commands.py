@@ -110,7 +110,6 @@ async def told(server: Served, screen: Screen) -> str:
     return screen.getvalue()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("terminal", [True, False])
 async def test_the_first_key_is_told_once_on_a_terminal_or_in_a_file_for_its_user_alone(
     tmp_path: Path, terminal: bool, caplog: pytest.LogCaptureFixture
@@ -141,7 +140,6 @@ def files_with(directory: Path, word: str) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("settings", [{}, {"api_keys": ["a-long-random-secret"]}], ids=["demo", "keys"])
 async def test_a_server_that_somebody_can_enter_makes_no_key(tmp_path: Path, settings: dict[str, Any]) -> None:
     async with served(tmp_path, **settings) as server:

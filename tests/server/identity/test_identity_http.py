@@ -14,14 +14,8 @@ from server.identity.presented import COOKIE
 from server.identity.user_book import NewUser
 from tests.scripted_server import Served, served
 
-pytestmark = pytest.mark.anyio
 KEY = "a-long-random-secret"
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 def http_to(server: Served, **headers: str) -> httpx.AsyncClient:

@@ -28,13 +28,7 @@ from tests.e2e.voice_socket import joined
 from tests.scripted_server import Served, served
 from tests.server.identity.access_table import ROWS, SOCKET, Row
 
-pytestmark = pytest.mark.anyio
 INVALID, FORBIDDEN = "auth.invalid", "auth.forbidden"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @dataclass

@@ -22,7 +22,6 @@ from server.identity.tokens import AUDIENCE, ISSUER, Session, signed, verified
 from server.identity.user_book import NewUser, UserChange
 from tests.server.identity.identity_desk import NOW_MS, SETTINGS_KEY, Desktop, LosableRecords, Times
 
-pytestmark = pytest.mark.anyio
 PASSWORD = "correct horse battery"
 KEPT = hash_password(PASSWORD)
 HERE = "192.0.2.1"

@@ -18,14 +18,8 @@ from tests.e2e.real_server import run_program
 from tests.e2e.voice_socket import joined
 from tests.scripted_server import EchoModel, Served, scripted_engines, served
 
-pytestmark = pytest.mark.anyio
 CLOSED = ERRORS[ErrorCode.AUTH_INVALID].close_code
 GUARDED = {"identity": {"require_keys": True}}
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 def bearer(value: str) -> dict[str, str]:

@@ -27,15 +27,10 @@ from server.vault_settings import VaultSettings
 from tests.server.vault.key_vault_stand_in import StandIn, StaticCredential, key_vault_here
 
 pytest.importorskip("azure.keyvault.secrets", reason="the Key Vault SDK is not installed (extra: azure)")
-pytestmark = pytest.mark.anyio
+
 SECRET = "sk-canary-in-the-key-vault"
 NEW = NewKey("openai-compatible", "ours", KeyPlace(base_url="https://models.example.org/v1", model="any"))
 ACT = Act(Identity("school", "user_ada"), "school")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture

@@ -32,17 +32,11 @@ from server.vault.store import Act, KeyStore
 from server.vault.tables import KEYS, MASTERS
 from server.vault_settings import VaultSettings
 
-pytestmark = pytest.mark.anyio
 PLACE = Place("school", "pk_1", 1)
 NEW = NewKey("openai-compatible", "ours", KeyPlace(base_url="https://models.example.org/v1", model="any"))
 SECRET = "sk-canary-at-rest-4f1e"
 CLOCK = itertools.count(1)
 ACT = Act(Identity("school", "user_ada"), "school", "req_1")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
