@@ -2,69 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from money_talk import Chat, ask, budgeted, limits, used
+from websockets.asyncio.client import connect
 
-from agents.models.port import ModelProfile
 from metering.ledger import PageRequest, UsageQuery
-from tests.scripted_server import EchoModel, ScriptedEngines, Served, eventually, scripted_engines, served
-
-
-def limits(*given: tuple[str, str, str, str]) -> list[dict[str, str]]:
-    names = ("scope", "period", "measure", "amount")
-    return [dict(zip(names, each, strict=True)) for each in given]
-
-
-@asynccontextmanager
-async def budgeted(
-    tmp_path: Path, engines: ScriptedEngines | None = None, **budgets: Any
-) -> AsyncGenerator[tuple[Served, httpx.AsyncClient]]:
-    async with (
-        served(tmp_path, engines, budgets=budgets) as server,
-        httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=20) as http,
-    ):
-        yield server, http
-
-
-async def ask(http: httpx.AsyncClient, **more: Any) -> httpx.Response:
-    return await http.post("/v1/chat", json={"prompt": "hi", **more})
-
-
-async def used(http: httpx.AsyncClient) -> list[dict[str, Any]]:
-    return (await http.get("/v1/budgets")).json()["budgets"]
-
-
-class Chat:
-    """The chat socket, from the client's side."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self.seen: list[dict[str, Any]] = []
-
-    async def say(self, prompt: str) -> None:
-        await self._socket.send(json.dumps({"type": "chat.start", "prompt": prompt}))
-
-    async def send(self, **message: Any) -> None:
-        await self._socket.send(json.dumps(message))
-
-    async def until(self, kind: str) -> dict[str, Any]:
-        with anyio.fail_after(20):
-            while True:
-                message = json.loads(await self._socket.recv())
-                self.seen.append(message)
-                if message["type"] == kind:
-                    return message
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [message for message in self.seen if message["type"] == kind]
+from tests.scripted_server import eventually, served
 
 
 async def test_turns_count_and_at_the_end_of_a_quota_the_caller_is_told_why(tmp_path: Path) -> None:
@@ -296,92 +243,6 @@ async def test_while_the_accounts_are_away_turns_are_open_or_closed_as_the_opera
         if lane == "closed":
             assert answer.json()["error"]["details"] == {"reason": "unavailable"}
             assert answer.json()["error"]["message"].startswith("I cannot check the budget just now")
-
-
-class Service(EchoModel):
-    """A model elsewhere, on the operator's key."""
-
-    @property
-    def profile(self) -> ModelProfile:
-        return ModelProfile("openai", "gpt-x", tools=False)
-
-
-SCHOOL = "a-key-of-the-school-1"
-PRICES = """
-schema = 1
-provider = "openai"
-currency = "EUR"
-valid_from = 2020-01-01
-status = "confirmed"
-source = "a test"
-[[price]]
-meter = "input_tokens"
-per = "thousand"
-price = "1.00"
-[[price]]
-meter = "output_tokens"
-per = "thousand"
-price = "2.00"
-"""
-
-
-@asynccontextmanager
-async def school(
-    tmp_path: Path, prices: str = PRICES, **budgets: Any
-) -> AsyncGenerator[tuple[Served, httpx.AsyncClient]]:
-    """A tenant that brought no keys, on a service that costs money."""
-    sheets = tmp_path / "prices"
-    sheets.mkdir()
-    (sheets / "openai.toml").write_text(prices)
-    tenants = [{"id": "school", "api_keys": [SCHOOL]}]
-    given = {"tenants": tenants, "ledger": {"price_sheets": sheets}, "budgets": {"consent": "auto"} | budgets}
-    async with (
-        served(tmp_path, scripted_engines(Service()), **given) as server,
-        httpx.AsyncClient(
-            base_url=server.url, trust_env=False, timeout=20, headers={"Authorization": f"Bearer {SCHOOL}"}
-        ) as http,
-    ):
-        yield server, http
-
-
-async def test_asking_for_anothers_keys_is_refused_by_name_and_the_lane_is_in_the_usage(tmp_path: Path) -> None:
-    async with school(tmp_path) as (server, http):
-        refused = await ask(http, mode="byok")
-        assert refused.json()["error"]["code"] == "byok.missing_key"
-        assert (await ask(http)).status_code == httpx.codes.OK
-        events = server.application.host.ledger.read(UsageQuery(), PageRequest()).events
-        assert [event.mode for event in events] == ["managed"]
-
-
-async def test_money_of_the_managed_lane_is_counted_to_the_micro_unit_and_ends_with_payment_required(
-    tmp_path: Path,
-) -> None:
-    async with school(tmp_path, limits=limits(("tenant", "monthly", "money", "100"))) as (_, http):
-        assert (await ask(http)).status_code == httpx.codes.OK
-        (item,) = await used(http)
-        assert (item["used"], item["currency"]) == ("0.018", "EUR")  # 10 tokens asked, 4 answered
-        operator = {"limits": [{"scope": "tenant", "period": "monthly", "measure": "money", "amount": "0.02"}]}
-        assert (await http.put("/v1/budgets", json=operator)).status_code == httpx.codes.OK
-        refused = await ask(http)
-        assert refused.status_code == httpx.codes.PAYMENT_REQUIRED
-        assert refused.json()["error"]["code"] == "billing.payment_required"
-        assert [each["used"] for each in await used(http)] == ["0.018"]
-
-
-@pytest.mark.parametrize(
-    ("prices", "reason"),
-    [
-        (PRICES.replace("confirmed", "example"), "openai gpt-x has no price for output_tokens"),
-        (PRICES.replace("EUR", "USD"), "openai gpt-x is priced in USD, not in EUR"),
-    ],
-)
-async def test_with_a_budget_a_model_without_a_usable_price_is_closed_and_that_is_said(
-    tmp_path: Path, prices: str, reason: str
-) -> None:
-    async with school(tmp_path, prices, limits=limits(("tenant", "monthly", "money", "100"))) as (_, http):
-        refused = await ask(http)
-        assert refused.status_code == httpx.codes.PAYMENT_REQUIRED
-        assert refused.json()["error"]["details"] == {"reason": reason}
 
 
 async def test_a_voice_session_counts_its_speech_and_is_told_aloud_and_in_writing_at_the_end(tmp_path: Path) -> None:
