@@ -6,7 +6,7 @@ transferred. Knows no carrier; ``CallControls`` carries it out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Protocol
 
 from pydantic import Field
@@ -77,6 +77,19 @@ def phone_tools(controls: CallControls, targets: Mapping[str, str]) -> tuple[Too
         return {"status": "the caller is connected when your next words have been heard", "next": "say whom they get"}
 
     return (end_call, collect_digits, transfer_call) if targets else (end_call, collect_digits)
+
+
+def stop_recording_tool(stop: Callable[[], bool]) -> Tool:
+    """The tool of a call that may be recorded. ``stop`` is False where nothing is recorded."""
+
+    @tool(limit_s=5.0)
+    async def stop_recording() -> dict[str, str]:
+        """Stop recording this call, at once and for good, where the caller does not want it any longer."""
+        if stop():
+            return {"status": "nothing more of this call is recorded", "next": "tell the caller"}
+        return {"status": "this call is not being recorded", "next": "tell the caller"}
+
+    return stop_recording
 
 
 def phone_instructions(caller: str, targets: Mapping[str, str]) -> str:
