@@ -43,9 +43,10 @@ from server.telephony.numbers import masked
 from server.telephony.opening import open_session
 from server.telephony.phrases import phrases_for
 from server.telephony.port import CallControlError, HangUpReason, PhoneLeg
+from server.telephony.pressing import press
 from server.telephony.recording.call import CallRecording
 from server.telephony.recording.voice import HeardVoice
-from server.telephony.tools import phone_instructions, phone_tools, stop_recording_tool
+from server.telephony.tools import SEND_DIGITS, phone_instructions, phone_tools, stop_recording_tool
 from server.telephony_settings import TelephonySettings
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class PhoneConversation:
         self._delivery = PhoneDelivery(HeardVoice(leg, self._recording), self._notice)
         self._keypad = Keypad()
         self._closing = Closing()
+        self._pressing = Closing(frozenset({SEND_DIGITS}))
         self._born_s = time.monotonic()
         self._manners = Manners(_manners_options(self._settings), 0)
         self._ear: StreamResampler | None = None
@@ -173,6 +175,7 @@ class PhoneConversation:
             return
         self._manners.answered(self._now_ms())
         self._closing.forget()
+        self._pressing.forget()
         live.session.cancel()
         self._enter(live, self._keypad.press(digit, self._now_ms()))
 
@@ -204,6 +207,12 @@ class PhoneConversation:
         """The caller is asked for an entry."""
         self._keypad.expect(expected)
 
+    def press_after_turn(self, digits: str) -> None:
+        """Press keys when the turn that asked for it has been heard. Raises CallControlError."""
+        if not self._leg.presses_keys:
+            raise CallControlError("No keys can be pressed on this line: its carrier does not do that for us.")
+        self._pressing.plan("press", self._now_ms(), (digits, None))
+
     # --- what the session tells ---
 
     def _notice(self, event: ServerEvent) -> None:
@@ -219,10 +228,12 @@ class PhoneConversation:
             case TurnStarted():
                 self._turn_started(event, now_ms, answers=answers)
             case ToolReturned():
-                self._closing.tool_returned(event)
+                for plan in (self._closing, self._pressing):
+                    plan.tool_returned(event)
             case TurnCompleted():
                 self._manners.turn(event.turn_id, False, now_ms)
-                self._closing.turn_completed(event)
+                for plan in (self._closing, self._pressing):
+                    plan.turn_completed(event)
             case _:
                 pass
 
@@ -232,13 +243,16 @@ class PhoneConversation:
             self._manners.user_speaks(False, now_ms)
             if not answers:
                 self._manners.answered(now_ms)
-        self._closing.turn_started(event, now_ms)
+        for plan in (self._closing, self._pressing):
+            plan.turn_started(event, now_ms)
 
     # --- what is due ---
 
     async def _attend(self, live: LiveSession) -> None:
         now_ms = self._now_ms()
         self._enter(live, self._keypad.due(now_ms))
+        if (pressed := self._pressing.due(now_ms)) is not None and pressed[1] is not None:
+            await self._press(live, pressed[1][0])
         match self._closing.due(now_ms):
             case ("end", _):
                 self._end(self._reason or "agent")
@@ -285,6 +299,13 @@ class PhoneConversation:
             live.session.announce(self._phrases.transfer_failed)
         else:
             self._end("agent")
+
+    async def _press(self, live: LiveSession, digits: str) -> None:
+        try:
+            await press(self._leg, digits, live.ended)
+        except CallControlError as error:
+            logger.warning("keys not pressed", extra={"call_id": self._info.call_id, "why": str(error)})
+            self._enter(live, f"[The keys could not be pressed: {error}]")
 
     async def _warm(self, live: LiveSession, target: str, summary: str, consult: Consult) -> None:
         """The caller waits while whoever takes over is called and told; then both talk. Raises CallControlError."""

@@ -36,6 +36,7 @@ class AcsApi:
     """One resource."""
 
     carrier = "acs"
+    presses_keys = True
     says_summary = False
 
     def __init__(
