@@ -184,6 +184,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _recording_is_permitted(self) -> Self:
+        if self.telephony.recording.wanted and not self.retention.recording:
+            raise ValueError("telephony.recording: nothing can be recorded while retention.recording is false")
+        return self
+
+    @model_validator(mode="after")
     def _budgets_make_sense(self) -> Self:
         self.latency.check(self.default_profiles)
         return self

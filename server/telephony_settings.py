@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -79,6 +79,38 @@ class AudioSocketSettings(Section):
         return self
 
 
+RecordingMode = Literal["off", "announce", "ask"]
+"""Nothing is recorded; the agent says that the call is recorded; it asks, and records after a yes."""
+
+
+class RecordingSettings(Section):
+    """Which calls are recorded, with consent (``retention.recording`` has to allow it).
+
+    The first that is named counts: our number of the call in ``numbers``, its agent in ``agents``, its tenant in
+    ``tenants``, else ``mode``. A recording ends at ``max_minutes`` or ``max_megabytes``, and where less than
+    ``free_megabytes`` of the disk are left.
+    """
+
+    mode: RecordingMode = "off"
+    numbers: dict[str, RecordingMode] = Field(default_factory=dict[str, RecordingMode])
+    agents: dict[str, RecordingMode] = Field(default_factory=dict[str, RecordingMode])
+    tenants: dict[str, RecordingMode] = Field(default_factory=dict[str, RecordingMode])
+    max_minutes: float = Field(default=120.0, gt=0, le=24 * 60)
+    max_megabytes: int = Field(default=1_000, ge=1, le=4_000)
+    free_megabytes: int = Field(default=500, ge=0, le=10_000_000)
+
+    def of(self, number: str, agent_id: str, tenant_id: str) -> RecordingMode:
+        """What is done in this call."""
+        by_tenant = self.tenants.get(tenant_id, self.mode)
+        return self.numbers.get(number, self.agents.get(agent_id, by_tenant))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any call is recorded."""
+        modes = (self.mode, *self.numbers.values(), *self.agents.values(), *self.tenants.values())
+        return any(mode != "off" for mode in modes)
+
+
 class TelephonySettings(Section):
     """How the agent behaves on the telephone, and which carriers bring calls.
 
@@ -107,6 +139,7 @@ class TelephonySettings(Section):
     twilio: TwilioSettings | None = None
     acs: AcsSettings | None = None
     audiosocket: AudioSocketSettings = AudioSocketSettings()
+    recording: RecordingSettings = RecordingSettings()
 
     @model_validator(mode="after")
     def _can_be_meant(self) -> Self:

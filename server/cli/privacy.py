@@ -185,10 +185,22 @@ def consents(ctx: click.Context, user_id: str | None) -> int:
 @click.option("--user", help="Of this person.")
 @click.option("--show", "session_id", help="One conversation, word by word.")
 @click.option("--delete", "delete_id", help="Delete one conversation.")
+@click.option("--recording", "recording_id", help="Write the sound of one conversation into --output.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="The WAV to write.")
 @click.pass_context
-def conversations(ctx: click.Context, *, user: str | None, session_id: str | None, delete_id: str | None) -> int:
-    """Show stored conversations, newest first; one of them in words; or delete one."""
+def conversations(
+    ctx: click.Context,
+    *,
+    user: str | None,
+    session_id: str | None,
+    delete_id: str | None,
+    recording_id: str | None,
+    output: Path | None,
+) -> int:
+    """Show stored conversations, newest first; one of them in words or as sound; or delete one."""
     tenant = ctx.obj["tenant"]
+    if recording_id is not None:
+        return _save_recording(ctx, recording_id, output)
     if delete_id is not None:
         _run(ctx, lambda office: office.ask("DELETE", f"/v1/sessions/{delete_id}"))
         click.echo(f"{delete_id} is deleted.")
@@ -201,7 +213,18 @@ def conversations(ctx: click.Context, *, user: str | None, session_id: str | Non
         answer = _run(ctx, lambda office: office.ask("GET", "/v1/sessions", user=user, tenant=tenant))
         for told in answer["conversations"]:
             lost = f"  {told['lost']} lost" if told["lost"] else ""
-            click.echo(f"{timestamp(told['started_at_ms'])}  {told['session_id']}  {told['user_id']}{lost}")
+            sound = "  recorded" if "recording" in told else ""
+            click.echo(f"{timestamp(told['started_at_ms'])}  {told['session_id']}  {told['user_id']}{lost}{sound}")
+    return 0
+
+
+def _save_recording(ctx: click.Context, session_id: str, output: Path | None) -> int:
+    if output is None:
+        raise click.UsageError("--recording needs --output: the WAV to write.")
+    if output.exists():
+        raise click.ClickException(f"{output} is there already.")
+    _run(ctx, lambda office: office.save(f"/v1/sessions/{session_id}/recording", output))
+    click.echo(f"{output}: {output.stat().st_size} bytes")
     return 0
 
 

@@ -12,6 +12,23 @@ TenantKind = Literal["consumer", "school", "business"]
 ShortText = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
+class StoredRecording(Contract):
+    """The sound of a conversation: a stereo WAV, the caller left, the agent right."""
+
+    recording_id: ServerId
+    consent_id: ServerId
+    """To what they agreed, and how."""
+    rate_hz: Count
+    started_at_ms: Milliseconds
+    ended_at_ms: Milliseconds | None = None
+    """Absent while it is being made."""
+    duration_ms: Milliseconds
+    bytes: Count
+    ending: Literal["", "over", "stopped", "withdrawn", "limit", "disk", "lost"]
+    """Why it ended: with the call, as somebody asked, because the consent was withdrawn, as long as it may be, because
+    the disk took no more, with the server; empty while it is being made."""
+
+
 class StoredConversation(Contract):
     """A conversation whose words are kept. Moments are epoch milliseconds."""
 
@@ -29,6 +46,8 @@ class StoredConversation(Contract):
     """Entries that could not be kept: the database was away for too long."""
     kept_until_ms: Milliseconds
     """When a purge may take it, by the policy as it is now."""
+    recording: StoredRecording | None = None
+    """Absent where nothing was recorded."""
 
 
 class ConversationList(Contract):
@@ -199,6 +218,8 @@ class RecordingConsent(Contract):
     locale: str
     given_at_ms: Milliseconds
     withdrawn_at_ms: Milliseconds | None = None
+    answer: str | None = None
+    """How they agreed, where that is known: `announced` (told, they stayed on the line), `voice` or `key`."""
 
 
 class ConsentResponse(RecordingConsent):

@@ -76,6 +76,15 @@ PRIVACY_ROUTES: Final = (
         errors=_ONE,
     ),
     HttpRoute(
+        "get",
+        "/v1/sessions/{session_id}/recording",
+        "sessionRecording",
+        "The sound of a recorded conversation: a stereo WAV, the caller left, the agent right. 404 where nothing was "
+        "recorded, 409 while it is being made; each reading is in the audit log",
+        media_type="audio/wav",
+        errors=_ONE,
+    ),
+    HttpRoute(
         "post",
         "/v1/privacy/export",
         "exportPerson",

@@ -75,6 +75,8 @@ def delete_conversations(connection: sa.Connection, session_ids: Sequence[str]) 
     named = sessions.c.session_id.in_(session_ids)
     connection.execute(sa.select(sessions.c.session_id).where(named).with_for_update()).all()
     connection.execute(entries.delete().where(entries.c.session_id.in_(session_ids)))
+    recordings = tables.recordings  # their files have no row then, and go with the next sweep
+    connection.execute(recordings.delete().where(recordings.c.session_id.in_(session_ids)))
     return connection.execute(sessions.delete().where(named)).rowcount
 
 

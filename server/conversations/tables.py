@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from metering.records import Area
 from server.permissions import TenantType
 
-CONVERSATIONS: Final = Area("conversations", "server.conversations.versions", "conversations_0001")
+CONVERSATIONS: Final = Area("conversations", "server.conversations.versions", "conversations_0002")
 Speaker = Literal["user", "agent"]
 _METADATA: Final = sa.MetaData()
 
@@ -43,6 +43,20 @@ entries: Final = sa.Table(
     sa.Column("interrupted", sa.Boolean),
     sa.Column("final", sa.Boolean),
     sa.Column("cues", sa.Text),
+)
+recordings: Final = sa.Table(
+    "conversation_recordings",
+    _METADATA,
+    sa.Column("recording_id", sa.Text, primary_key=True),
+    sa.Column("session_id", sa.Text),
+    sa.Column("tenant_id", sa.Text),
+    sa.Column("consent_id", sa.Text),
+    sa.Column("rate_hz", sa.BigInteger),
+    sa.Column("started_at_ms", sa.BigInteger),
+    sa.Column("ended_at_ms", sa.BigInteger),
+    sa.Column("duration_ms", sa.BigInteger),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("ending", sa.Text),
 )
 
 
@@ -120,3 +134,22 @@ class Conversation:
     last_at_ms: int
     ended_at_ms: int | None
     lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The sound of a conversation: a stereo WAV of 16 bits, the caller left, the agent right. Its name is its id.
+
+    ``ended_at_ms`` ``None``: it is being made. ``ending`` says why it ended.
+    """
+
+    recording_id: str
+    session_id: str
+    tenant_id: str
+    consent_id: str
+    rate_hz: int
+    started_at_ms: int
+    ended_at_ms: int | None = None
+    duration_ms: int = 0
+    bytes: int = 0
+    ending: str = ""

@@ -28,7 +28,10 @@ _MAKER: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """One consent. Without a ``session_id`` it is for every conversation of the person, for this ``purpose``."""
+    """One consent. Without a ``session_id`` it is for every conversation of the person, for this ``purpose``.
+
+    ``answer`` is how they agreed, where that is known: ``announced`` (told, they stayed), ``voice`` or ``key``.
+    """
 
     consent_id: str
     tenant_id: str
@@ -40,6 +43,7 @@ class Consent:
     locale: str
     given_at_ms: int
     withdrawn_at_ms: int | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Agreement:
     wording_version: str
     locale: str
     session_id: str | None = None
+    answer: str | None = None
 
 
 class Permit:
@@ -89,6 +94,7 @@ class Consents:
             agreed.wording_version,
             agreed.locale,
             self._epoch_ms(),
+            answer=agreed.answer,
         )
         told = {"purpose": agreed.purpose, "wording_version": agreed.wording_version}
         entry = AuditEntry(actor, "consent.given", tenant_id, consent_id, told, request_id)
@@ -134,6 +140,10 @@ class Consents:
         rows = await self._records.run_read(lambda connection: connection.execute(question).mappings().all())
         return [Consent(**row) for row in rows]
 
+    def possible(self, tenant_type: TenantType) -> bool:
+        """Whether anybody of such a tenant can be recorded at all, once they have consented."""
+        return self._recording and protection_of(tenant_type).recording
+
     async def require(
         self, tenant_id: str, tenant_type: TenantType, user_id: str, session_id: str, purpose: str = "recording"
     ) -> Permit:
@@ -142,14 +152,22 @@ class Consents:
             raise NoConsent("Recording is switched off on this server (retention.recording).")
         if not protection_of(tenant_type).recording:
             raise NoConsent(f"Nothing is recorded in a {tenant_type}.")
-        consents = await self.list(tenant_id, user_id)
-        for consent in reversed(consents):
-            fits = consent.session_id in (None, session_id) and consent.purpose == purpose
-            if fits and consent.withdrawn_at_ms is None:
-                permit = Permit(_MAKER, consent, session_id)
-                self._permits.add(permit)
-                return permit
-        raise NoConsent("Nobody has consented to this recording, or the consent was withdrawn.")
+        consent = await self._standing(tenant_id, user_id, session_id, purpose)
+        if consent is None:
+            raise NoConsent("Nobody has consented to this recording, or the consent was withdrawn.")
+        permit = Permit(_MAKER, consent, session_id)
+        self._permits.add(permit)
+        return permit
+
+    async def _standing(self, tenant_id: str, user_id: str, session_id: str, purpose: str) -> Consent | None:
+        """The newest that fits: all callers of a tenant may be one user, with a consent for each of their calls."""
+        table = tables.consents
+        fits = sa.or_(table.c.session_id.is_(None), table.c.session_id == session_id)
+        question = sa.select(table).where(table.c.tenant_id == tenant_id, table.c.user_id == user_id, fits)
+        question = question.where(table.c.purpose == purpose, table.c.withdrawn_at_ms.is_(None))
+        question = question.order_by(table.c.given_at_ms.desc()).limit(1)
+        row = await self._records.run_read(lambda connection: connection.execute(question).mappings().one_or_none())
+        return None if row is None else Consent(**row)
 
     async def refresh(self) -> None:
         """Take back permits whose consent was withdrawn through another server, or is gone. Raises RecordsError."""

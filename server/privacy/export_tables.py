@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from server.conversations.tables import conversations, entries
+from server.conversations.tables import conversations, entries, recordings
 from server.privacy import tables
 
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -27,6 +27,12 @@ def _entries(tenant_id: str, user_id: str) -> sa.Select[Any]:
     mine = sa.select(table.c.session_id).where(table.c.tenant_id == tenant_id, table.c.user_id == user_id)
     question = sa.select(entries).where(entries.c.session_id.in_(mine))
     return question.order_by(entries.c.session_id, entries.c.number)
+
+
+def _recordings(tenant_id: str, user_id: str) -> sa.Select[Any]:
+    table = conversations
+    mine = sa.select(table.c.session_id).where(table.c.tenant_id == tenant_id, table.c.user_id == user_id)
+    return sa.select(recordings).where(recordings.c.session_id.in_(mine)).order_by(recordings.c.started_at_ms)
 
 
 def _consents(tenant_id: str, user_id: str) -> sa.Select[Any]:
@@ -54,6 +60,7 @@ def _actions(tenant_id: str, user_id: str) -> sa.Select[Any]:
 TABLES: Final[Mapping[str, Callable[[str, str], sa.Select[Any]]]] = {
     "conversations": _conversations,
     "entries": _entries,
+    "recordings": _recordings,
     "consents": _consents,
     "requests": _requests,
     "actions": _actions,

@@ -22,6 +22,8 @@ import sqlalchemy as sa
 from metering.ledger import Ledger, UsageQuery, read_all
 from metering.records import Records
 from metering.report import csv_export, jsonl_export, timestamp
+from server.conversations.recordings import Recordings
+from server.conversations.tables import Recording
 from server.guard import Identity
 from server.privacy import tables
 from server.privacy.export_tables import TABLES, csv_lines, json_lines
@@ -35,9 +37,10 @@ FORMAT: Final = "convergio-voice.person.1"
 class Exports:
     """See the module."""
 
-    def __init__(self, records: Records, jobs: Jobs, directory: Path, kept_ms: int) -> None:
+    def __init__(self, records: Records, jobs: Jobs, recordings: Recordings, directory: Path, kept_ms: int) -> None:
         self._records = records
         self._jobs = jobs
+        self._recordings = recordings
         self._directory = directory
         self._kept_ms = kept_ms
 
@@ -77,6 +80,8 @@ class Exports:
                 counts[name] = len(rows)
                 archive.add(f"{name}.jsonl", json_lines(rows))
                 archive.add(f"{name}.csv", csv_lines(name, rows))
+                if name == "recordings":
+                    self._add_sound(archive, rows)
             archive.add("usage.jsonl", jsonl_export(read_all(ledger, usage)))
             archive.add("usage.csv", csv_export(read_all(ledger, usage)))
             counts["usage"] = ledger.totals(usage).events
@@ -92,6 +97,18 @@ class Exports:
             archive.add("metadata.json", [json.dumps(about, ensure_ascii=False, indent=2).encode()])
             archive.finish()
         return counts
+
+    def _add_sound(self, archive: _Archive, rows: list[dict[str, Any]]) -> None:
+        """The files themselves; without those that are on another server, or being made."""
+        for row in rows:
+            recording = Recording(**row)
+            try:
+                file = self._recordings.path(recording).open("rb")
+            except FileNotFoundError:
+                continue
+            with file:
+                if recording.ended_at_ms is not None:
+                    archive.add(f"recordings/{recording.session_id}.wav", iter(partial(file.read, PART_BYTES), b""))
 
     def _store(self, job: Job, file: IO[bytes]) -> str:
         digest, number, table = hashlib.sha256(), 0, tables.parts

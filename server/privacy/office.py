@@ -20,6 +20,7 @@ from metering.records import Records, RecordsError
 from server.audit import AuditEntry, AuditLog
 from server.conversations import ConversationStore, Scribe
 from server.conversations.notes import Notes
+from server.conversations.recordings import Recordings
 from server.conversations.store import delete_conversations
 from server.conversations.tables import Conversation, Header
 from server.guard import Identity
@@ -66,8 +67,11 @@ class PrivacyOffice:
         self.holds = Holds(records, audit, epoch_ms)
         self.consents = Consents(records, audit, epoch_ms, recording=chosen.recording)
         self.jobs = Jobs(records, audit, epoch_ms)
-        self.exports = Exports(records, self.jobs, settings.data_dir, round(chosen.export_hours * 3_600_000))
+        self.recordings = Recordings(records, settings.data_dir / "recordings", epoch_ms)
+        kept_ms = round(chosen.export_hours * 3_600_000)
+        self.exports = Exports(records, self.jobs, self.recordings, settings.data_dir, kept_ms)
         self.erasure = Erasure(records, self.jobs, self.scribe, 2 * TICK_S)
+        self.erasure.also(_nothing, settle=self._sweep_for)
         self.types = TenantTypes(records, settings.tenant_type)
         self._purge = Purge(records, audit, self.retention, self.types.of, epoch_ms)
         self._purging = anyio.Lock()
@@ -228,6 +232,7 @@ class PrivacyOffice:
 
         self.scribe.forget(session_id)
         await self._records.run_write(delete)
+        await self._sweep()
 
     def _require_free(self, holds: list[Hold], conversation: Conversation) -> None:
         if held := holding(holds, conversation.user_id, conversation.session_id):
@@ -240,6 +245,7 @@ class PrivacyOffice:
         async with self._purging:
             await self.types.refresh()
             report = await self._purge.run(self._reach.ledger, actor, only)
+            await self._sweep()
         self._purged["conversations"] += sum(report.conversations.values())
         self._purged["usage_events"] += sum(report.usage_events.values())
         self._purged["exports"] += report.exports
@@ -248,6 +254,7 @@ class PrivacyOffice:
 
     async def _purge_in_time(self) -> None:
         interval_s = self._settings.retention.purge_interval_s
+        await self._sweep()
         await anyio.sleep(min(interval_s, FIRST_PURGE_S))  # a server that starts has other things to do
         while True:
             try:
@@ -259,5 +266,20 @@ class PrivacyOffice:
                 logger.exception("a purge met a fault")
             await anyio.sleep(interval_s)
 
+    async def _sweep(self) -> None:
+        """Files of recordings that are gone; what cannot be removed now goes with the next."""
+        try:
+            await self.recordings.sweep()
+        except (OSError, RecordsError) as error:
+            logger.warning("files of recordings could not be removed", extra={"error": str(error)})
+
+    async def _sweep_for(self, _tenant_id: str, _user_id: str) -> None:
+        """Before a deletion is told to be done. Raises OSError, RecordsError."""
+        await self.recordings.sweep()
+
     def _purge_counts(self) -> Mapping[str, int]:
         return {kind: self._purged[kind] for kind in ("conversations", "usage_events", "exports")}
+
+
+def _nothing(*_: Any) -> None:
+    """A recording names nobody: its conversation does."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from metering.records import Area
 
-PRIVACY: Final = Area("privacy", "server.privacy.versions", "privacy_0001")
+PRIVACY: Final = Area("privacy", "server.privacy.versions", "privacy_0002")
 _METADATA: Final = sa.MetaData()
 
 policies: Final = sa.Table(
@@ -47,6 +47,7 @@ consents: Final = sa.Table(
     sa.Column("locale", sa.Text),
     sa.Column("given_at_ms", sa.BigInteger),
     sa.Column("withdrawn_at_ms", sa.BigInteger),
+    sa.Column("answer", sa.Text),
 )
 jobs: Final = sa.Table(
     "privacy_jobs",

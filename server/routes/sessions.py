@@ -1,28 +1,37 @@
-"""``/v1/sessions``: stored conversations, listed, read, as captions, deleted. One's own, or the tenant's by permission.
+"""``/v1/sessions``: stored conversations, listed, read, as captions, as sound, deleted.
 
-What one may not see is not there: somebody else's conversation is answered like one that never was.
+One's own, or the tenant's by permission. What one may not see is not there: somebody else's conversation is answered
+like one that never was.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import anyio
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from metering.rollup import DAY_MS
+from server.audit import AuditEntry
 from server.contracts.errors import ErrorCode
-from server.contracts.privacy import ConversationEntry, ConversationList, ConversationResponse, StoredConversation
+from server.contracts.privacy import (
+    ConversationEntry,
+    ConversationList,
+    ConversationResponse,
+    StoredConversation,
+    StoredRecording,
+)
 from server.conversations.captions import MEDIA_TYPE, webvtt
 from server.conversations.store import MOST_LISTED, ConversationQuery
-from server.conversations.tables import Conversation, Entry
+from server.conversations.tables import Conversation, Entry, Recording
 from server.errors import Refused
 from server.guard import Identity, require
 from server.host import Host
 from server.permissions import Permission
 from server.routes.bodies import answer, caller, request_id
-from server.routes.privacy_answers import refusing
+from server.routes.privacy_answers import CONFLICT, NOT_FOUND, RETRY_AFTER_S, refusing
 
 FLUSH_LIMIT_S: Final = 2.0
 PAGE: Final = 50
@@ -39,7 +48,9 @@ def session_routes(host: Host) -> list[Route]:
             found = await host.offices.privacy.conversations.page(query)
         shown = found[: query.limit]
         cursor = f"{shown[-1].started_at_ms}.{shown[-1].session_id}" if len(found) > len(shown) else None
-        told = tuple(_told(host, request, conversation) for conversation in shown)
+        with refusing():
+            recorded = await host.offices.privacy.recordings.of([each.session_id for each in shown])
+        told = tuple(_told(host, request, each, recorded.get(each.session_id)) for each in shown)
         body = ConversationList(request_id=request_id(request), conversations=told, cursor=cursor)
         return answer(body, headers=_PRIVATE)
 
@@ -47,7 +58,7 @@ def session_routes(host: Host) -> list[Route]:
         conversation, entries = await _read(host, request)
         body = ConversationResponse(
             request_id=request_id(request),
-            conversation=_told(host, request, conversation),
+            conversation=_told(host, request, conversation, await _recording_of(host, conversation)),
             entries=tuple(map(_entry, entries)),
         )
         return answer(body, headers=_PRIVATE)
@@ -55,6 +66,24 @@ def session_routes(host: Host) -> list[Route]:
     async def captions(request: Request) -> Response:
         _, entries = await _read(host, request)
         return Response(webvtt(entries), headers=_PRIVATE, media_type=MEDIA_TYPE)
+
+    async def recording(request: Request) -> Response:
+        conversation = await _find(host, request)
+        found = await _recording_of(host, conversation)
+        if found is None:
+            raise _no_sound("Nothing of this conversation was recorded.")
+        if found.ended_at_ms is None:
+            words = "The conversation is still being recorded."
+            raise Refused(ErrorCode.REQUEST_INVALID, words, http_status=CONFLICT, retry_after_s=RETRY_AFTER_S)
+        path = host.offices.privacy.recordings.path(found)
+        if not await anyio.Path(path).is_file():
+            raise _no_sound("The recording is not on this server.")
+        details = {"recording_id": found.recording_id}
+        session_id = found.session_id
+        entry = AuditEntry(caller(request), "recording.read", found.tenant_id, session_id, details, request_id(request))
+        with refusing():
+            await host.offices.audit.record(entry)
+        return FileResponse(path, headers=_PRIVATE, media_type="audio/wav", filename=f"{session_id}.wav")
 
     async def delete(request: Request) -> Response:
         conversation = await _find(host, request)
@@ -67,6 +96,7 @@ def session_routes(host: Host) -> list[Route]:
         Route("/v1/sessions/{session_id}", one, methods=["GET"]),
         Route("/v1/sessions/{session_id}", delete, methods=["DELETE"]),
         Route("/v1/sessions/{session_id}/captions.vtt", captions, methods=["GET"]),
+        Route("/v1/sessions/{session_id}/recording", recording, methods=["GET"]),
     ]
 
 
@@ -74,6 +104,16 @@ async def _read(host: Host, request: Request) -> tuple[Conversation, list[Entry]
     conversation = await _find(host, request)
     with refusing():
         return conversation, await host.offices.privacy.conversations.entries(conversation.session_id)
+
+
+async def _recording_of(host: Host, conversation: Conversation) -> Recording | None:
+    session_id = conversation.session_id
+    with refusing():
+        return (await host.offices.privacy.recordings.of([session_id])).get(session_id)
+
+
+def _no_sound(words: str) -> Refused:
+    return Refused(ErrorCode.REQUEST_INVALID, words, http_status=NOT_FOUND)
 
 
 async def _find(host: Host, request: Request) -> Conversation:
@@ -138,14 +178,21 @@ def _whole(text: str | None, name: str) -> int | None:
     return int(text)
 
 
-def _told(host: Host, request: Request, conversation: Conversation) -> StoredConversation:
+def _told(host: Host, request: Request, conversation: Conversation, recording: Recording | None) -> StoredConversation:
     office = host.offices.privacy
     tenant_type = office.type_of(conversation.tenant_id, caller(request))
     policy = office.retention.of(conversation.tenant_id, tenant_type)
     names = ("session_id", "tenant_id", "user_id", "agent_id", "transport")
     moments = ("started_at_ms", "last_at_ms", "ended_at_ms", "lost")
     plain = {name: getattr(conversation, name) for name in (*names, *moments)}
-    return StoredConversation(**plain, kept_until_ms=conversation.last_at_ms + policy.conversation_days * DAY_MS)
+    kept_until_ms = conversation.last_at_ms + policy.conversation_days * DAY_MS
+    return StoredConversation(
+        **plain, kept_until_ms=kept_until_ms, recording=None if recording is None else _sound(recording)
+    )
+
+
+def _sound(recording: Recording) -> StoredRecording:
+    return StoredRecording(**{name: getattr(recording, name) for name in StoredRecording.model_fields})
 
 
 def _entry(entry: Entry) -> ConversationEntry:

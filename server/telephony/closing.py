@@ -1,4 +1,4 @@
-"""What is to happen to a call when the agent's words have been heard: hanging up, or a transfer. Pure.
+"""What is to happen to a call when the agent's words have been heard: hanging up, a transfer, keys. Pure.
 
 A tool asks for it in the middle of a turn, or the agent says goodbye by itself; it happens when that turn is over, and
 not at all where the caller spoke into it (unless it is ``firm``). Driven by ``server.telephony.conversation``.
@@ -12,8 +12,9 @@ from typing import Final, Literal
 from agents.events import ToolReturned, TurnCompleted, TurnStarted
 from server.telephony.tools import END_CALL, TRANSFER_CALL
 
-Step = Literal["end", "transfer"]
+Step = Literal["end", "transfer", "press"]
 Target = tuple[str, str | None]
+ENDINGS: Final = frozenset({END_CALL, TRANSFER_CALL})
 
 PATIENCE_MS: Final = 20_000
 """How long the words may take; then it happens anyway."""
@@ -35,7 +36,9 @@ class _Plan:
 class Closing:
     """One call's: at most one plan at a time, the latest."""
 
-    def __init__(self) -> None:
+    def __init__(self, tools: frozenset[str] = ENDINGS) -> None:
+        """``tools`` are those that ask for it."""
+        self._tools = tools
         self._plan: _Plan | None = None
 
     def plan(
@@ -63,7 +66,7 @@ class Closing:
 
     def tool_returned(self, event: ToolReturned) -> None:
         """A tool of the call's has answered, in the turn whose end is waited for."""
-        if self._plan is not None and event.name in {END_CALL, TRANSFER_CALL}:
+        if self._plan is not None and event.name in self._tools:
             self._plan.turn_id = event.turn_id
 
     def turn_completed(self, event: TurnCompleted) -> None:

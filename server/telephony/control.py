@@ -16,6 +16,8 @@ class CallControl(Protocol):
 
     says_summary: bool
     """Whether ``transfer`` has the summary said to whoever answers."""
+    presses_keys: bool
+    """Whether keys can be pressed while the call's audio comes here."""
 
     async def hang_up(self, info: CallInfo) -> None:
         """End the call; one that is over already is no error."""

@@ -43,7 +43,10 @@ from server.telephony.numbers import masked
 from server.telephony.opening import open_session
 from server.telephony.phrases import phrases_for
 from server.telephony.port import CallControlError, HangUpReason, PhoneLeg
-from server.telephony.tools import phone_instructions, phone_tools
+from server.telephony.pressing import press
+from server.telephony.recording.call import CallRecording
+from server.telephony.recording.voice import HeardVoice
+from server.telephony.tools import SEND_DIGITS, phone_instructions, phone_tools, stop_recording_tool
 from server.telephony_settings import TelephonySettings
 
 logger = logging.getLogger(__name__)
@@ -73,9 +76,11 @@ class PhoneConversation:
         self._info = leg.info
         self._locale = _locale_of(leg.info.parameters.get("locale", ""), self._settings.locale)
         self._phrases = phrases_for(self._locale)
-        self._delivery = PhoneDelivery(leg, self._notice)
+        self._recording = CallRecording(host, caller_identity, leg.info.call_id, self._phrases, self._locale)
+        self._delivery = PhoneDelivery(HeardVoice(leg, self._recording), self._notice)
         self._keypad = Keypad()
         self._closing = Closing()
+        self._pressing = Closing(frozenset({SEND_DIGITS}))
         self._born_s = time.monotonic()
         self._manners = Manners(_manners_options(self._settings), 0)
         self._ear: StreamResampler | None = None
@@ -118,25 +123,29 @@ class PhoneConversation:
         number = _NOT_IN_NUMBERS.sub("", self._info.caller)[:MAX_NUMBER_CHARS] if settings.caller_id else ""
         told = phone_instructions(number, settings.transfer_targets)
         tools = (*spec.tools, *phone_tools(self, settings.transfer_targets))
+        ours = self._info.callee if self._info.direction == "inbound" else self._info.caller
+        if self._recording.prepare(ours, spec.agent_id, self._leg.rate_hz):
+            tools = (*tools, stop_recording_tool(self._recording.stop))
         return agent.as_spec(replace(spec, instructions=f"{spec.instructions} {told}", tools=tools, greeting=None))
 
     async def _hold(self, live: LiveSession) -> None:
         self._live = live
         live.session.sound.calls(self._now_ms)
         live.adopt(PhoneLink(self._leg, lambda: self._reason))
-        try:
-            await live.started.wait()
-            self._born_s = time.monotonic()
-            self._leg.listen(self)
-            while not live.ended.is_set():
-                with anyio.move_on_after(TICK_S):
-                    await live.ended.wait()
-                if not live.ended.is_set():
-                    await self._attend(live)
-        finally:
-            live.end()
-            with anyio.CancelScope(shield=True), anyio.move_on_after(END_LIMIT_S):
-                await live.closed.wait()
+        async with self._recording.running(live.session_id):
+            try:
+                await live.started.wait()
+                self._born_s = time.monotonic()
+                self._leg.listen(self)
+                while not live.ended.is_set():
+                    with anyio.move_on_after(TICK_S):
+                        await live.ended.wait()
+                    if not live.ended.is_set():
+                        await self._attend(live)
+            finally:
+                live.end()
+                with anyio.CancelScope(shield=True), anyio.move_on_after(END_LIMIT_S):
+                    await live.closed.wait()
 
     # --- what the leg tells ---
 
@@ -147,6 +156,7 @@ class PhoneConversation:
         if self._hand_over is not None:
             self._hand_over.heard(samples, rate_hz)
             return
+        self._recording.heard(samples, rate_hz)
         if self._ear is None or rate_hz != self._ear_rate_hz:
             self._ear, self._ear_rate_hz = StreamResampler(rate_hz, HEARING_RATE_HZ), rate_hz
         heard = self._ear.process(samples)
@@ -162,8 +172,11 @@ class PhoneConversation:
         if self._hand_over is not None:
             self._hand_over.digit(digit)
             return
+        if self._recording.key(digit):
+            return
         self._manners.answered(self._now_ms())
         self._closing.forget()
+        self._pressing.forget()
         live.session.cancel()
         self._enter(live, self._keypad.press(digit, self._now_ms()))
 
@@ -195,41 +208,61 @@ class PhoneConversation:
         """The caller is asked for an entry."""
         self._keypad.expect(expected)
 
+    def press_after_turn(self, digits: str) -> None:
+        """Press keys when the turn that asked for it has been heard. Raises CallControlError."""
+        if not self._leg.presses_keys:
+            raise CallControlError("No keys can be pressed on this line: its carrier does not do that for us.")
+        self._pressing.plan("press", self._now_ms(), (digits, None))
+
     # --- what the session tells ---
 
     def _notice(self, event: ServerEvent) -> None:
         now_ms = self._now_ms()
+        answers = self._recording.notice(event, now_ms)  # about recording: nobody else's to answer
+        if answers and self._live is not None:
+            self._live.session.cancel()
         match event:
             case SpeechStartedHeard():
                 self._manners.user_speaks(True, now_ms)
             case SpeechStoppedHeard() | SpeechDropped():
                 self._manners.user_speaks(False, now_ms)
             case TurnStarted():
-                self._manners.turn(event.turn_id, True, now_ms)
-                if event.source in {"speech", "text"}:
-                    self._manners.user_speaks(False, now_ms)
-                    self._manners.answered(now_ms)
-                self._closing.turn_started(event, now_ms)
+                self._turn_started(event, now_ms, answers=answers)
             case ToolReturned():
-                self._closing.tool_returned(event)
+                for plan in (self._closing, self._pressing):
+                    plan.tool_returned(event)
             case TurnCompleted():
                 self._manners.turn(event.turn_id, False, now_ms)
-                self._closing.turn_completed(event)
+                for plan in (self._closing, self._pressing):
+                    plan.turn_completed(event)
             case _:
                 pass
+
+    def _turn_started(self, event: TurnStarted, now_ms: int, *, answers: bool) -> None:
+        self._manners.turn(event.turn_id, True, now_ms)
+        if event.source in {"speech", "text"}:
+            self._manners.user_speaks(False, now_ms)
+            if not answers:
+                self._manners.answered(now_ms)
+        for plan in (self._closing, self._pressing):
+            plan.turn_started(event, now_ms)
 
     # --- what is due ---
 
     async def _attend(self, live: LiveSession) -> None:
         now_ms = self._now_ms()
         self._enter(live, self._keypad.due(now_ms))
+        if (pressed := self._pressing.due(now_ms)) is not None and pressed[1] is not None:
+            await self._press(live, pressed[1][0])
         match self._closing.due(now_ms):
             case ("end", _):
                 self._end(self._reason or "agent")
             case ("transfer", (target, summary)):
                 await self._transfer(live, target, summary)
-            case _:
+            case _ if not self._recording.attend(now_ms, quiet=self._manners.quiet, say=live.session.announce):
                 self._speak_up(live, self._manners.due(now_ms))
+            case _:
+                pass
 
     def _speak_up(self, live: LiveSession, due: Due | None) -> None:
         phrases = self._phrases
@@ -268,15 +301,24 @@ class PhoneConversation:
         else:
             self._end("agent")
 
+    async def _press(self, live: LiveSession, digits: str) -> None:
+        try:
+            await press(self._leg, digits, live.ended)
+        except CallControlError as error:
+            logger.warning("keys not pressed", extra={"call_id": self._info.call_id, "why": str(error)})
+            self._enter(live, f"[The keys could not be pressed: {error}]")
+
     async def _warm(self, live: LiveSession, target: str, summary: str, consult: Consult) -> None:
         """The caller waits while whoever takes over is called and told; then both talk. Raises CallControlError."""
         consultation = Consultation(self._host, self._owner, self._locale, summary)
         self._manners.held(True, self._now_ms())
+        self._recording.pause(on=True)
         self._hand_over = HandOver(self._leg, live, consultation, consult)
         try:
             await self._hand_over.run(target, lambda: self._now_ms() > self._settings.max_call_minutes * 60_000)
         finally:
             self._hand_over = None
+            self._recording.pause(on=False)
             self._manners.held(False, self._now_ms())
 
     def _enter(self, live: LiveSession, entry: str | None) -> None:

@@ -75,16 +75,16 @@ class Manners:
         left_ms = self._options.max_call_ms - call_ms
         if left_ms <= -LAST_WORDS_MS:
             return "limit"
-        if left_ms <= 0 and not self._left and self._quiet:
+        if left_ms <= 0 and not self._left and self.quiet:
             self._left = True
             return "limit_goodbye"
-        if left_ms <= self._options.warn_before_ms and not self._warned and not self._left and self._quiet:
+        if left_ms <= self._options.warn_before_ms and not self._warned and not self._left and self.quiet:
             self._warned = True
             return "warn" if left_ms > LAST_WORDS_MS else None
         return None
 
     def _by_silence(self, now_ms: int) -> Due | None:
-        if self._left or not self._quiet:
+        if self._left or not self.quiet:
             return None
         if not self._greeted:
             if now_ms - self._answered_ms < self._options.greet_after_ms:
@@ -103,5 +103,6 @@ class Manners:
         return self._asked
 
     @property
-    def _quiet(self) -> bool:
+    def quiet(self) -> bool:
+        """Whether nobody speaks, and somebody may be spoken to."""
         return not self._turns and not self._user_speaks and not self._held

@@ -74,6 +74,11 @@ class PhoneLeg(VoiceSink, Protocol):
     says_summary: bool
     """Whether whoever takes a transferred call is told the summary by the carrier."""
 
+    @property
+    def presses_keys(self) -> bool:
+        """Whether keys can be pressed towards the other side."""
+        ...
+
     def listen(self, listener: PhoneListener) -> None:
         """Begin to tell this listener; what came before is told first."""
         ...

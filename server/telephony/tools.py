@@ -1,4 +1,4 @@
-"""What an agent can do to the telephone call it is in: end it, transfer it, have digits entered.
+"""What an agent can do to the telephone call it is in: end it, transfer it, have digits entered, press keys.
 
 Only sessions over a telephone have these tools. What may be done is the operator's choice: without targets nobody is
 transferred. Knows no carrier; ``CallControls`` carries it out.
@@ -6,7 +6,7 @@ transferred. Knows no carrier; ``CallControls`` carries it out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Protocol
 
 from pydantic import Field
@@ -14,10 +14,13 @@ from pydantic import Field
 from agents.errors import ToolError
 from agents.tools.tool import Tool, tool
 from server.telephony.keypad import MAX_DIGITS, Expected
+from server.telephony.port import CallControlError
+from server.telephony.pressing import KEYS_PATTERN
 
 END_CALL: Final = "end_call"
 TRANSFER_CALL: Final = "transfer_call"
 COLLECT_DIGITS: Final = "collect_digits"
+SEND_DIGITS: Final = "send_digits"
 
 
 class CallControls(Protocol):
@@ -28,6 +31,10 @@ class CallControls(Protocol):
     def transfer_after_turn(self, target: str, summary: str | None) -> None: ...
 
     def expect_digits(self, expected: Expected) -> None: ...
+
+    def press_after_turn(self, digits: str) -> None:
+        """Raises CallControlError where keys cannot be pressed on this line."""
+        ...
 
 
 def phone_tools(controls: CallControls, targets: Mapping[str, str]) -> tuple[Tool, ...]:
@@ -76,7 +83,36 @@ def phone_tools(controls: CallControls, targets: Mapping[str, str]) -> tuple[Too
         controls.transfer_after_turn(number, summary)
         return {"status": "the caller is connected when your next words have been heard", "next": "say whom they get"}
 
-    return (end_call, collect_digits, transfer_call) if targets else (end_call, collect_digits)
+    @tool(limit_s=5.0)
+    async def send_digits(
+        digits: Annotated[str, Field(pattern=KEYS_PATTERN)],
+    ) -> dict[str, str]:
+        """Press keys on the telephone towards the other side: for its menu, an extension or a conference code.
+
+        Args:
+            digits: the keys 0 to 9, *, # and A to D in order; w waits half a second, a comma two seconds.
+        """
+        try:
+            controls.press_after_turn(digits)
+        except CallControlError as error:
+            raise ToolError(str(error)) from error
+        return {"status": "the keys are pressed when your next words have been heard", "next": "say nothing, or little"}
+
+    always = (end_call, collect_digits, send_digits)
+    return (*always, transfer_call) if targets else always
+
+
+def stop_recording_tool(stop: Callable[[], bool]) -> Tool:
+    """The tool of a call that may be recorded. ``stop`` is False where nothing is recorded."""
+
+    @tool(limit_s=5.0)
+    async def stop_recording() -> dict[str, str]:
+        """Stop recording this call, at once and for good, where the caller does not want it any longer."""
+        if stop():
+            return {"status": "nothing more of this call is recorded", "next": "tell the caller"}
+        return {"status": "this call is not being recorded", "next": "tell the caller"}
+
+    return stop_recording
 
 
 def phone_instructions(caller: str, targets: Mapping[str, str]) -> str:

@@ -34,6 +34,8 @@ class TestLeg:
     rate_hz: int = 8_000
     can_transfer: bool = True
     says_summary: bool = True
+    presses_keys: bool = True
+    press_fails: bool = False
     transfer_fails: bool = False
     played: list[Samples] = field(default_factory=list)
     rates: set[int] = field(default_factory=set)
@@ -66,6 +68,8 @@ class TestLeg:
         self.transfers.append((target, summary))
 
     async def send_digits(self, digits: str) -> None:
+        if self.press_fails:
+            raise CallControlError("busy")
         self.digits += digits
 
     # --- the caller ---

@@ -21,7 +21,8 @@ from spoken import said
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from agents.models.scripted import ScriptedModel
+from agents.models.port import ModelProfile, ToolRequest
+from agents.models.scripted import ScriptedModel, ScriptedReply
 from tests.scripted_server import Served, eventually, scripted_engines, served
 
 CODE = "a-secret-in-the-address"
@@ -167,6 +168,21 @@ async def test_keys_are_an_entry(tmp_path: Path) -> None:
             await call.tell("DtmfData", "dtmfData", {"data": digit})
         await eventually(lambda: bool(model.requests))
         assert model.requests[-1].messages[-1].text == "[The caller entered 7 on the keypad]"
+
+
+async def test_the_agent_presses_keys_by_the_services_api(tmp_path: Path) -> None:
+    asks = ScriptedReply("", tools=(ToolRequest("c1", "send_digits", '{"digits": "4#"}'),))
+    model = ScriptedModel(asks, ScriptedReply("Done."), profile=ModelProfile("scripted", "tools", tools=True))
+    async with carrier_api() as api, server(tmp_path, api, model) as (one, http):
+        await http.post(EVENTS, json=[incoming()])
+        call_id = api.of(":answer")[0]["mediaStreamingOptions"]["transportUrl"].rpartition("=")[2]
+        async with acs_call(one, api.token(), call_id) as call:
+            await eventually(lambda: call.heard_ms >= 650)
+            await call.say(said("goforward"))
+            await eventually(lambda: bool(api.of(":sendDtmfTones")), 20)
+            [pressed] = api.of(":sendDtmfTones")
+            assert pressed["tones"] == ["four", "pound"]
+            assert pressed["targetParticipant"]["phoneNumber"]["value"] == "+15550100123"
 
 
 async def test_only_the_services_tokens_open_a_stream(tmp_path: Path) -> None:

@@ -160,6 +160,61 @@ async def test_the_agent_ends_the_call_when_its_goodbye_was_heard(tmp_path: Path
         assert call.leg.hung_up == ["agent"]
 
 
+def pressing(digits: str) -> ScriptedModel:
+    asks = ScriptedReply("", tools=(ToolRequest("c1", "send_digits", f'{{"digits": "{digits}"}}'),))
+    return ScriptedModel(asks, ScriptedReply("I press them."), ScriptedReply("As you like."), profile=TOOLS)
+
+
+async def test_the_agent_presses_keys_when_its_words_were_heard(tmp_path: Path) -> None:
+    model = pressing("1w2,#a")
+    async with calling(tmp_path, model) as call:
+        await eventually(lambda: call.leg.finished == 1)
+        call.leg.say(said("goforward"))
+        await eventually(lambda: call.leg.digits == "1", 20)
+        assert call.leg.finished == 2
+        await eventually(lambda: call.leg.digits == "12#A", 20)
+
+
+async def test_no_keys_are_pressed_where_the_caller_speaks_into_it(tmp_path: Path) -> None:
+    model = pressing("1")
+    async with calling(tmp_path, model) as call:
+        await eventually(lambda: call.leg.finished == 1)
+        call.leg.say(said("goforward"))
+        await eventually(lambda: call.conversation._pressing._plan is not None and len(call.leg.played) > 8, 20)
+        call.session.cancel()
+        await eventually(lambda: call.conversation._pressing._plan is None, 20)
+        assert call.leg.digits == ""
+
+
+async def test_a_line_that_presses_no_keys_says_so_to_the_agent(tmp_path: Path) -> None:
+    model = pressing("1")
+    async with calling(tmp_path, model, TestLeg(presses_keys=False)) as call:
+        await eventually(lambda: call.leg.finished == 1)
+        call.leg.say(said("goforward"))
+        await eventually(lambda: call.leg.finished == 2, 20)
+        assert "No keys can be pressed on this line" in model.requests[1].messages[-1].text
+        assert call.leg.digits == ""
+
+
+async def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
+    model = pressing("12x")
+    async with calling(tmp_path, model) as call:
+        await eventually(lambda: call.leg.finished == 1)
+        call.leg.say(said("goforward"))
+        await eventually(lambda: call.leg.finished == 2, 20)
+        assert "digits" in model.requests[1].messages[-1].text
+        assert call.leg.digits == ""
+
+
+async def test_keys_that_could_not_be_pressed_are_told_to_the_agent(tmp_path: Path) -> None:
+    model = pressing("1")
+    async with calling(tmp_path, model, TestLeg(press_fails=True)) as call:
+        await eventually(lambda: call.leg.finished == 1)
+        call.leg.say(said("goforward"))
+        await eventually(lambda: len(model.requests) == 3, 20)
+        assert model.requests[2].messages[-1].text == "[The keys could not be pressed: busy]"
+
+
 async def test_the_agent_transfers_only_to_whom_it_may(tmp_path: Path) -> None:
     wrong = ToolRequest("c1", "transfer_call", '{"to": "+19005550000"}')
     right = ToolRequest("c2", "transfer_call", '{"to": "Sales", "summary": "Wants a lamp."}')

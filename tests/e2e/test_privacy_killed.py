@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from metering.ledger import UsageQuery, read_all
-from tests.scripted_server import served
+from server.conversations.wave_file import WaveFile
+from tests.scripted_server import Served, served
 
 CHILD = Path(__file__).with_name("privacy_child.py")
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,16 @@ def killed_at(directory: Path, step: str) -> None:
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
 
 
+async def record(server: Served, session_id: str) -> None:
+    """Give a stored conversation a recording in which the canary stands."""
+    recordings = server.application.host.offices.privacy.recordings
+    recording = await recordings.begin(session_id, "local", "consent_1", 8_000)
+    assert recording is not None
+    file = WaveFile(recordings.path(recording), 8_000, 0)
+    file.append(CANARY.encode().ljust(32))
+    await recordings.finish(recording, *file.close(), "over")
+
+
 def expire_lease(directory: Path) -> None:
     """What the dead server had taken is anybody's at once, not in two minutes."""
     with closing(sqlite3.connect(directory / "records.sqlite3", isolation_level=None)) as records:
@@ -50,7 +61,9 @@ async def test_a_deletion_goes_on_after_every_death(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
         for number in range(3):
             await http.post("/v1/chat", json={"prompt": f"{CANARY} {number}"})
-    assert places(tmp_path, CANARY)
+        sessions = (await http.get("/v1/sessions")).json()["conversations"]
+        await record(server, sessions[0]["session_id"])
+    assert any(name.endswith(".wav") for name in places(tmp_path, CANARY))
     for step in STEPS:
         await anyio.to_thread.run_sync(killed_at, tmp_path, step)
         expire_lease(tmp_path)

@@ -13,10 +13,13 @@ import httpx
 import pytest
 from phone_legs import TestLeg
 from sip_endpoints import exchange
+from spoken import said
 
+from agents.models.port import ModelProfile, ToolRequest
+from agents.models.scripted import ScriptedModel, ScriptedReply
 from server.guard import Identity
 from server.wire.sip.message import Request, parse_message, response_to
-from tests.scripted_server import Served, eventually, served
+from tests.scripted_server import Served, eventually, scripted_engines, served
 
 
 async def test_a_call_is_placed_and_held(tmp_path: Path) -> None:
@@ -130,3 +133,28 @@ async def test_how_a_call_ended_is_on_record_though_its_task_was_cancelled(tmp_p
             tasks.cancel_scope.cancel()
         found = await phones.find(leg.info.call_id, Identity("default", "phone"))
         assert found.status == "ended"
+
+
+async def test_the_agent_presses_keys_in_a_menu(tmp_path: Path) -> None:
+    asks = ScriptedReply("", tools=(ToolRequest("c1", "send_digits", '{"digits": "2w#"}'),))
+    model = ScriptedModel(asks, ScriptedReply("Two."), profile=ModelProfile("scripted", "tools", tools=True))
+    async with exchange(echo=False) as callee:
+        trunk = {"name": "out", "host": "127.0.0.1", "port": callee.port()}
+        sip = {"enabled": True, "bind": "127.0.0.1", "udp_port": 0, "tcp_port": None, "trunks": [trunk]}
+        telephony = {"dial_prefixes": ("+49",), "greeting": "Hello there.", "greeting_after_s": 0}
+        options: dict[str, Any] = {"sip": sip, "telephony": telephony, "latency": {"enforce": False}}
+        async with served(tmp_path, scripted_engines(model), **options) as server:
+            assert server.application.sip is not None
+            await server.application.sip.endpoint.listening.wait()
+            async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=10) as http:
+                wish = {"to": "+4930123456", "carrier": "sip", "request_id": "a-menu"}
+                await http.post("/v1/calls", json=wish)
+            talk = await callee.talk()
+            await eventually(lambda: talk.loudest > 500, 20)
+            words = said("goforward")
+            for at in range(0, len(words), 1_600):
+                talk.leg.play(words[at : at + 1_600], 16_000)
+                await anyio.sleep(0.1)  # the pace of speech
+            await eventually(lambda: talk.digits == "2#", 30)
+            await talk.leg.hang_up("agent")
+            await eventually(lambda: server.application.sip.endpoint.calls == 0, 20)  # type: ignore[union-attr]

@@ -35,6 +35,7 @@ class AcsApi:
     """One resource."""
 
     carrier = "acs"
+    presses_keys = True
     says_summary = False
 
     def __init__(

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 LANGUAGES: Final = ("de", "en", "es", "fr", "it")
 """The languages that have a file; the others get English."""
+_LISTS: Final = ("still_there", "recording_yes", "recording_no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,9 @@ class Phrases:
     ``greeting`` (with ``{name}``) is for agents that have none of their own. ``still_there`` are asked one after the
     other while nobody says anything, then comes ``silence_goodbye``. ``limit_warning`` and ``limit_goodbye`` are about
     the longest a call may last. ``transfer_failed``: whoever was wanted could not be reached. ``handing_over`` (with
-    ``{summary}``) is said to whoever takes over, before they hear the caller.
+    ``{summary}``) is said to whoever takes over, before they hear the caller. ``recording_notice`` says that the call
+    is recorded, ``recording_question`` asks whether it may be; ``recording_on`` and ``recording_off`` say what came of
+    the question, which ``recording_yes`` and ``recording_no`` (words, in lower case) answer.
     """
 
     greeting: str
@@ -32,6 +35,12 @@ class Phrases:
     limit_goodbye: str
     transfer_failed: str
     handing_over: str
+    recording_notice: str
+    recording_question: str
+    recording_on: str
+    recording_off: str
+    recording_yes: tuple[str, ...]
+    recording_no: tuple[str, ...]
 
 
 def phrases_for(locale: str) -> Phrases:
@@ -56,13 +65,17 @@ def parse(text: str, name: str) -> Phrases:
     wanted = {field.name for field in fields(Phrases)}
     if set(values) != wanted:
         raise ValueError(f"{name} must have exactly {sorted(wanted)}, not {sorted(values)}")
-    asked = values.pop("still_there")
-    if not isinstance(asked, list) or not asked or not all(map(_is_sentence, cast("list[object]", asked))):
-        raise ValueError(f"{name}: still_there must be a list of sentences")
+    lists: dict[str, Any] = {key: _sentences(values.pop(key), f"{name}: {key}") for key in _LISTS}
     for key, value in values.items():
         if not _is_sentence(value):
             raise ValueError(f"{name}: {key} must be a sentence")
-    return Phrases(still_there=tuple(cast("list[str]", asked)), **values)
+    return Phrases(**values, **lists)
+
+
+def _sentences(value: object, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(map(_is_sentence, cast("list[object]", value))):
+        raise ValueError(f"{what} must be a list of sentences")
+    return tuple(cast("list[str]", value))
 
 
 def _is_sentence(value: object) -> bool:

@@ -78,6 +78,12 @@ class SipLeg:
         """By REFER: whoever takes the call hears no summary."""
         await self._control.transfer(target)
 
+    @property
+    def presses_keys(self) -> bool:
+        """Whether the other side takes telephone-events (RFC 4733)."""
+        outbound = None if self._media is None else self._media.outbound
+        return outbound is not None and outbound.can_press
+
     async def send_digits(self, digits: str) -> None:
         outbound = None if self._media is None else self._media.outbound
         if outbound is None or self.over is not None:

@@ -29,6 +29,8 @@ class SipService:
 
     carrier = "sip"
     says_summary = False
+    presses_keys = False
+    """Its legs do."""
 
     def __init__(self, desk: PhoneDesk) -> None:
         self._desk = desk

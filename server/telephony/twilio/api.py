@@ -25,6 +25,7 @@ class TwilioApi:
     """One account."""
 
     carrier = "twilio"
+    presses_keys = False
     says_summary = True
 
     def __init__(

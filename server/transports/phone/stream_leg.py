@@ -124,6 +124,11 @@ class StreamLeg:
         await self._controlled().transfer(self.info, target, summary)
         self._transferred = True
 
+    @property
+    def presses_keys(self) -> bool:
+        """Whether the carrier's API can press keys."""
+        return self._control is not None and self._control.presses_keys
+
     async def send_digits(self, digits: str) -> None:
         """Press keys, by the carrier's API. Raises CallControlError."""
         await self._controlled().send_digits(self.info, digits)

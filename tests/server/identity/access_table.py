@@ -57,6 +57,7 @@ ROWS = (
     Row("GET", "/v1/sessions/{session_id}", needs=Permission.PRIVACY_OWN),
     Row("DELETE", "/v1/sessions/{session_id}", needs=Permission.PRIVACY_OWN),
     Row("GET", "/v1/sessions/{session_id}/captions.vtt", needs=Permission.PRIVACY_OWN),
+    Row("GET", "/v1/sessions/{session_id}/recording", needs=Permission.PRIVACY_OWN),
     Row("POST", "/v1/privacy/export", needs=Permission.PRIVACY_OWN, body={}),
     Row("POST", "/v1/privacy/delete", needs=Permission.PRIVACY_WRITE, body={"user_id": "nobody"}),
     Row("GET", "/v1/privacy/jobs/{job_id}", needs=Permission.PRIVACY_OWN),
