@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from server.hold_music_choice import OFF, TONES, check
 from server.setting_types import Secrets, Section, Words
 from server.tenant_settings import DEFAULT_TENANT
 
@@ -118,6 +119,7 @@ class TelephonySettings(Section):
     that sign nothing. Calls belong to ``tenant``. ``greeting`` ``None``: the agent's own, else a plain one.
     ``dial_prefixes`` are how numbers begin that may be called by ``POST /v1/calls``: none, unless it is said.
     ``transfer_targets`` are the only numbers the agent may transfer to, by the names it knows them under.
+    ``hold_music`` is what a caller hears who waits for one of them: ``tones``, ``off``, or a WAV's path.
     """
 
     tenant: str = DEFAULT_TENANT
@@ -140,11 +142,17 @@ class TelephonySettings(Section):
     acs: AcsSettings | None = None
     audiosocket: AudioSocketSettings = AudioSocketSettings()
     recording: RecordingSettings = RecordingSettings()
+    hold_music: str = TONES
 
     @model_validator(mode="after")
     def _can_be_meant(self) -> Self:
         if (self.twilio or self.acs) and self.public_url is None:
             raise ValueError("telephony.twilio and telephony.acs need telephony.public_url: what carriers sign")
+        if self.hold_music not in {TONES, OFF}:
+            try:
+                check(self.hold_music)
+            except ValueError as error:
+                raise ValueError(f"telephony.hold_music: {error}") from error
         if any(len(secret.get_secret_value()) < MIN_SECRET_CHARS for secret in self.stream_secrets):
             raise ValueError(f"telephony.stream_secrets: each needs at least {MIN_SECRET_CHARS} characters")
         return self

@@ -313,11 +313,12 @@ class PhoneConversation:
         consultation = Consultation(self._host, self._owner, self._locale, summary)
         self._manners.held(True, self._now_ms())
         self._recording.pause(on=True)
-        self._hand_over = HandOver(self._leg, live, consultation, consult)
+        self._hand_over = HandOver(self._leg, live, consultation, consult, self._settings.hold_music)
         try:
             await self._hand_over.run(target, lambda: self._now_ms() > self._settings.max_call_minutes * 60_000)
         finally:
             self._hand_over = None
+            self._delivery.cleared()  # the music took its place on the line
             self._recording.pause(on=False)
             self._manners.held(False, self._now_ms())
 

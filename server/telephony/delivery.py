@@ -53,12 +53,16 @@ class PhoneDelivery:
                 self._sink.finish()
             case Interrupted():
                 self._sink.clear()
-                self._stretches.clear()
-                self._played_samples = 0
+                self.cleared()
             case _:
                 pass
         self._notice(event)
         return []
+
+    def cleared(self) -> None:
+        """The sink plays nothing of it any more, and counts anew."""
+        self._stretches.clear()
+        self._played_samples = 0
 
     def heard(self, heard_ms: int) -> tuple[str, int] | None:
         """The turn, and the ms of its audio, that ``heard_ms`` of what was played since the last clear come to."""

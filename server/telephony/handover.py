@@ -1,11 +1,13 @@
 """A warm transfer as the caller's conversation has it: somebody is called, told, and then bridged with the caller.
 
-Until then the caller waits, and nobody hears them. Knows neither carriers nor the agent; where the call goes out is a
-function it is given. Driven by ``server.telephony.conversation``, once each.
+Until then the caller waits, hears the hold music, and is heard by nobody. Knows neither carriers nor the agent; where
+the call goes out is a function it is given. Driven by ``server.telephony.conversation``, once each.
 """
 
 from __future__ import annotations
 
+import logging
+import wave
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -13,9 +15,12 @@ import anyio
 
 from audio.formats import Samples
 from server.sessions.live import LiveSession
+from server.telephony import hold_music
 from server.telephony.bridge import Bridge
 from server.telephony.consultation import BRIEFING_LIMIT_S, Consultation
 from server.telephony.port import CallControlError, PhoneLeg
+
+logger = logging.getLogger(__name__)
 
 TICK_S: Final = 0.5
 
@@ -26,11 +31,17 @@ Consult = Callable[[str, Consultation], Awaitable[None]]
 class HandOver:
     """The caller's side of one."""
 
-    def __init__(self, leg: PhoneLeg, live: LiveSession, consultation: Consultation, consult: Consult) -> None:
+    def __init__(
+        self, leg: PhoneLeg, live: LiveSession, consultation: Consultation, consult: Consult, music: str
+    ) -> None:
+        """``music`` is ``telephony.hold_music``."""
         self._leg = leg
         self._live = live
         self._consultation = consultation
         self._consult = consult
+        self._music = music
+        self._waiting = anyio.CancelScope()
+        """Of the music: until somebody talks with the caller again."""
         self._bridge: Bridge | None = None
 
     async def run(self, target: str, too_long: Callable[[], bool]) -> None:
@@ -49,6 +60,7 @@ class HandOver:
             tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._play)
             tasks.start_soon(hand_over)
             await self._live.ended.wait()
             tasks.cancel_scope.cancel()
@@ -65,6 +77,19 @@ class HandOver:
         if self._bridge is not None:
             self._bridge.digit(self._leg, digit)
 
+    async def _play(self) -> None:
+        try:
+            with self._waiting:
+                await hold_music.play(self._leg, self._music, self._leg.rate_hz)
+        except (OSError, EOFError, wave.Error) as error:
+            logger.warning("no hold music", extra={"why": str(error)})
+
+    def _silence(self) -> None:
+        """Somebody else has the caller's ear from now on."""
+        if not self._waiting.cancel_called:
+            self._waiting.cancel()
+            self._leg.clear()
+
     async def _hand_over(self, target: str, too_long: Callable[[], bool]) -> None:
         consultation = self._consultation
         try:
@@ -74,7 +99,7 @@ class HandOver:
             colleague = consultation.leg
             if colleague is None or not consultation.stays:
                 raise CallControlError("Whoever was called did not take over.")
-            self._leg.clear()
+            self._silence()
             self._bridge = bridge = Bridge(self._leg, colleague)
             consultation.join(bridge)
             async with anyio.create_task_group() as tasks:
@@ -85,5 +110,6 @@ class HandOver:
                         await consultation.over.wait()
                 tasks.cancel_scope.cancel()
         finally:
+            self._silence()
             self._bridge = None
             consultation.ended("agent")

@@ -21,7 +21,9 @@ from agents.models.port import ModelProfile, ToolRequest
 from agents.models.scripted import ScriptedModel, ScriptedReply
 from metering.ledger import UsageQuery, read_all
 from server.guard import Identity
+from server.hold_music_choice import TONES
 from server.telephony.call_record import CallRecord
+from server.telephony.hold_music import loop
 from server.telephony.phrases import phrases_for
 from tests.scripted_server import Served, eventually, scripted_engines, served
 
@@ -31,6 +33,7 @@ CALLER = Identity("default", "phone")
 TOOLS = ModelProfile("scripted", "tools", tools=True)
 SUMMARY = "Ada wants two green lamps by Friday."
 LOUD = 2_000
+MUSIC_SAMPLES = 800
 
 
 @dataclass
@@ -140,6 +143,38 @@ async def test_a_caller_who_hangs_up_while_it_rings_stops_the_ringing(tmp_path: 
         assert transfer.colleague.talks == []
 
 
+async def test_the_caller_hears_music_until_somebody_has_their_ear(tmp_path: Path) -> None:
+    async with transferring(tmp_path, warm_leg(), WISH, {"answer_delay_ms": 1_500}) as transfer:
+        transfer.ask()
+        await eventually(lambda: transfer.colleague.endpoint.calls == 1, 20)
+        await eventually(lambda: _music_ms(transfer.leg) > 1_000, 20)
+        talk = await transfer.colleague.talk()
+        await eventually(lambda: _bridged(transfer), 30)
+        assert transfer.leg.cleared > 0
+        spoken_ms, transfer.leg.played = transfer.leg.played_ms - _music_ms(transfer.leg), []
+        talk.leg.play(np.full(8_000, 9_000, np.int16), 8_000)
+        await eventually(lambda: any(np.abs(part.astype(int)).max() > 5_000 for part in transfer.leg.played), 20)
+        assert not any(len(part) == MUSIC_SAMPLES for part in transfer.leg.played), "it has ended"
+        await talk.leg.hang_up("agent")
+        record = await transfer.over()
+        host = transfer.server.application.host
+        await eventually(lambda: len(host.registry) == 0, 30)
+        await eventually(lambda: host.recorder.status().waiting == 0)
+        mine = [event for event in read_all(host.ledger, UsageQuery()) if event.session_id == record.session_id]
+        assert sum(event.audio_ms_sent for event in mine) == pytest.approx(spoken_ms, abs=50), "words, not music"
+
+
+async def test_music_ends_when_nobody_takes_over(tmp_path: Path) -> None:
+    async with transferring(tmp_path, warm_leg(), WISH, {"answer_delay_ms": 1_500}) as transfer:
+        transfer.ask()
+        await eventually(lambda: _music_ms(transfer.leg) > 500, 20)
+        talk = await transfer.colleague.talk()
+        await talk.leg.hang_up("agent")
+        await eventually(lambda: _said(transfer, phrases_for("en").transfer_failed), 30)
+        assert transfer.leg.cleared > 0
+        assert len(transfer.leg.played[-1]) != MUSIC_SAMPLES
+
+
 async def test_nobody_takes_over_and_the_call_goes_on(tmp_path: Path) -> None:
     async with transferring(tmp_path, warm_leg(), WISH) as transfer:
         transfer.colleague.endpoint.drain()
@@ -186,6 +221,15 @@ async def test_a_telephone_that_is_not_ours_takes_over(tmp_path: Path) -> None:
             assert (await transfer.over()).reason == "agent"
     finally:
         await anyio.to_thread.run_sync(running.__exit__, None, None, None)
+
+
+def _music_ms(leg: TestLeg) -> int:
+    """How much of the tones was played, from their beginning, without a gap."""
+    tones, at = loop(TONES, leg.rate_hz), 0
+    for part in leg.played:
+        if len(part) == MUSIC_SAMPLES and np.array_equal(part, tones.take(np.arange(at, at + len(part)), mode="wrap")):
+            at += len(part)
+    return at * 1_000 // leg.rate_hz
 
 
 def _bridged(transfer: Transfer) -> bool:

@@ -61,6 +61,7 @@ async def test_a_deletion_goes_on_after_every_death(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
         for number in range(3):
             await http.post("/v1/chat", json={"prompt": f"{CANARY} {number}"})
+        assert await server.application.host.offices.privacy.scribe.flush(10)
         sessions = (await http.get("/v1/sessions")).json()["conversations"]
         await record(server, sessions[0]["session_id"])
     assert any(name.endswith(".wav") for name in places(tmp_path, CANARY))

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from server.cli.main import cli
+from server.conversations.wave_file import WaveFile
 from tests.scripted_server import Served, served
 
 
@@ -28,6 +29,33 @@ def http_of(server: Served) -> httpx.AsyncClient:
 async def run(directory: Path, *arguments: str) -> Result:
     given = ["privacy", "--data-dir", str(directory), *arguments]
     return await anyio.to_thread.run_sync(lambda: CliRunner().invoke(cli, given))
+
+
+async def test_the_sound_of_a_conversation_is_written_into_a_file(tmp_path: Path) -> None:
+    data, target = tmp_path / "data", tmp_path / "call.wav"
+    async with served(data) as server, http_of(server) as http:
+        for words in ("recorded", "not recorded"):
+            await http.post("/v1/chat", json={"prompt": words})
+        assert await server.application.host.offices.privacy.scribe.flush(10)
+        silent, recorded = (each["session_id"] for each in (await http.get("/v1/sessions")).json()["conversations"])
+        recordings = server.application.host.offices.privacy.recordings
+        recording = await recordings.begin(recorded, "local", "consent_1", 8_000)
+        assert recording is not None
+        file = WaveFile(recordings.path(recording), 8_000, 0)
+        file.append(bytes(32_000))
+        await recordings.finish(recording, *file.close(), "over")
+        sound = recordings.path(recording).read_bytes()
+    listed = (await run(data, "conversations")).output.splitlines()
+    assert [line.endswith("  recorded") for line in listed] == [False, True]
+    wanted = ("conversations", "--recording", recorded, "--output", str(target))
+    written = await run(data, *wanted)
+    assert (written.exit_code, written.output) == (0, f"{target}: 32044 bytes\n")
+    assert target.read_bytes() == sound
+    assert (target.stat().st_mode & 0o777) == 0o600
+    assert "is there already" in (await run(data, *wanted)).output
+    assert "needs --output" in (await run(data, *wanted[:3])).output
+    none = await run(data, "conversations", "--recording", silent, "--output", str(tmp_path / "none.wav"))
+    assert (none.exit_code, none.output) == (1, "Error: Nothing of this conversation was recorded.\n")
 
 
 async def test_a_person_is_exported_held_and_deleted_without_a_server(tmp_path: Path) -> None:
