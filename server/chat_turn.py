@@ -149,8 +149,7 @@ class ChatTurn:
                 failure = describe(error)
                 account.error_code = failure.code.value
                 retryable = failure.meaning.retryable
-                wait = None if failure.retry_after_s is None else {"retry_after_s": round(failure.retry_after_s, 3)}
-                failed = Failed(failure.code.value, failure.message, retryable, question.turn_id, wait)
+                failed = Failed(failure.code.value, failure.message, retryable, question.turn_id, failure.details)
                 refused = isinstance(error, ModelError) and not error.has_cost
                 if refused and not (self._text or self._tools):
                     self._tokens = TokenUsage()

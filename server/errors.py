@@ -10,7 +10,7 @@ status. Internal details go to the log, never to the client. Knows no transport.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.errors import ModelError, SessionClosed
@@ -76,7 +76,14 @@ def _failure(code: ErrorCode, message: str | None = None, *, retry_after_s: floa
 
 
 def describe(error: BaseException) -> Failure:
-    """The contract's words for an exception."""
+    """The contract's words for an exception; when to come back is among its details, too."""
+    failure = _described(error)
+    if failure.retry_after_s is None:
+        return failure
+    return replace(failure, details={"retry_after_s": round(failure.retry_after_s, 3), **(failure.details or {})})
+
+
+def _described(error: BaseException) -> Failure:
     match error:
         case Refused():
             status = error.http_status or ERRORS[error.code].http_status
@@ -96,7 +103,7 @@ def describe(error: BaseException) -> Failure:
         case TimeoutError():
             return _failure(ErrorCode.PROVIDER_TIMEOUT)
         case ExceptionGroup() if len(error.exceptions) == 1:
-            return describe(error.exceptions[0])
+            return _described(error.exceptions[0])
         case _:
             meaning = ERRORS[ErrorCode.INTERNAL]
             return Failure(ErrorCode.INTERNAL, meaning.sentence, None, meaning.http_status, expected=False)

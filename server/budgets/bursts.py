@@ -52,9 +52,7 @@ class Bursts:
         wait_s = self.wait_s(what, tenant_id, user_id)
         if wait_s > 0:
             message = f"Too many {_WHAT[what]}. Please wait a moment."
-            raise Refused(
-                ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s, details={"retry_after_s": math.ceil(wait_s)}
-            )
+            raise Refused(ErrorCode.RATE_LIMITED, message, retry_after_s=math.ceil(wait_s))
         self.count(what, tenant_id, user_id)
 
     def _limits(self, what: Burst, tenant_id: str, user_id: str) -> tuple[tuple[tuple[str, ...], int | None], ...]:

@@ -59,9 +59,7 @@ class SessionRegistry:
         if self._draining:
             raise Refused(ErrorCode.SERVER_DRAINING, retry_after_s=RETRY_AFTER_S)
         if len(self._live) >= self._limits.max_sessions:
-            raise Refused(
-                ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S, details={"retry_after_s": RETRY_AFTER_S}
-            )
+            raise Refused(ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S)
 
     def require_hope(self) -> None:
         """Raise Refused where neither a new session nor an old one to come back to can be had."""
@@ -84,8 +82,7 @@ class SessionRegistry:
         for most, now, whose in shares:
             if most is not None and now >= most:
                 sentence = f"At most {most} conversations at once are allowed for this {whose}."
-                details = {"retry_after_s": RETRY_AFTER_S}
-                raise Refused(ErrorCode.RATE_LIMITED, sentence, retry_after_s=RETRY_AFTER_S, details=details)
+                raise Refused(ErrorCode.RATE_LIMITED, sentence, retry_after_s=RETRY_AFTER_S)
 
     def host(self, live: LiveSession, on_ended: Callable[[], None]) -> None:
         """Run a session, for which there is room, until it ends, and tell of that."""

@@ -272,12 +272,9 @@ class VoiceConversation:
             await self._connection.send(frame)
 
     async def _refuse(self, failure: Failure) -> None:
-        details = dict(failure.details or {})
-        if failure.retry_after_s is not None:
-            details["retry_after_s"] = failure.retry_after_s
-        failed = Failed(failure.code, failure.message, failure.meaning.retryable)
+        failed = Failed(failure.code, failure.message, failure.meaning.retryable, details=failure.details)
         try:
-            await self._tell(replace(failed, details=details or None))
+            await self._tell(failed)
             await self._connection.close(failure.meaning.close_code, failure.message)
         except Disconnected:
             return

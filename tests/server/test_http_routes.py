@@ -218,6 +218,7 @@ async def test_a_providers_refusal_reaches_the_client_with_the_time_to_wait(tmp_
         "code": "provider.rate_limited",
         "message": "Too many requests.",
         "retryable": True,
+        "details": {"retry_after_s": 7},
     }
     assert answer.headers["retry-after"] == "7"
     (event,) = recorded(server)
