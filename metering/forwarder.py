@@ -30,7 +30,7 @@ from metering.ledger_worker import InlineWorker, Worker
 from metering.usage import UsageEvent
 
 _log = logging.getLogger(__name__)
-AT_HAND_BATCHES: Final = 8
+AT_HAND_BATCHES: Final = 4
 """So many transactions' events are kept at hand for the ledger; of more, those in the journal are read."""
 
 
@@ -45,7 +45,7 @@ class RecorderOptions:
     """
 
     queue_limit: int = 4096
-    batch_limit: int = 256
+    batch_limit: int = 1_024
     segment_bytes: int = 1 << 20
     retry_first_s: float = 0.1
     retry_max_s: float = 5.0

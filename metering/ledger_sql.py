@@ -7,8 +7,9 @@ connection, its transactions and its way of inserting. ``mark`` is the driver's 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, dumps, from_dict, to_dict
@@ -203,29 +204,28 @@ def row_event(row: Sequence[Any]) -> UsageEvent:
     return from_dict(plain)
 
 
-def daily_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
-    """Rows of ``DAILY_COLUMNS``, in an order that is the same for every writer."""
-    rows = [
-        (row_id(key), *key, *(getattr(totals, name) for name in TOTAL_FIELDS)) for key, totals in rollup.usage.items()
-    ]
-    return sorted(rows)
+_totals = attrgetter(*TOTAL_FIELDS)
+_turn_sums = attrgetter(*SUM_FIELDS)
 
 
-def amount_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
+def daily_rows(rollup: Rollup) -> Iterator[tuple[Any, ...]]:
+    """Rows of ``DAILY_COLUMNS``, in the order of their keys, which is the same for every writer."""
+    return ((row_id(key), *key, *_totals(rollup.usage[key])) for key in sorted(rollup.usage))
+
+
+def amount_rows(rollup: Rollup) -> Iterator[tuple[Any, ...]]:
     """Rows of ``AMOUNT_COLUMNS``, likewise."""
-    return sorted((row_id(key), *key, *sums) for key, sums in rollup.amounts.items())
+    return ((row_id(key), *key, *rollup.amounts[key]) for key in sorted(rollup.amounts))
 
 
-def user_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
+def user_rows(rollup: Rollup) -> Iterator[tuple[Any, ...]]:
     """Rows of ``user_sums.USER_COLUMNS``, likewise."""
-    return sorted(
-        (row_id(key), *key, *(getattr(sums, name) for name in SUM_FIELDS)) for key, sums in rollup.users.items()
-    )
+    return ((row_id(key), *key, *_turn_sums(rollup.users[key])) for key in sorted(rollup.users))
 
 
-def user_amount_rows(rollup: Rollup) -> list[tuple[Any, ...]]:
+def user_amount_rows(rollup: Rollup) -> Iterator[tuple[Any, ...]]:
     """Rows of ``user_sums.USER_AMOUNT_COLUMNS``, likewise."""
-    return sorted((row_id(key), *key, *sums) for key, sums in rollup.user_amounts.items())
+    return ((row_id(key), *key, *rollup.user_amounts[key]) for key in sorted(rollup.user_amounts))
 
 
 def added_up(table: str, sums: Sequence[str]) -> str:

@@ -45,27 +45,10 @@ class Rollup:
     @classmethod
     def of(cls, added: Iterable[UsageEvent], removed: Iterable[UsageEvent] = ()) -> Rollup:
         """The sums of ``added`` less those of ``removed``."""
-        usage: dict[UsageKey, list[int]] = {}
-        amounts: dict[AmountKey, tuple[int, int]] = {}
-        users: dict[UserKey, list[int]] = {}
-        user_amounts: dict[UserAmountKey, tuple[int, int]] = {}
-        for sign, events in ((1, added), (-1, removed)):
-            for event in events:
-                key = (event.started_at // DAY_MS, event.tenant_id, event.agent_id, event.mode)
-                _add(usage.setdefault(key, [0] * len(TOTAL_FIELDS)), event, sign)
-                person = (*key, event.user_id)
-                _add_turn(users.setdefault(person, [0] * len(SUM_FIELDS)), event, sign)
-                for used in quantities(event):
-                    what = (used.provider, used.model, used.meter)
-                    more = (sign * used.amount, sign * used.whole_seconds)
-                    _count(amounts, (*key, *what), more)
-                    _count(user_amounts, (*person, *what), more)
-        return cls(
-            {key: UsageTotals(*sums) for key, sums in usage.items()},
-            amounts,
-            {key: TurnSums(*sums) for key, sums in users.items()},
-            user_amounts,
-        )
+        tally = Tally()
+        tally.add(added)
+        tally.add(removed, -1)
+        return tally.rollup
 
     def days(self) -> tuple[DailyUsage, ...]:
         """The rows about turns, in the order of their keys."""
@@ -74,6 +57,39 @@ class Rollup:
     def quantities(self) -> tuple[DailyAmount, ...]:
         """The rows about providers, in the order of their keys."""
         return tuple(DailyAmount(*key, *sums) for key, sums in sorted(self.amounts.items()))
+
+
+class Tally:
+    """Sums in the making, for events that come in portions."""
+
+    def __init__(self) -> None:
+        self._usage: dict[UsageKey, list[int]] = {}
+        self._amounts: dict[AmountKey, tuple[int, int]] = {}
+        self._users: dict[UserKey, list[int]] = {}
+        self._user_amounts: dict[UserAmountKey, tuple[int, int]] = {}
+
+    def add(self, events: Iterable[UsageEvent], sign: int = 1) -> None:
+        """Count these in, or (-1) out."""
+        for event in events:
+            key = (event.started_at // DAY_MS, event.tenant_id, event.agent_id, event.mode)
+            _add(self._usage.setdefault(key, [0] * len(TOTAL_FIELDS)), event, sign)
+            person = (*key, event.user_id)
+            _add_turn(self._users.setdefault(person, [0] * len(SUM_FIELDS)), event, sign)
+            for used in quantities(event):
+                what = (used.provider, used.model, used.meter)
+                more = (sign * used.amount, sign * used.whole_seconds)
+                _count(self._amounts, (*key, *what), more)
+                _count(self._user_amounts, (*person, *what), more)
+
+    @property
+    def rollup(self) -> Rollup:
+        """The sums so far."""
+        return Rollup(
+            {key: UsageTotals(*sums) for key, sums in self._usage.items()},
+            self._amounts,
+            {key: TurnSums(*sums) for key, sums in self._users.items()},
+            self._user_amounts,
+        )
 
 
 _counts = attrgetter(*COUNT_FIELDS)

@@ -37,6 +37,8 @@ NETWORK_TIMEOUT_MS: Final = 10_000
 ANSWER_TIMEOUT_S = 15.0
 """Longer than the server's own limits, for a server that is there and says nothing: stopped, or out of memory."""
 CLOSE_TIMEOUT_S: Final = 2.0
+_PORTION: Final = 128
+"""Events of one statement: while the database inserts some, they are counted and the next put into JSON."""
 _LOOK_EVERY_S: Final = 0.1  # while waiting, for an interrupt
 
 T = TypeVar("T")
@@ -97,14 +99,19 @@ class PostgresLedger(SqlReader):
     def append(self, events: Sequence[UsageEvent]) -> int:
         if not events:
             return 0
-        rows = dumps([to_dict(event) for event in events])
-        # Of two events with one id in this batch, the first is inserted.
-        batch = list({event.event_id: event for event in reversed(events)}.values())
+        first: dict[str, UsageEvent] = {}
+        for event in events:  # of two with one id, the first is inserted
+            first.setdefault(event.event_id, event)
+        batch = list(first.values())
         with self._using(self._writing) as connection, connection.transaction(), connection.pipeline():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
-            inserting = connection.execute(query(_INSERT), (rows,))
-            counting = Counting(connection, batch)
-            return counting.count_in({row[0] for row in inserting})
+            counting = Counting(connection)
+            inserting: list[psycopg.Cursor[tuple[Any, ...]]] = []
+            for at in range(0, len(batch), _PORTION):
+                some = batch[at : at + _PORTION]
+                inserting.append(connection.execute(query(_INSERT), (dumps([to_dict(event) for event in some]),)))
+                counting.add(some)
+            return counting.count_in(inserting)
 
     def close_period(self, closing: PeriodClosing) -> PeriodClosing:
         sql, values = ledger_sql.closing_question(closing, self._MARK)

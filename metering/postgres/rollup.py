@@ -6,7 +6,8 @@ is ``metering.rollup``'s to say. Driven by ``metering.postgres.ledger`` and, onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import psycopg
@@ -14,12 +15,14 @@ import psycopg
 from metering import ledger_sql, user_sums
 from metering.codec import dumps
 from metering.ledger import TOTAL_FIELDS, PageRequest, UsageQuery
-from metering.rollup import Named, Rollup, change
+from metering.rollup import Named, Rollup, Tally, change
 from metering.usage import UsageEvent
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _PAGE: Final = 2_000
+_ROWS: Final = 512
+"""Of one statement: in a pipeline the database counts some while the next are made."""
 _INTEGERS: Final = frozenset((*TOTAL_FIELDS, *user_sums.SUM_FIELDS, *ledger_sql.AMOUNT_SUMS, "day"))
 
 
@@ -51,27 +54,34 @@ _ORIGINALS: Final = f"SELECT {ledger_sql.COLUMNS} FROM usage_events WHERE event_
 
 
 class Counting:
-    """Counts a batch in while the database inserts it: the sums are worked out as if all of it were new.
+    """Counts events in while the database inserts them: the sums are worked out as if all of them were new.
 
-    Where some of it is not, or corrects anything, they are worked out again. Used inside a pipeline: nothing waits for
-    an answer that need not.
+    Where some are not, or correct anything, they are worked out again. Used inside a pipeline: nothing waits for an
+    answer that need not.
     """
 
-    def __init__(self, connection: Connection, batch: Sequence[UsageEvent]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._batch = batch
-        self._replaced = connection.execute(_REPLACED, ([event.event_id for event in batch],))
-        self._rollup = Rollup.of(batch)
+        self._events: list[UsageEvent] = []
+        self._tally = Tally()
 
-    def count_in(self, inserted: set[str]) -> int:
-        """Count those in that were inserted, and those out that they replace. Returns how many were inserted."""
-        new = [event for event in self._batch if event.event_id in inserted]
-        replaced: set[Named] = {(tenant, original) for tenant, original in self._replaced.fetchall()}
+    def add(self, events: Sequence[UsageEvent]) -> None:
+        """These are being inserted; each once."""
+        self._events += events
+        self._tally.add(events)
+
+    def count_in(self, inserting: Iterable[psycopg.Cursor[tuple[Any, ...]]]) -> int:
+        """Count those in whose ids come back, and those out that they replace. Returns how many were inserted."""
+        asked = self._connection.execute(_REPLACED, ([event.event_id for event in self._events],))
+        inserted = {row[0] for cursor in inserting for row in cursor}
+        new = [event for event in self._events if event.event_id in inserted]
+        replaced: set[Named] = {(tenant, original) for tenant, original in asked}
         corrected = [event.corrects for event in new if event.corrects is not None]
-        if replaced or corrected or len(new) < len(self._batch):
+        rollup = self._tally.rollup
+        if replaced or corrected or len(new) < len(self._events):
             found = self._connection.execute(query(_ORIGINALS), (corrected,)).fetchall() if corrected else []
-            self._rollup = change(new, replaced, map(ledger_sql.row_event, found))
-        _write(self._connection, self._rollup)
+            rollup = change(new, replaced, map(ledger_sql.row_event, found))
+        _write(self._connection, rollup)
         return len(new)
 
 
@@ -95,12 +105,12 @@ def query(sql: str) -> Any:
 
 
 def _write(connection: Connection, rollup: Rollup) -> None:
-    for statement, columns, rows in (
-        (_COUNT_DAY, ledger_sql.DAILY_COLUMNS, ledger_sql.daily_rows(rollup)),
-        (_COUNT_AMOUNT, ledger_sql.AMOUNT_COLUMNS, ledger_sql.amount_rows(rollup)),
-        (_COUNT_USER, user_sums.USER_COLUMNS, ledger_sql.user_rows(rollup)),
-        (_COUNT_USER_AMOUNT, user_sums.USER_AMOUNT_COLUMNS, ledger_sql.user_amount_rows(rollup)),
+    for statement, columns, rows_of in (
+        (_COUNT_USER_AMOUNT, user_sums.USER_AMOUNT_COLUMNS, ledger_sql.user_amount_rows),
+        (_COUNT_USER, user_sums.USER_COLUMNS, ledger_sql.user_rows),
+        (_COUNT_DAY, ledger_sql.DAILY_COLUMNS, ledger_sql.daily_rows),
+        (_COUNT_AMOUNT, ledger_sql.AMOUNT_COLUMNS, ledger_sql.amount_rows),
     ):
-        if rows:
-            objects = dumps([dict(zip(columns, row, strict=True)) for row in rows])
-            connection.execute(query(statement), (objects,))
+        rows = rows_of(rollup)
+        while portion := [dict(zip(columns, row, strict=True)) for row in islice(rows, _ROWS)]:
+            connection.execute(query(statement), (dumps(portion),))

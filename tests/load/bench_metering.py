@@ -40,7 +40,7 @@ from metering.sqlite_ledger import SqliteLedger  # noqa: E402
 from metering.usage import UsageEvent  # noqa: E402
 from metering.usage_report import GROUPINGS, ReportQuery, usage_report  # noqa: E402
 
-BATCH = 256  # as the recorder appends
+BATCH = 1_024  # as the recorder appends what waits
 APPENDED = 50_000
 """So many different events a report is made over; of more there are copies."""
 TENANTS, DAYS, PEOPLE = 20, 90, 200
