@@ -36,7 +36,7 @@ class Credential:
     jump of the wall clock prolongs or ends what has begun.
     """
 
-    __slots__ = ("__weakref__", "_ends_at_s", "generation", "key_id", "name", "revoked", "tenant_id", "user_id")
+    __slots__ = ("__weakref__", "ends_at_s", "generation", "key_id", "name", "revoked", "tenant_id", "user_id")
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Credential:
         self.generation = generation
         """Of the user's password, where the session was begun with that."""
         self.revoked = False
-        self._ends_at_s = ends_at_s
+        self.ends_at_s = ends_at_s
 
     @property
     def of_session(self) -> bool:
@@ -65,7 +65,7 @@ class Credential:
 
     def ended(self, now_s: float) -> bool:
         """Whether nothing may be done with it any more."""
-        return self.revoked or now_s >= self._ends_at_s
+        return self.revoked or now_s >= self.ends_at_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ from metering.records import Area, Records
 from server.audit import AUDIT, AuditLog
 from server.budgets.rules import forget_person
 from server.budgets.service import Budgets
+from server.contracts.errors import ErrorCode
 from server.conversations import CONVERSATIONS
+from server.errors import Refused
 from server.identity import IDENTITY, IdentityOffice
 from server.privacy.consents import Consents
 from server.privacy.office import PrivacyOffice
@@ -58,6 +60,13 @@ class Offices:
     def consents(self) -> Consents:
         """Who agreed to be recorded: whoever records asks here."""
         return self.privacy.consents
+
+    async def require_tenant(self, tenant_id: str) -> None:
+        """Raise Refused where nobody knows this tenant: what was set for it would hold for nothing.
+        Raises RecordsError."""
+        await self.privacy.types.refresh()
+        if self.privacy.types.of(tenant_id) is None and tenant_id not in self.privacy.retention.types():
+            raise Refused(ErrorCode.REQUEST_INVALID, "There is no such tenant.")
 
     @classmethod
     @asynccontextmanager

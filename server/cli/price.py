@@ -98,14 +98,33 @@ def close(period: str, config: Path | None, data_dir: Path | None, *, as_json: b
     settings = _settings(config, data_dir=data_dir)
     ledger = open_ledger(settings)
     try:
+        closed = {closing.period for closing in ledger.closings()}
         statement = close_month(ledger, period, price_book(settings), time.time_ns() // 1_000_000)
     finally:
         ledger.close()
+    if period not in closed:
+        _note_closed(settings, period)
     if as_json:
         print_json({"period": statement.period, "lines": [asdict(line) for line in statement.lines]})
     else:
         _show(statement.lines)
     return 0
+
+
+def _note_closed(settings: Settings, period: str) -> None:
+    """A line of the audit log: like everything else an operator decides."""
+    from server.audit import AuditEntry, AuditLog  # noqa: PLC0415
+    from server.guard import OPERATOR_AT_TERMINAL  # noqa: PLC0415
+    from server.offices import open_records  # noqa: PLC0415
+
+    records = open_records(settings)
+    try:
+        audit = AuditLog(records, lambda: time.time_ns() // 1_000_000)
+        with records.write() as connection:
+            tenant_id = OPERATOR_AT_TERMINAL.tenant_id
+            audit.append(connection, AuditEntry(OPERATOR_AT_TERMINAL, "period.closed", tenant_id, period, {}, "cli"))
+    finally:
+        records.close()
 
 
 def _settings(config: Path | None, **overrides: Any) -> Settings:

@@ -87,10 +87,11 @@ def set_limit(scope: Scope, period: PublicPeriod, measure: PublicMeasure, amount
     async def work(offices: Offices) -> None:
         from server.audit import AuditEntry  # noqa: PLC0415
         from server.budgets.view import change_of  # noqa: PLC0415
-        from server.guard import LOCAL_USER  # noqa: PLC0415
+        from server.guard import OPERATOR_AT_TERMINAL  # noqa: PLC0415
 
         details = wanted.model_dump(mode="json")
-        entry = AuditEntry(LOCAL_USER, "budget.limits_changed", where["tenant"], "", details, "cli")
+        entry = AuditEntry(OPERATOR_AT_TERMINAL, "budget.limits_changed", where["tenant"], "", details, "cli")
+        await offices.require_tenant(where["tenant"])
         await offices.budgets.rules.change((change_of(wanted),), entry)
 
     _with_offices(where["config"], where["data_dir"], work)
@@ -117,7 +118,7 @@ def override(minutes: int, percent: int, reason: str, scope: Scope, **where: Any
         from metering.budgets.limits import Override  # noqa: PLC0415
         from server.audit import AuditEntry  # noqa: PLC0415
         from server.budgets.rules import new_override_id  # noqa: PLC0415
-        from server.guard import LOCAL_USER  # noqa: PLC0415
+        from server.guard import OPERATOR_AT_TERMINAL  # noqa: PLC0415
 
         name, until_ms = new_override_id(), offices.budgets.epoch_ms() + minutes * 60_000
         whose = "" if scope == "global" else tenant
@@ -125,7 +126,8 @@ def override(minutes: int, percent: int, reason: str, scope: Scope, **where: Any
         details = {"scope": scope, "percent": percent, "minutes": minutes, "reason": reason}
         if user is not None:
             details["user_id"] = user
-        entry = AuditEntry(LOCAL_USER, "budget.override_given", tenant, name, details, "cli")
+        entry = AuditEntry(OPERATOR_AT_TERMINAL, "budget.override_given", tenant, name, details, "cli")
+        await offices.require_tenant(tenant)
         await offices.budgets.rules.override(stands, entry)
         return name
 

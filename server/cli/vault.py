@@ -89,11 +89,11 @@ def rotate(config: Path | None, data_dir: Path | None, *, as_json: bool) -> int:
 
     from server.audit import AuditLog  # noqa: PLC0415
     from server.cli.console import print_json  # noqa: PLC0415
-    from server.guard import LOCAL_USER  # noqa: PLC0415
+    from server.guard import OPERATOR_AT_TERMINAL  # noqa: PLC0415
     from server.vault.rotation import rotate as change  # noqa: PLC0415
 
     with _opened(config, data_dir) as (_, records, masters):
-        done = change(records, masters, AuditLog(records, _epoch_ms), LOCAL_USER, _epoch_ms)
+        done = change(records, masters, AuditLog(records, _epoch_ms), OPERATOR_AT_TERMINAL, _epoch_ms)
     if as_json:
         print_json(asdict(done))
         return 0

@@ -136,11 +136,11 @@ def _known(on: _Open, endpoint: str) -> WebhookEndpoint:
 def _noted(on: _Open, action: str, endpoint: str, details: dict[str, Any], work: Callable[[Connection], Any]) -> Any:
     """The work and its line in the audit log, both or neither."""
     from server.audit import AuditEntry  # noqa: PLC0415
-    from server.guard import LOCAL_USER  # noqa: PLC0415
+    from server.guard import OPERATOR_AT_TERMINAL  # noqa: PLC0415
 
     with on.offices.records.write() as connection:
         result = work(connection)
-        entry = AuditEntry(LOCAL_USER, action, LOCAL_USER.tenant_id, endpoint, details)
+        entry = AuditEntry(OPERATOR_AT_TERMINAL, action, OPERATOR_AT_TERMINAL.tenant_id, endpoint, details)
         on.offices.audit.append(connection, entry)
     return result
 

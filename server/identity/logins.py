@@ -8,6 +8,7 @@ alike in words and in time. Sessions are not prolonged: who wants to go on logs 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -38,10 +39,11 @@ _WRONG: Final = "The login name, the password or the key is wrong."
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """A new session: its token, when it ends (epoch milliseconds), and whose it is."""
+    """A new session: its token, when it ends (epoch milliseconds; in so many seconds), and whose it is."""
 
     token: str
     expires_at_ms: int
+    life_s: int
     identity: Identity
 
 
@@ -81,8 +83,10 @@ class Logins:
         credential = None if identity is None else identity.credential
         if identity is None or (credential is not None and credential.of_session):
             _wrong()  # a session is no key: it does not prolong itself
-        key_id = identity.user_id if credential is None else credential.name
-        return await self._begin(identity.tenant_id, identity.user_id, key_id=key_id)
+        if credential is None:
+            return await self._begin(identity.tenant_id, identity.user_id, key_id=identity.user_id)
+        left_s = credential.ends_at_s - self._monotonic_s()
+        return await self._begin(identity.tenant_id, identity.user_id, key_id=credential.name, left_s=left_s)
 
     async def log_out(self, identity: Identity) -> None:
         """End the session somebody came with, everywhere; of a key there is nothing to end. Raises RecordsError."""
@@ -103,16 +107,24 @@ class Logins:
             return  # it was ended already
 
     async def _begin(
-        self, tenant_id: str, user_id: str, *, key_id: str | None = None, generation: int | None = None
+        self,
+        tenant_id: str,
+        user_id: str,
+        *,
+        key_id: str | None = None,
+        generation: int | None = None,
+        left_s: float = math.inf,
     ) -> LoggedIn:
+        """``left_s``: the session ends by then at the latest."""
         now_ms = self._desk.epoch_ms()
-        ends_at_ms = now_ms + self._desk.settings.identity.session_minutes * 60_000
+        life_s = min(self._desk.settings.identity.session_minutes * 60, left_s)
+        ends_at_ms = now_ms + round(life_s * 1_000)
         session = Session(new_session_id(), tenant_id, user_id, now_ms, ends_at_ms, key_id, generation)
         token = signed(session, await self._signing_keys.signer())
         identity = await self._callers.authenticate(Presented((token,)))
         entry = AuditEntry(identity, "session.begun", tenant_id, session.jti, {"with": "key" if key_id else "password"})
         await self._desk.audit.record(entry)
-        return LoggedIn(token, ends_at_ms, identity)
+        return LoggedIn(token, ends_at_ms, math.floor(life_s), identity)
 
     def _count(self, account: str | None, address: str) -> None:
         now_s = self._monotonic_s()

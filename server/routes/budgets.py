@@ -67,6 +67,7 @@ async def _change(host: Host, request: Request) -> Response:
     zone_name, rules = checked_zone(wanted.time_zone), host.offices.budgets.rules
     details = wanted.model_dump(exclude_none=True, mode="json")
     try:
+        await host.offices.require_tenant(tenant_id)
         if changes:
             entry = AuditEntry(who, "budget.limits_changed", tenant_id, "", details, request_id(request))
             await rules.change(changes, entry)
@@ -99,6 +100,7 @@ async def _override(host: Host, request: Request) -> Response:
     target = stands.override_id
     entry = AuditEntry(who, "budget.override_given", tenant_id, target, details, request_id(request))
     try:
+        await host.offices.require_tenant(tenant_id)
         await budgets.rules.override(stands, entry)
     except RecordsError as error:
         raise _busy() from error

@@ -47,8 +47,7 @@ def identity_routes(host: Host) -> list[Route]:
         )
         response = answer(body, headers=UNCACHED)
         if asked.cookie:
-            life_s = host.settings.identity.session_minutes * 60
-            _set_cookie(request, response, session.token, life_s)
+            _set_cookie(request, response, session.token, session.life_s)
         return response
 
     async def logout(request: Request) -> Response:

@@ -1,7 +1,7 @@
 """Provider keys in the records: written with their audit row in one transaction, read by their tenant only.
 
 Owns sealing and opening. A secret goes in once and comes out only by ``reveal``, for whoever asks a provider with it.
-Where a Key Vault keeps secrets, one is put there before its row is written, and taken out after its row says that it is
+Where a Key Vault keeps secrets, one is put there before its row is written, and taken out after a row says that it is
 deleted; ``sweep`` takes up what was broken off in between. Every change counts in ``vault_changes``, so that other
 servers see it. Knows no HTTP.
 """
@@ -121,10 +121,13 @@ class KeyStore:
 
     async def rotate(self, act: Act, key_id: str, secret: str) -> ProviderKey:
         """A new version of a key, whose secret was checked just now. The one before is gone."""
-        before = (await self.stored(act.tenant_id, key_id)).key
+        stored = await self.stored(act.tenant_id, key_id)
+        before = stored.key
         next_version = before.version + 1
         draft = replace(before, version=next_version, fingerprint=fingerprint(act.tenant_id, secret))
         secret_id = await self._keep(draft, secret)
+        leaves = secret_id is None and stored.secret_id is not None
+        left_id = f"{key_id}_left"
 
         def change(connection: sa.Connection) -> ProviderKey:
             _changed(connection)
@@ -138,10 +141,18 @@ class KeyStore:
             )
             if done.rowcount != 1:
                 raise KeyUnknown("The key was changed or deleted meanwhile.")
+            if secret_id is not None:  # which has the name of what was left there, if anything was
+                connection.execute(sa.delete(KEYS).where(KEYS.c.key_id == left_id))
+            elif leaves:  # for the sweep, should the Key Vault not answer now
+                left = _values(replace(before, key_id=left_id, status="deleting"))
+                connection.execute(sa.insert(KEYS).values(**left, secret_id=stored.secret_id))
             self._audit.append(connection, act.entry("rotated", key))
             return key
 
-        return await self._records.run_write(change)
+        key = await self._records.run_write(change)
+        if leaves and await self._let_go(stored.secret_id):
+            await self._forget(left_id)
+        return key
 
     async def delete(self, act: Act, key_id: str) -> None:
         """Gone when this returns; a Key Vault that does not answer is asked again later."""

@@ -183,6 +183,20 @@ async def test_limits_are_changed_by_those_who_may_and_every_change_is_audited(t
         ]
 
 
+async def test_nothing_is_set_for_a_tenant_that_nobody_knows(tmp_path: Path) -> None:
+    async with budgeted(tmp_path) as (server, http):
+        wanted = {"scope": "tenant", "period": "monthly", "measure": "money", "amount": "20.50"}
+        override = {"percent": 150, "minutes": 5, "reason": "a lesson"}
+        for answer in (
+            await http.put("/v1/budgets", params={"tenant": "shcool"}, json={"limits": [wanted]}),
+            await http.post("/v1/budgets/overrides", params={"tenant": "shcool"}, json=override),
+            await http.post("/v1/privacy/policy", json={"tenant_id": "shcool", "store": False}),
+        ):
+            assert answer.status_code == httpx.codes.BAD_REQUEST, answer.text
+            assert answer.json()["error"]["message"] == "There is no such tenant."
+        assert await server.application.host.offices.audit.read(tenant_id="shcool") == []
+
+
 async def test_members_do_not_change_budgets_and_nobody_sees_another_tenants(tmp_path: Path) -> None:
     tenants = [
         {"id": "school", "api_keys": ["a-key-of-the-school-1"]},

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from postgres_server import PostgresServer
 
@@ -14,6 +15,7 @@ from metering.identity import event_id
 from metering.usage import StageProvider, UsageEvent
 from server.cli import examination, price, usage
 from server.ledgers import open_ledger
+from server.offices import open_records
 from server.settings import Settings, SettingsError, load_settings
 
 SHEET = """
@@ -111,6 +113,11 @@ def test_a_closed_month_keeps_its_prices(tmp_path: Path) -> None:
     configured(tmp_path, amount="50")
     assert json.loads(run(price.command, "close", "2026-01", "--config", config, "--json")[1]) == statement
     assert "cost 1.000000 EUR" in run(usage.command, "--config", config)[1]
+    records = open_records(load_settings(config))
+    with records.read() as connection:
+        told = connection.execute(sa.text("SELECT action, target, actor_id FROM audit_log")).all()
+    records.close()
+    assert [tuple(row) for row in told] == [("period.closed", "2026-01", "cli")], "once"
 
 
 @pytest.mark.parametrize("month", ["2026-13", "january", "2026-1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.scripted_server import Served, served
 
 KEY = "a-long-random-secret"
 PASSWORD = "correct horse battery"
+CLOCKS_APART_MS = 2_000
 
 
 def http_to(server: Served, **headers: str) -> httpx.AsyncClient:
@@ -63,6 +65,20 @@ async def test_a_cookie_is_the_pages_own_and_works_for_no_other_page(tmp_path: P
         assert out.status_code == httpx.codes.NO_CONTENT
         assert COOKIE not in http.cookies
         assert code(await http.get("/v1/me", headers={"Authorization": f"Bearer {session}"})) == "auth.invalid"
+
+
+async def test_a_cookie_lives_no_longer_than_the_key_it_was_got_with(tmp_path: Path) -> None:
+    async with served(tmp_path, api_keys=[KEY]) as server, http_to(server) as http:
+        ends_at_ms = time.time_ns() // 1_000_000 + 900_000
+        made = await http.post(
+            "/v1/keys", json={"name": "k", "expires_at_ms": ends_at_ms}, headers={"Authorization": f"Bearer {KEY}"}
+        )
+        login = await http.post(
+            "/v1/auth/login", json={"api_key": made.json()["api_key"], "cookie": True}, headers=own(server)
+        )
+        assert abs(login.json()["expires_at_ms"] - ends_at_ms) <= CLOCKS_APART_MS
+        attributes = dict(part.strip().lower().partition("=")[::2] for part in login.headers["set-cookie"].split(";"))
+        assert int(attributes["max-age"]) <= 900
 
 
 async def test_who_comes_through_a_proxy_is_nobody_at_this_machine(tmp_path: Path) -> None:

@@ -165,6 +165,23 @@ async def test_a_session_by_key_is_that_keys_and_ends_with_it(desktop: Desktop) 
     assert who.credential.revoked
 
 
+async def test_a_session_by_key_is_over_when_the_key_expires(desktop: Desktop) -> None:
+    await desktop.tenant()
+    _, value = await desktop.key(role="admin", expires_at_ms=NOW_MS + 600_000)
+    session = await desktop.office.logins.by_key(value, HERE)
+    assert (session.expires_at_ms, session.life_s) == (NOW_MS + 600_000, 600)
+    desktop.times.pass_s(599)
+    await desktop.office.callers.sync()
+    held = await desktop.who(session.token)
+    desktop.times.pass_s(1)
+    assert held.credential is not None
+    assert held.credential.ended(desktop.times.monotonic_s())
+    assert await code_of(desktop, session.token) is ErrorCode.AUTH_INVALID
+    _, long_lived = await desktop.key(role="admin", expires_at_ms=NOW_MS + 86_400_000)
+    session = await desktop.office.logins.by_key(long_lived, HERE)
+    assert session.expires_at_ms == desktop.times.now_ms + 3_600_000
+
+
 async def test_a_key_of_the_settings_logs_in_too(records: LosableRecords, times: Times) -> None:
     desktop = Desktop(records, times, api_keys=(SETTINGS_KEY,))
     session = await desktop.office.logins.by_key(SETTINGS_KEY, HERE)

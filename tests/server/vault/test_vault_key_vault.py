@@ -106,6 +106,26 @@ async def test_a_key_is_deleted_at_once_though_the_key_vault_is_down_and_there_l
         assert connection.execute(sa.select(KEYS)).all() == []
 
 
+async def test_a_key_that_is_rotated_into_the_records_leaves_nothing_in_the_key_vault(
+    store: KeyStore, records: Records, key_vault: KeyVault, stand_in: StandIn, tmp_path: Path
+) -> None:
+    keys = [await store.add(ACT, NEW, SECRET, 5) for _ in range(2)]
+    source = KeyFile(tmp_path / "master.key")
+    source.create()
+    embedded = KeyStore(records, AuditLog(records, lambda: 1), MasterKeys(source), lambda: 1, None, key_vault)
+    await embedded.rotate(ACT, keys[0].key_id, "another")
+    assert len(stand_in.secrets) == 1, "the other key's"
+    stand_in.fault = "outage"
+    await embedded.rotate(ACT, keys[1].key_id, "another")
+    assert len(stand_in.secrets) == 1
+    assert [await embedded.reveal(stored) for stored in await embedded.list("school")] == ["another", "another"]
+    stand_in.fault = None
+    await embedded.sweep()
+    assert stand_in.secrets == {}
+    with records.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(KEYS)).scalar_one() == len(keys)
+
+
 @pytest.mark.parametrize("fault", ["outage", "throttled", "forbidden"])
 async def test_an_outage_is_told_apart_from_a_secret_that_is_gone(
     store: KeyStore, stand_in: StandIn, fault: str
