@@ -36,8 +36,11 @@ bench: setup-dev ## measure latency, barge-in and capacity on this machine (some
 	@$(BIN)/python tests/load/bench_webrtc_media.py
 	@$(BIN)/python tests/load/bench_webrtc.py
 	@$(BIN)/python tests/load/bench_phone.py
+	@$(BIN)/python tests/load/bench_sip.py
 	@$(BIN)/python tests/load/bench_azure.py
-	@$(BIN)/python tests/load/bench_metering.py --events 200000
+	@$(BIN)/python tests/load/bench_metering.py
+	@$(BIN)/python tests/load/bench_budgets.py
+	@$(BIN)/python tests/load/bench_identity.py
 	@$(BIN)/python tests/load/bench_azure_sessions.py
 	@$(BIN)/python tests/load/bench_telemetry.py
 
