@@ -52,8 +52,8 @@ class Scribe:
         self._writing: dict[str, _Waiting] = {}
         self._forgotten: set[str] = set()
         self._wake = anyio.Event()
-        self._idle = anyio.Event()
-        self._idle.set()
+        self._wrote = anyio.Event()
+        """Set, and another in its place, whenever an attempt to write has ended."""
         self._hurry = False
         self._written = 0
         self._lost = 0
@@ -134,12 +134,14 @@ class Scribe:
                 await anyio.sleep(delay_s)
                 delay_s = min(delay_s * 2, RETRY_MAX_S)
 
-    async def flush(self, limit_s: float) -> bool:
-        """Wait until everything noted so far is written; False where that takes longer. ``run`` has to be running."""
-        self._hurry = True
+    async def flush(self, limit_s: float, session_id: str | None = None) -> bool:
+        """Wait until everything noted so far (of one conversation) is written; False where that takes longer. ``run``
+        has to be running."""
         with anyio.move_on_after(limit_s):
-            await self._idle.wait()
-        return self._idle.is_set()
+            while self._waits(session_id):
+                self._hurry = True
+                await self._wrote.wait()
+        return not self._waits(session_id)
 
     async def finish(self, limit_s: float) -> bool:
         """Write what is left, ``run`` having ended; False where not all of it could be."""
@@ -153,6 +155,11 @@ class Scribe:
             logger.error("entries of conversations could not be stored", extra={"entries": left})
         return not left
 
+    def _waits(self, session_id: str | None) -> bool:
+        if session_id is None:
+            return bool(self._waiting or self._writing)
+        return session_id in self._waiting or session_id in self._writing
+
     def _of(self, session_id: str) -> _Waiting | None:
         """What waits of it; None where too many conversations wait already."""
         if session_id not in self._waiting and len(self._waiting) >= self._most:
@@ -160,8 +167,6 @@ class Scribe:
         return self._waiting.setdefault(session_id, _Waiting())
 
     def _stir(self) -> None:
-        if self._idle.is_set():
-            self._idle = anyio.Event()
         self._wake.set()
 
     async def _write_some(self) -> bool:
@@ -185,7 +190,8 @@ class Scribe:
             self._forgotten.clear()
             if not self._waiting:
                 self._wake, self._hurry = anyio.Event(), False
-                self._idle.set()
+            self._wrote.set()
+            self._wrote = anyio.Event()
 
     def _take(self) -> dict[str, _Waiting]:
         """A batch: whole conversations, until there is enough."""

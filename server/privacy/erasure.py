@@ -32,7 +32,7 @@ from server.conversations.tables import conversations
 from server.guard import Identity
 from server.privacy import tables
 from server.privacy.holds import holding, lock_holds, not_held, standing
-from server.privacy.jobs import Job, Jobs
+from server.privacy.jobs import Job, Jobs, expire
 
 logger = logging.getLogger(__name__)
 
@@ -246,13 +246,10 @@ def _kept(connection: sa.Connection, job: Job) -> list[str]:
 
 def _rename(connection: sa.Connection, job: Job) -> None:
     """Put the pseudonym in the person's place in what is kept of consents, lifted holds and jobs; exports go."""
-    jobs, parts = tables.jobs, tables.parts
+    jobs = tables.jobs
     others = jobs.c.job_id != job.job_id
     theirs = (jobs.c.tenant_id == job.tenant_id) & (jobs.c.user_id == job.user_id) & others
-    exports = sa.select(jobs.c.job_id).where(theirs, jobs.c.kind == "export")
-    connection.execute(parts.delete().where(parts.c.job_id.in_(exports)))
-    gone: dict[str, Any] = {"state": "expired", "expires_at_ms": None}
-    connection.execute(jobs.update().where(theirs, jobs.c.kind == "export").values(gone))
+    expire(connection, theirs)
     connection.execute(jobs.update().where(theirs).values(user_id=job.pseudonym))
     asked = (jobs.c.asked_by_tenant == job.tenant_id) & (jobs.c.asked_by == job.user_id) & others
     connection.execute(jobs.update().where(asked).values(asked_by=job.pseudonym))

@@ -45,8 +45,8 @@ class Exports:
         self._kept_ms = kept_ms
 
     async def run(self, job: Job, ledger: Ledger, actor: Identity, now_ms: int) -> None:
-        """Make it and store it; done again from the beginning after a crash. Raises RecordsError, LedgerError,
-        OSError."""
+        """Make it and store it; done again from the beginning after a crash. One that was ended meanwhile, as by a
+        deletion on another server, leaves nothing. Raises RecordsError, LedgerError, OSError."""
         result = await anyio.to_thread.run_sync(partial(self._make, job, ledger, now_ms))
         await self._jobs.over(job, actor, "finished", result, expires_at_ms=now_ms + self._kept_ms)
 
@@ -78,6 +78,7 @@ class Exports:
                 with self._records.read() as connection:  # one at a time: what is exported may be long
                     rows = [dict(row) for row in connection.execute(question(job.tenant_id, job.user_id)).mappings()]
                 counts[name] = len(rows)
+                self._renew(job)
                 archive.add(f"{name}.jsonl", json_lines(rows))
                 archive.add(f"{name}.csv", csv_lines(name, rows))
                 if name == "recordings":
@@ -117,9 +118,15 @@ class Exports:
         while data := file.read(PART_BYTES):
             digest.update(data)
             with self._records.write() as connection:
+                if not self._jobs.renew(connection, job):
+                    break
                 connection.execute(table.insert().values(job_id=job.job_id, number=number, data=data))
             number += 1
         return digest.hexdigest()
+
+    def _renew(self, job: Job) -> None:
+        with self._records.write() as connection:
+            self._jobs.renew(connection, job)
 
 
 class _Archive:

@@ -102,10 +102,7 @@ class Jobs:
             if under_way is not None:
                 return _job(under_way)
             if kind == "export":  # it takes the place of the one before
-                before = sa.select(table.c.job_id).where(same_asker, table.c.state == "finished")
-                connection.execute(tables.parts.delete().where(tables.parts.c.job_id.in_(before)))
-                expired: dict[str, Any] = {"state": "expired", "expires_at_ms": None}
-                connection.execute(table.update().where(same_asker, table.c.state == "finished").values(expired))
+                expire(connection, same_asker & (table.c.state == "finished"))
             connection.execute(table.insert().values(row))
             self._audit.append(connection, entry)
             return _job(row)
@@ -153,6 +150,12 @@ class Jobs:
         values = {"step": step, "due_at_ms": self._epoch_ms() + LEASE_MS}
         await self._change(job, values)
 
+    def renew(self, connection: sa.Connection, job: Job) -> bool:
+        """The lease begins anew; False where the job is over, whoever ended it."""
+        open_still = (tables.jobs.c.job_id == job.job_id) & tables.jobs.c.state.in_(_OPEN)
+        values = {"due_at_ms": self._epoch_ms() + LEASE_MS}
+        return bool(connection.execute(tables.jobs.update().where(open_still).values(values)).rowcount)
+
     async def later(self, job: Job, delay_ms: int, reason: str) -> None:
         """It cannot go on now, for ``reason``; try again then. Raises RecordsError."""
         told = json.dumps({**job.result, "waits_for": reason})
@@ -186,12 +189,24 @@ class Jobs:
             open_still = (tables.jobs.c.job_id == job.job_id) & tables.jobs.c.state.in_(_OPEN)
             if connection.execute(tables.jobs.update().where(open_still).values(values)).rowcount:
                 self._audit.append(connection, entry)
+                if state != "finished":  # an export that was not made leaves nothing
+                    connection.execute(tables.parts.delete().where(tables.parts.c.job_id == job.job_id))
 
         await self._records.run_write(write)
 
     async def _change(self, job: Job, values: dict[str, Any]) -> None:
         change = tables.jobs.update().where(tables.jobs.c.job_id == job.job_id, tables.jobs.c.state.in_(_OPEN))
         await self._records.run_write(lambda connection: connection.execute(change.values(values)).rowcount)
+
+
+def expire(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+    """Exports among these jobs are gone, and everything that was stored of them; returns how many there were."""
+    table = tables.jobs
+    ids = connection.execute(sa.select(table.c.job_id).where(which, table.c.kind == "export")).scalars().all()
+    connection.execute(tables.parts.delete().where(tables.parts.c.job_id.in_(ids)))
+    gone: dict[str, Any] = {"state": "expired", "expires_at_ms": None}
+    connection.execute(table.update().where(table.c.job_id.in_(ids)).values(gone))
+    return len(ids)
 
 
 def _job(row: Mapping[Any, Any]) -> Job:

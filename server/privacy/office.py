@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -139,24 +139,39 @@ class PrivacyOffice:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.scribe.run)
             tasks.start_soon(self._purge_in_time)
+            tasks.start_soon(self._work, around)
             while True:
-                with anyio.move_on_after(TICK_S):
-                    await self._wake.wait()
-                self._wake = anyio.Event()
-                await self._tick(around)
+                await self._guarded(self._look, around)
+                await anyio.sleep(TICK_S)
 
     async def aclose(self) -> None:
         """Store what is still noted, ``run`` having ended."""
         await self.scribe.finish(CLOSE_LIMIT_S)
 
-    async def _tick(self, around: Surroundings) -> None:
+    async def _look(self, around: Surroundings) -> None:
+        """See what other servers changed. Raises RecordsError."""
+        await self.types.refresh()
+        await self.retention.refresh()
+        await self.consents.refresh()
+        await self._heed(around)
+
+    async def _work(self, around: Surroundings) -> None:
+        """Do what was asked about people's data, one after the other; however long it takes, nothing waits for it."""
+        while True:
+            with anyio.move_on_after(TICK_S):
+                await self._wake.wait()
+            self._wake = anyio.Event()
+            await self._guarded(self._do_all, around)
+
+    async def _do_all(self, around: Surroundings) -> None:
+        """Raises RecordsError."""
+        while (job := await self.jobs.take()) is not None:
+            await self._heed(around)  # what it is about goes on here no longer
+            await self._do(job, around)
+
+    async def _guarded(self, work: Callable[[Surroundings], Awaitable[None]], around: Surroundings) -> None:
         try:
-            await self.types.refresh()
-            await self.retention.refresh()
-            await self.consents.refresh()
-            await self._heed(around)
-            while (job := await self.jobs.take()) is not None:
-                await self._do(job, around)
+            await work(around)
         except RecordsError as error:
             if not self._failing:
                 logger.warning("the privacy office cannot work now", extra={"error": str(error)})

@@ -27,6 +27,7 @@ from server.guard import Identity
 from server.permissions import TenantType
 from server.privacy import tables
 from server.privacy.holds import lock_holds, not_held, standing
+from server.privacy.jobs import expire
 from server.privacy.retention import Retention
 
 logger = logging.getLogger(__name__)
@@ -137,18 +138,14 @@ class Purge:
 
     async def _exports(self) -> int:
         """Exports whose time is over, and what was asked long ago."""
-        now_ms, jobs, parts = self._epoch_ms(), tables.jobs, tables.parts
+        now_ms, jobs = self._epoch_ms(), tables.jobs
 
         def write(connection: sa.Connection) -> int:
-            over = sa.select(jobs.c.job_id).where(jobs.c.expires_at_ms < now_ms)
-            ids = connection.execute(over).scalars().all()
-            connection.execute(parts.delete().where(parts.c.job_id.in_(ids)))
-            expired = jobs.update().where(jobs.c.job_id.in_(ids))
-            connection.execute(expired.values(state="expired", expires_at_ms=None))
+            gone = expire(connection, jobs.c.expires_at_ms < now_ms)
             ended = jobs.c.state.in_((*_ENDED, "expired")) & jobs.c.expires_at_ms.is_(None)
             old = jobs.c.finished_at_ms < now_ms - JOBS_KEPT_DAYS * DAY_MS
             connection.execute(jobs.delete().where(ended & old))
-            return len(ids)
+            return gone
 
         return await self._records.run_write(write)
 

@@ -121,7 +121,7 @@ async def _find(host: Host, request: Request) -> Conversation:
     who, session_id = caller(request), str(request.path_params["session_id"])
     require(who, Permission.PRIVACY_OWN)
     office = host.offices.privacy
-    await office.scribe.flush(FLUSH_LIMIT_S)
+    await office.scribe.flush(FLUSH_LIMIT_S, session_id)
     with refusing():
         found = await office.conversations.find(session_id)
     if found is None or not _may_see(who, found):

@@ -34,6 +34,9 @@ from privacy_talk import (
 from voice_socket import joined
 
 from metering.ledger import UsageQuery, read_all
+from server.privacy import exports, tables
+from server.privacy.export_tables import TABLES
+from server.privacy.jobs import Job, expire
 from tests.scripted_server import EchoModel, eventually, scripted_engines, served
 
 
@@ -213,3 +216,74 @@ async def test_a_consent_is_given_for_oneself_and_withdrawn(tmp_path: Path) -> N
         assert [each["consent_id"] for each in listed] == [given["consent_id"]]
         actions = [row.action for row in await audit(server).read(tenant_id="local")]
         assert actions == ["consent.given", "consent.withdrawn"]
+
+
+# --- jobs that take long, or fail ---
+
+
+async def test_an_export_that_takes_long_holds_up_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(tmp_path) as server, http_of(server) as http:
+        office = server.application.host.offices.privacy
+        begun, go_on = anyio.Event(), anyio.Event()
+        make = office.exports.run
+
+        async def slowly(*given: Any) -> None:
+            begun.set()
+            await go_on.wait()
+            await make(*given)
+
+        monkeypatch.setattr(office.exports, "run", slowly)
+        job = (await http.post("/v1/privacy/export", json={})).json()
+        with anyio.fail_after(20):
+            await begun.wait()
+        policy = {"tenant_id": "local", "tenant_type": "consumer", "store": False, "changed_at_ms": 1}
+        await server.application.host.offices.records.run_write(lambda connection: _another_server(connection, policy))
+        await eventually(lambda: not office.retention.of("local", "consumer").store, 20)
+        go_on.set()
+        assert (await done(http, job))["state"] == "finished"
+
+
+async def test_an_export_that_is_ended_or_fails_leaves_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(tmp_path) as server, http_of(server) as http:
+        office, records = server.application.host.offices.privacy, server.application.host.offices.records
+        monkeypatch.setattr(exports, "PART_BYTES", 64)
+        renew, stored = office.jobs.renew, 0
+
+        def ended_meanwhile(connection: sa.Connection, job: Job) -> bool:
+            nonlocal stored
+            stored += 1
+            if stored == TABLES_AND_SOME:  # another server deletes whose export it is
+                expire(connection, tables.jobs.c.job_id == job.job_id)
+            return renew(connection, job)
+
+        monkeypatch.setattr(office.jobs, "renew", ended_meanwhile)
+        job = (await http.post("/v1/privacy/export", json={})).json()
+        assert (await done(http, job))["state"] == "expired"
+        await eventually(lambda: stored >= TABLES_AND_SOME, 20)
+        monkeypatch.setattr(office.jobs, "renew", renew)
+        assert await records.run_read(_parts) == 0
+
+        def fails(job: Job, *_: object) -> str:
+            with records.write() as connection:
+                connection.execute(tables.parts.insert().values(job_id=job.job_id, number=0, data=b"half"))
+            raise OSError("no room")
+
+        monkeypatch.setattr("server.privacy.office.EXPORT_ATTEMPTS", 1)
+        monkeypatch.setattr(office.exports, "_make", fails)
+        other = (await http.post("/v1/privacy/export", json={})).json()
+        assert (await done(http, other))["state"] == "failed"
+        assert await records.run_read(_parts) == 0
+
+
+TABLES_AND_SOME = len(TABLES) + 3
+
+
+def _parts(connection: sa.Connection) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(tables.parts)).scalar_one()
+
+
+def _another_server(connection: sa.Connection, policy: dict[str, Any]) -> None:
+    known = {name: policy.get(name) for name in tables.policies.c.keys()}  # noqa: SIM118 - a column collection
+    connection.execute(tables.policies.insert().values(known))

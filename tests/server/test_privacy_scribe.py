@@ -149,3 +149,15 @@ async def test_what_is_left_at_the_end_is_written_or_told(records: Unsteady, cap
     assert not await scribe.finish(10)
     assert scribe.counts()["lost"] == 1
     assert "entries of conversations could not be stored" in caplog.messages
+
+
+async def test_who_reads_one_conversation_does_not_wait_for_the_others(records: Unsteady) -> None:
+    async with writing(records) as scribe:
+        scribe.desk(header("ses_read")).write(entry(0))
+        assert await scribe.flush(10, "ses_read")
+        records.away = True
+        scribe.desk(header("ses_other")).write(entry(0))
+        assert await scribe.flush(0, "ses_read"), "nothing of it waits"
+        assert not await scribe.flush(0.01, "ses_other")
+        records.away = False
+        assert await scribe.flush(20, "ses_other")

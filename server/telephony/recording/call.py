@@ -229,7 +229,7 @@ class CallRecording:
         assert talk is not None
         assert talk.agreed is not None
         office, session_id = self._host.offices.privacy, self._session_id
-        await office.scribe.flush(FLUSH_LIMIT_S)
+        await office.scribe.flush(FLUSH_LIMIT_S, session_id)
         version = hashlib.sha256(talk.wording.encode()).hexdigest()[:VERSION_CHARS]
         agreed = Agreement("recording", talk.wording, version, self._locale, session_id, talk.agreed)
         await office.consents.give(owner, owner.tenant_id, owner.user_id, agreed)
