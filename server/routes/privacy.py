@@ -164,7 +164,7 @@ def _policy_routes(host: Host) -> list[Route]:
         tenant_id = require(who, Permission.PRIVACY_WRITE, body.tenant_id)
         chosen = PolicyChange(body.store, body.conversation_days, body.usage_months)
         with refusing():
-            await host.offices.require_tenant(tenant_id)
+            await office.types.refresh()
             tenant_type = office.type_of(tenant_id, who)
             policy = await office.retention.choose(who, tenant_id, tenant_type, chosen, request_id(request))
         return answer(_policy_told(host, policy, request))

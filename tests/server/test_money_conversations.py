@@ -190,7 +190,6 @@ async def test_nothing_is_set_for_a_tenant_that_nobody_knows(tmp_path: Path) -> 
         for answer in (
             await http.put("/v1/budgets", params={"tenant": "shcool"}, json={"limits": [wanted]}),
             await http.post("/v1/budgets/overrides", params={"tenant": "shcool"}, json=override),
-            await http.post("/v1/privacy/policy", json={"tenant_id": "shcool", "store": False}),
         ):
             assert answer.status_code == httpx.codes.BAD_REQUEST, answer.text
             assert answer.json()["error"]["message"] == "There is no such tenant."
