@@ -138,12 +138,12 @@ class TestWithWeights:
     async def test_a_process_that_hangs_is_found_by_its_health_check_and_ended(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("agents.models.llama_process.HEALTH_LIMIT_S", 0.2)
         process = LlamaProcess(LlamaOptions(str(find_weights(EmbeddedLlamaConfig()))), "embedded")
         try:
             await process.endpoint()
             assert await process.check()
             assert process.pid is not None
+            monkeypatch.setattr("agents.models.llama_process.HEALTH_LIMIT_S", 0.2)
             os.kill(process.pid, signal.SIGSTOP)
             assert not await process.check()
             assert process.pid is None
