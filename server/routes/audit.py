@@ -17,13 +17,12 @@ from server.errors import Refused
 from server.guard import require
 from server.host import Host
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, request_id
+from server.routes.bodies import NO_STORE, answer, caller, request_id
 from server.routes.queries import check_names, page_limit, tenant_asked, whole_number
 
 VERIFY_LIMIT_S: Final = 30.0
 _FAR: Final = 2**53 - 1
 _FILTERS: Final = frozenset({"tenant", "action", "actor", "since_ms", "until_ms", "order", "cursor", "limit"})
-_UNCACHED: Final = {"Cache-Control": "no-store"}
 
 
 def audit_routes(host: Host) -> list[Route]:
@@ -39,7 +38,7 @@ def audit_routes(host: Host) -> list[Route]:
             entries=tuple(_item(row) for row in rows),
             next_cursor=str(rows[-1].sequence) if more else None,
         )
-        return answer(body, headers=_UNCACHED)
+        return answer(body, headers=NO_STORE)
 
     async def verification(request: Request) -> Response:
         who = caller(request)
@@ -53,7 +52,7 @@ def audit_routes(host: Host) -> list[Route]:
             words = "The log is too long to be verified here; run convergio-voice audit verify."
             raise Refused(ErrorCode.SERVER_OVERLOADED, words, retry_after_s=VERIFY_LIMIT_S) from error
         body = AuditVerification(request_id=request_id(request), intact=bad is None, first_bad_sequence=bad)
-        return answer(body, headers=_UNCACHED)
+        return answer(body, headers=NO_STORE)
 
     return [
         Route("/v1/audit", page, methods=["GET"]),

@@ -21,6 +21,8 @@ C = TypeVar("C", bound=Contract)
 
 BODY_LIMIT_S: Final = 10.0
 MANY_FAULTS: Final = 5
+NO_STORE: Final = {"Cache-Control": "no-store"}
+"""Headers of an answer that is of one person, or of one moment."""
 
 
 async def read_body(request: Request, model: type[C], max_bytes: int) -> C:

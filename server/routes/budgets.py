@@ -18,10 +18,9 @@ from server.errors import Refused
 from server.guard import Identity, require
 from server.host import Host
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, read_body, request_id
+from server.routes.bodies import NO_STORE, answer, caller, read_body, request_id
 from server.routes.queries import check_names
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _FILTERS = frozenset({"tenant", "user"})
 
 
@@ -104,7 +103,7 @@ async def _override(host: Host, request: Request) -> Response:
         await budgets.rules.override(stands, entry)
     except RecordsError as error:
         raise _busy() from error
-    return answer(OverrideAnswer(request_id=request_id(request), override=override_of(stands)), 201, _NO_STORE)
+    return answer(OverrideAnswer(request_id=request_id(request), override=override_of(stands)), 201, NO_STORE)
 
 
 async def _end(host: Host, request: Request) -> Response:
@@ -128,7 +127,7 @@ async def _report(host: Host, request: Request, tenant_id: str, user_id: str) ->
         body = await report(host.offices.budgets, tenant_id, user_id, request_id(request), everybodys=everybodys)
     except (RecordsError, BudgetStoreAway) as error:
         raise _busy() from error
-    return answer(body, headers=_NO_STORE)
+    return answer(body, headers=NO_STORE)
 
 
 def _require_global(who: Identity, wanted: bool) -> None:

@@ -38,11 +38,10 @@ from server.identity.key_book import NewKey
 from server.identity.tenant_book import NewTenant
 from server.identity.user_book import NewUser, UserChange
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, read_body, request_id
+from server.routes.bodies import NO_STORE, answer, caller, read_body, request_id
 from server.routes.queries import check_names, page_limit, tenant_asked
 
 WRITE: Final = Permission.IDENTITY_WRITE
-_UNCACHED: Final = {"Cache-Control": "no-store"}
 
 
 def directory_routes(host: Host) -> list[Route]:
@@ -58,7 +57,7 @@ def _key_routes(host: Host) -> list[Route]:
         found = await host.offices.identity.keys.list(tenant_id, after, limit, revoked=revoked)
         cursor = found[-1].key_id if len(found) == limit else None
         items = tuple(_key_item(each) for each in found)
-        return answer(ApiKeyList(request_id=request_id(request), keys=items, next_cursor=cursor), headers=_UNCACHED)
+        return answer(ApiKeyList(request_id=request_id(request), keys=items, next_cursor=cursor), headers=NO_STORE)
 
     async def create(request: Request) -> Response:
         require(caller(request), WRITE)
@@ -76,7 +75,7 @@ def _key_routes(host: Host) -> list[Route]:
         )
         made, value = await host.offices.identity.keys.create(caller(request), wanted, request_id(request))
         body = ApiKeyCreated(request_id=request_id(request), api_key=value, key=_key_item(made))
-        return answer(body, 201, _UNCACHED)
+        return answer(body, 201, NO_STORE)
 
     async def revoke(request: Request) -> Response:
         who = caller(request)
@@ -84,7 +83,7 @@ def _key_routes(host: Host) -> list[Route]:
         key_id = request.path_params["key_id"]
         books = host.offices.identity
         revoked = await books.keys.revoke(who, key_id, tenant_id=reach, request_id=request_id(request))
-        return answer(ApiKeyResponse(request_id=request_id(request), key=_key_item(revoked)), headers=_UNCACHED)
+        return answer(ApiKeyResponse(request_id=request_id(request), key=_key_item(revoked)), headers=NO_STORE)
 
     return [
         Route("/v1/keys", keys, methods=["GET"]),
@@ -100,7 +99,7 @@ def _user_routes(host: Host) -> list[Route]:
         found = await host.offices.identity.users.list(tenant_id, request.query_params.get("cursor", ""), limit)
         cursor = found[-1].user_id if len(found) == limit else None
         items = tuple(_user_item(each) for each in found)
-        return answer(UserList(request_id=request_id(request), users=items, next_cursor=cursor), headers=_UNCACHED)
+        return answer(UserList(request_id=request_id(request), users=items, next_cursor=cursor), headers=NO_STORE)
 
     async def create(request: Request) -> Response:
         require(caller(request), WRITE)
@@ -111,7 +110,7 @@ def _user_routes(host: Host) -> list[Route]:
         password = None if asked.password is None else await books.logins.passwords.hash(asked.password)
         wanted = NewUser(tenant_id, asked.role, asked.name, asked.login_name, password)
         made = await books.users.create(caller(request), wanted, request_id(request))
-        return answer(UserResponse(request_id=request_id(request), user=_user_item(made)), 201, _UNCACHED)
+        return answer(UserResponse(request_id=request_id(request), user=_user_item(made)), 201, NO_STORE)
 
     async def change(request: Request) -> Response:
         who = caller(request)
@@ -122,7 +121,7 @@ def _user_routes(host: Host) -> list[Route]:
         wanted = UserChange(asked.role, asked.name, password, asked.disabled)
         user_id = request.path_params["user_id"]
         changed = await books.users.change(who, user_id, wanted, tenant_id=reach, request_id=request_id(request))
-        return answer(UserResponse(request_id=request_id(request), user=_user_item(changed)), headers=_UNCACHED)
+        return answer(UserResponse(request_id=request_id(request), user=_user_item(changed)), headers=NO_STORE)
 
     return [
         Route("/v1/users", users, methods=["GET"]),
@@ -136,14 +135,14 @@ def _tenant_routes(host: Host) -> list[Route]:
         require(caller(request), Permission.OPERATE)
         check_names(request, ())
         items = tuple(_tenant_item(each) for each in await host.offices.identity.tenants.list())
-        return answer(TenantList(request_id=request_id(request), tenants=items), headers=_UNCACHED)
+        return answer(TenantList(request_id=request_id(request), tenants=items), headers=NO_STORE)
 
     async def create(request: Request) -> Response:
         require(caller(request), Permission.OPERATE)
         asked = await read_body(request, TenantRequest, host.settings.limits.max_body_bytes)
         wanted = NewTenant(asked.type, asked.name, asked.tenant_id)
         made = await host.offices.identity.tenants.create(caller(request), wanted, request_id(request))
-        return answer(TenantResponse(request_id=request_id(request), tenant=_tenant_item(made)), 201, _UNCACHED)
+        return answer(TenantResponse(request_id=request_id(request), tenant=_tenant_item(made)), 201, NO_STORE)
 
     async def change(request: Request) -> Response:
         require(caller(request), Permission.OPERATE)
@@ -155,7 +154,7 @@ def _tenant_routes(host: Host) -> list[Route]:
             disabled=asked.disabled,
             request_id=request_id(request),
         )
-        return answer(TenantResponse(request_id=request_id(request), tenant=_tenant_item(changed)), headers=_UNCACHED)
+        return answer(TenantResponse(request_id=request_id(request), tenant=_tenant_item(changed)), headers=NO_STORE)
 
     return [
         Route("/v1/tenants", tenants, methods=["GET"]),

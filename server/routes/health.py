@@ -10,7 +10,7 @@ from server.contracts.health import DegradedReason, EngineHealth, HealthResponse
 from server.guard import require
 from server.host import Host
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, request_id
+from server.routes.bodies import NO_STORE, answer, caller, request_id
 from server.version import __version__
 
 
@@ -42,7 +42,7 @@ def health_routes(host: Host) -> list[Route]:
                 if report.reason is not None
             ),
         )
-        return answer(body, 200 if status in {"ready", "degraded"} else 503, {"Cache-Control": "no-store"})
+        return answer(body, 200 if status in {"ready", "degraded"} else 503, NO_STORE)
 
     async def metrics(request: Request) -> Response:
         require(caller(request), Permission.OPERATE)

@@ -17,13 +17,12 @@ from server.host import Host
 from server.identity.presented import COOKIE, client_address
 from server.permissions import Permission
 from server.routes.audit import audit_routes
-from server.routes.bodies import answer, caller, read_body, request_id
+from server.routes.bodies import NO_STORE, answer, caller, read_body, request_id
 from server.routes.directory import directory_routes
 
 VOICE_PATH: Final = "/v1/voice/ws"
 CHAT_PATH: Final = "/v1/ws"
 WEBRTC_PATH: Final = "/v1/voice/webrtc"
-UNCACHED: Final = {"Cache-Control": "no-store"}
 
 
 def identity_routes(host: Host) -> list[Route]:
@@ -45,14 +44,14 @@ def identity_routes(host: Host) -> list[Route]:
             user_id=who.user_id,
             role=who.role,
         )
-        response = answer(body, headers=UNCACHED)
+        response = answer(body, headers=NO_STORE)
         if asked.cookie:
             _set_cookie(request, response, session.token, session.life_s)
         return response
 
     async def logout(request: Request) -> Response:
         await host.offices.identity.logins.log_out(caller(request))
-        response = Response(status_code=204, headers=UNCACHED)
+        response = Response(status_code=204, headers=NO_STORE)
         _set_cookie(request, response, "", 0)
         return response
 
@@ -68,7 +67,7 @@ def identity_routes(host: Host) -> list[Route]:
             agent_id=who.agent_id,
             test=who.test,
         )
-        return answer(body, headers=UNCACHED)
+        return answer(body, headers=NO_STORE)
 
     async def sessions(request: Request) -> Response:
         who = caller(request)
@@ -84,7 +83,7 @@ def identity_routes(host: Host) -> list[Route]:
             chat_path=CHAT_PATH,
             webrtc_path=WEBRTC_PATH,
         )
-        return answer(body, 201, UNCACHED)
+        return answer(body, 201, NO_STORE)
 
     return [
         Route("/v1/auth/login", login, methods=["POST"]),

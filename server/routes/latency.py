@@ -19,7 +19,7 @@ from server.guard import require
 from server.host import Host
 from server.latency_view import DEFAULT_SINCE, BadFilter, LatencyQuestion, asked_about, check_question, read_report
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, request_id
+from server.routes.bodies import NO_STORE, answer, caller, request_id
 
 READ_LIMIT_S: Final = 5.0
 RETRY_AFTER_S: Final = 2.0
@@ -53,7 +53,7 @@ def latency_routes(host: Host) -> list[Route]:
         except (TimeoutError, LedgerError) as error:
             words = "The usage ledger cannot be read at the moment."
             raise Refused(ErrorCode.SERVER_OVERLOADED, words, retry_after_s=RETRY_AFTER_S) from error
-        return answer(body, headers={"Cache-Control": "no-store"})
+        return answer(body, headers=NO_STORE)
 
     return [Route("/v1/latency/report", report, methods=["GET"])]
 

@@ -18,7 +18,7 @@ from server.errors import Refused
 from server.guard import Identity, require
 from server.host import Host
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, request_id
+from server.routes.bodies import NO_STORE, answer, caller, request_id
 from server.sessions.voice_options import DEFAULT_LOCALE
 from server.tenant_settings import RESERVED
 
@@ -45,7 +45,7 @@ def latency_budget_routes(host: Host) -> list[Route]:
         )
         asked = Asked(tenant_id, agent.spec.agent_id, locale)
         body = budget_list(host.latency, asked, request_id(request), patient=patience != "normal")
-        return answer(body, headers={"Cache-Control": "no-store"})
+        return answer(body, headers=NO_STORE)
 
     return [Route("/v1/latency-budgets", budgets, methods=["GET"])]
 

@@ -39,14 +39,13 @@ from server.privacy.holds import Hold
 from server.privacy.jobs import Job, JobKind
 from server.privacy.protection import Span, protection_of
 from server.privacy.retention import PolicyChange, RetentionPolicy
-from server.routes.bodies import answer, caller, read_body, request_id
+from server.routes.bodies import NO_STORE, answer, caller, read_body, request_id
 from server.routes.privacy_answers import NOT_FOUND, refusing
 from server.routes.queries import check_names
 
 MAX_BYTES: Final = 32 * 1024
 ACCEPTED: Final = 202
 CREATED: Final = 201
-_PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
 def privacy_routes(host: Host) -> list[Route]:
@@ -75,7 +74,7 @@ def _job_routes(host: Host) -> list[Route]:
         with refusing():
             job = await host.offices.privacy.ask(who, kind, tenant_id, user_id, request_id(request))
         where = {"Location": f"/v1/privacy/jobs/{job.job_id}"}
-        return answer(_job_told(job, request), ACCEPTED, _PRIVATE | where)
+        return answer(_job_told(job, request), ACCEPTED, NO_STORE | where)
 
     async def export(request: Request) -> Response:
         return await ask(request, "export")
@@ -84,7 +83,7 @@ def _job_routes(host: Host) -> list[Route]:
         return await ask(request, "delete")
 
     async def job(request: Request) -> Response:
-        return answer(_job_told(await _find_job(host, request), request), headers=_PRIVATE)
+        return answer(_job_told(await _find_job(host, request), request), headers=NO_STORE)
 
     async def download(request: Request) -> Response:
         found = await _find_job(host, request)
@@ -101,7 +100,7 @@ def _job_routes(host: Host) -> list[Route]:
             "X-Content-SHA256": str(found.result["sha256"]),
         }
         parts = host.offices.privacy.exports.parts(found)
-        return StreamingResponse(parts, headers=_PRIVATE | headers, media_type="application/zip")
+        return StreamingResponse(parts, headers=NO_STORE | headers, media_type="application/zip")
 
     return [
         Route("/v1/privacy/export", export, methods=["POST"]),

@@ -25,7 +25,7 @@ from server.errors import Refused
 from server.guard import require
 from server.host import Host
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, read_body, request_id
+from server.routes.bodies import NO_STORE, answer, caller, read_body, request_id
 from server.vault.addresses import AddressRefused
 from server.vault.office import Vault
 from server.vault.provider_keys import KeyPlace, NewKey, ProviderKey
@@ -33,7 +33,6 @@ from server.vault.store import Act
 
 MAX_BODY_BYTES: Final = 8_192
 RETRY_AFTER_S: Final = 5.0
-_HEADERS: Final = {"Cache-Control": "no-store"}
 _PLACE: Final = tuple(KeyPlaceFields.model_fields)
 
 
@@ -52,7 +51,7 @@ def provider_key_routes(host: Host) -> list[Route]:
     async def listing(request: Request) -> Response:
         async with _asked(host, request) as (vault, act):
             keys = tuple(_info(key) for key in await vault.list(act.tenant_id))
-            return answer(ProviderKeyList(request_id=request_id(request), provider_keys=keys), headers=_HEADERS)
+            return answer(ProviderKeyList(request_id=request_id(request), provider_keys=keys), headers=NO_STORE)
 
     async def show(request: Request) -> Response:
         async with _asked(host, request) as (vault, act):
@@ -72,7 +71,7 @@ def provider_key_routes(host: Host) -> list[Route]:
                 result=checked.verdict,
                 message=checked.message or None,
             )
-            return answer(body, headers=_HEADERS)
+            return answer(body, headers=NO_STORE)
 
     async def delete(request: Request) -> Response:
         async with _asked(host, request) as (vault, act):
@@ -122,7 +121,7 @@ def _key_id(request: Request) -> str:
 
 def _one(request: Request, key: ProviderKey, status: int = 200) -> Response:
     body = ProviderKeyResponse(request_id=request_id(request), provider_key=_info(key))
-    return answer(body, status, _HEADERS)
+    return answer(body, status, NO_STORE)
 
 
 def _info(key: ProviderKey) -> ProviderKeyInfo:

@@ -16,7 +16,7 @@ from server.host import Host
 from server.ids import new_id
 from server.observability.arrival import Arrival, arrival
 from server.permissions import Permission
-from server.routes.bodies import caller, media_type, read_form, read_json, read_text
+from server.routes.bodies import NO_STORE, caller, media_type, read_form, read_json, read_text
 from server.routes.webrtc import SDP, has_channel
 from server.secrets import MAX_LIFE_S, Grant
 from server.transports.calls import Calls, Conversation
@@ -49,7 +49,7 @@ def secret_routes(host: Host) -> list[BaseRoute]:
             return JSONResponse(fault_body(fault), 400)
         value = host.secrets.mint(caller(request), session, life_s)
         answer = {"value": value, "expires_at": expires_at, "session": config.rendered()}
-        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+        return JSONResponse(answer, headers=NO_STORE)
 
     return [Route(f"{prefix}/client_secrets", client_secrets, methods=["POST"]) for prefix in PREFIXES]
 

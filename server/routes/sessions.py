@@ -30,13 +30,12 @@ from server.errors import Refused
 from server.guard import Identity, require
 from server.host import Host
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, request_id
+from server.routes.bodies import NO_STORE, answer, caller, request_id
 from server.routes.privacy_answers import CONFLICT, NOT_FOUND, RETRY_AFTER_S, refusing
 
 FLUSH_LIMIT_S: Final = 2.0
 PAGE: Final = 50
 _FILTERS: Final = frozenset({"user", "agent", "since_ms", "until_ms", "cursor", "limit", "tenant"})
-_PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
 def session_routes(host: Host) -> list[Route]:
@@ -52,7 +51,7 @@ def session_routes(host: Host) -> list[Route]:
             recorded = await host.offices.privacy.recordings.of([each.session_id for each in shown])
         told = tuple(_told(host, request, each, recorded.get(each.session_id)) for each in shown)
         body = ConversationList(request_id=request_id(request), conversations=told, cursor=cursor)
-        return answer(body, headers=_PRIVATE)
+        return answer(body, headers=NO_STORE)
 
     async def one(request: Request) -> Response:
         conversation, entries = await _read(host, request)
@@ -61,11 +60,11 @@ def session_routes(host: Host) -> list[Route]:
             conversation=_told(host, request, conversation, await _recording_of(host, conversation)),
             entries=tuple(map(_entry, entries)),
         )
-        return answer(body, headers=_PRIVATE)
+        return answer(body, headers=NO_STORE)
 
     async def captions(request: Request) -> Response:
         _, entries = await _read(host, request)
-        return Response(webvtt(entries), headers=_PRIVATE, media_type=MEDIA_TYPE)
+        return Response(webvtt(entries), headers=NO_STORE, media_type=MEDIA_TYPE)
 
     async def recording(request: Request) -> Response:
         conversation = await _find(host, request)
@@ -83,7 +82,7 @@ def session_routes(host: Host) -> list[Route]:
         entry = AuditEntry(caller(request), "recording.read", found.tenant_id, session_id, details, request_id(request))
         with refusing():
             await host.offices.audit.record(entry)
-        return FileResponse(path, headers=_PRIVATE, media_type="audio/wav", filename=f"{session_id}.wav")
+        return FileResponse(path, headers=NO_STORE, media_type="audio/wav", filename=f"{session_id}.wav")
 
     async def delete(request: Request) -> Response:
         conversation = await _find(host, request)

@@ -37,7 +37,7 @@ from server.host import Host
 from server.latency_view import BadFilter
 from server.ledgers import price_book
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, request_id
+from server.routes.bodies import NO_STORE, answer, caller, request_id
 from server.usage_export import (
     MAKE_LIMIT_S,
     MEDIA_TYPES,
@@ -57,7 +57,6 @@ READ_LIMIT_S: Final = 5.0
 RETRY_AFTER_S: Final = 2.0
 CHUNK_BYTES: Final = 1 << 16
 _PAGING: Final = ("limit", "cursor", "order")
-_NOT_KEPT: Final = {"Cache-Control": "no-store"}
 
 
 class UsageRoutes:
@@ -118,7 +117,7 @@ class UsageRoutes:
                     raise BadFilter("format must be json, csv or jsonl.")
         body = await self._read(partial(read_events, self._host.ledger, query, page, request_id(request)))
         # An event's fields are all there, also where there is nothing to tell.
-        return Response(body.model_dump_json(), 200, _NOT_KEPT, "application/json")
+        return Response(body.model_dump_json(), 200, NO_STORE, "application/json")
 
     async def _report(self, request: Request) -> Response:
         _known(request, "by", "month", "since", "until", "agent", "user", "tenant", "format")
@@ -150,7 +149,7 @@ class UsageRoutes:
             "until": day_name(query.day_before),
         }
         await self._note_file(request, tenant_id, told)
-        headers = _NOT_KEPT | {"Content-Disposition": f'attachment; filename="usage-by-{query.by}.csv"'}
+        headers = NO_STORE | {"Content-Disposition": f'attachment; filename="usage-by-{query.by}.csv"'}
         return Response(b"".join(lines), 200, headers, MEDIA_TYPES["csv"])
 
     async def _invoice(self, request: Request) -> Response:
@@ -167,7 +166,7 @@ class UsageRoutes:
         return require(caller(request), Permission.USAGE_READ, request.query_params.get("tenant"))
 
     async def _answer(self, read: Callable[[], Contract]) -> Response:
-        return answer(await self._read(read), headers=_NOT_KEPT)
+        return answer(await self._read(read), headers=NO_STORE)
 
     async def _read(self, read: Callable[[], T]) -> T:
         try:
@@ -224,7 +223,7 @@ class _FileResponse(Response):
 
     def __init__(self, made: ExportFile) -> None:
         metadata = made.metadata
-        headers = _NOT_KEPT | {
+        headers = NO_STORE | {
             "Content-Length": str(metadata.bytes),
             "Content-Disposition": f'attachment; filename="{made.name}"',
             "Repr-Digest": made.digest,

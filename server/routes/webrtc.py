@@ -20,7 +20,7 @@ from server.guard import PROTOCOL, Identity, require
 from server.host import Host
 from server.observability.arrival import Arrival, arrival
 from server.permissions import Permission
-from server.routes.bodies import answer, caller, media_type, read_text, request_id
+from server.routes.bodies import NO_STORE, answer, caller, media_type, read_text, request_id
 from server.transports.calls import Calls, Conversation, described
 from server.transports.connection import Duplex
 from server.transports.ice_offer import IceOffer
@@ -46,7 +46,7 @@ def webrtc_routes(host: Host, calls: Calls, ice: IceOffer) -> list[BaseRoute]:
             for server in servers
         )
         body = IceServerList(request_id=request_id(request), ice_servers=entries, ttl_s=ice.lifetime_s)
-        return answer(body, headers={"Cache-Control": "no-store"})
+        return answer(body, headers=NO_STORE)
 
     async def begin(request: Request) -> Response:
         require(caller(request), Permission.TALK)

@@ -19,7 +19,6 @@ from server.telephony.pressing import KEYS_PATTERN
 
 END_CALL: Final = "end_call"
 TRANSFER_CALL: Final = "transfer_call"
-COLLECT_DIGITS: Final = "collect_digits"
 SEND_DIGITS: Final = "send_digits"
 
 

@@ -30,11 +30,6 @@ def say(text: str, language: str) -> str:
     return _response(f"<Say language={quoteattr(language)}>{escape(text)}</Say>")
 
 
-def play_digits(digits: str, then: str) -> str:
-    """Press keys, then go on as ``then`` (TwiML of its own) says."""
-    return _response(f"<Play digits={quoteattr(digits)}/>{_inside(then)}")
-
-
 def hang_up() -> str:
     """End the call."""
     return _response("<Hangup/>")
@@ -42,7 +37,3 @@ def hang_up() -> str:
 
 def _response(inside: str) -> str:
     return f"{_HEAD}<Response>{inside}</Response>"
-
-
-def _inside(response: str) -> str:
-    return response.removeprefix(f"{_HEAD}<Response>").removesuffix("</Response>")

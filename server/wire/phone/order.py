@@ -20,8 +20,6 @@ class ChunkOrder:
     def __init__(self) -> None:
         self._next: int | None = None
         self._ahead: dict[int, bytes] = {}
-        self.dropped = 0
-        """Chunks that came late, or again."""
 
     def take(self, number: int, payload: bytes) -> list[bytes | None]:
         """The chunks that are next, ``None`` for each that is lost."""
@@ -31,7 +29,6 @@ class ChunkOrder:
             self._next = number + 1
             return [*told, payload]
         if number < self._next or number in self._ahead:
-            self.dropped += 1
             return []
         self._ahead[number] = payload
         told: list[bytes | None] = self._ready()
