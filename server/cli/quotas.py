@@ -136,23 +136,28 @@ def override(minutes: int, percent: int, reason: str, scope: Scope, **where: Any
 
 
 def _with_offices(config: Path | None, data_dir: Path | None, work: Callable[[Offices], Awaitable[Any]]) -> Any:
-    """Run it on the records the settings name."""
+    """Run it on the records the settings name; of the offices only budgets are at work, so no key is made."""
     import anyio  # noqa: PLC0415
 
-    from server.offices import Offices  # noqa: PLC0415
+    from server.offices import Offices, open_records  # noqa: PLC0415
     from server.settings import load_settings  # noqa: PLC0415
 
     settings: Settings = load_settings(config, data_dir=data_dir)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    records = open_records(settings)
 
     async def main() -> Any:
-        async with Offices.opened(settings, lambda: time.time_ns() // 1_000_000) as offices:
-            try:
-                return await work(offices)
-            finally:
-                await offices.budgets.store.aclose()
+        offices = Offices(settings, records, lambda: time.time_ns() // 1_000_000)
+        await offices.privacy.retention.refresh()  # tenants that are no more, but have chosen
+        try:
+            return await work(offices)
+        finally:
+            await offices.budgets.store.aclose()
 
-    return anyio.run(main)
+    try:
+        return anyio.run(main)
+    finally:
+        records.close()
 
 
 def _table(found: BudgetReport) -> None:

@@ -202,10 +202,13 @@ class Jobs:
 def expire(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
     """Exports among these jobs are gone, and everything that was stored of them; returns how many there were."""
     table = tables.jobs
-    ids = connection.execute(sa.select(table.c.job_id).where(which, table.c.kind == "export")).scalars().all()
+    exports = sa.select(table.c.job_id).where(which, table.c.kind == "export")
+    ids = connection.execute(exports.with_for_update()).scalars().all()  # a part being stored is in before parts go
     connection.execute(tables.parts.delete().where(tables.parts.c.job_id.in_(ids)))
     gone: dict[str, Any] = {"state": "expired", "expires_at_ms": None}
     connection.execute(table.update().where(table.c.job_id.in_(ids)).values(gone))
+    unfinished = table.update().where(table.c.job_id.in_(ids), table.c.finished_at_ms.is_(None))
+    connection.execute(unfinished.values(finished_at_ms=table.c.due_at_ms))  # so that its row goes in time, too
     return len(ids)
 
 
