@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from metering.report import inert
 from server.conversations.tables import conversations, entries, recordings
 from server.privacy import tables
-
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _conversations(tenant_id: str, user_id: str) -> sa.Select[Any]:
@@ -84,9 +83,7 @@ def csv_lines(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    return inert(value) if isinstance(value, str) else value
 
 
 def _line(values: list[Any]) -> bytes:

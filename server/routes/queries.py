@@ -16,7 +16,7 @@ from server.permissions import Permission
 EVERYBODY: Final = "*"
 DEFAULT_LIMIT: Final = 100
 MOST: Final = 200
-_MAX_CHARS: Final = 200
+_MAX_CHARS: Final = 256
 
 
 def check_names(request: Request, known: Collection[str]) -> None:

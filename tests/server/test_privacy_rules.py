@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -17,6 +19,7 @@ from server.identity.settings_keys import SettingsKeys, digest_bytes
 from server.permissions import TenantType
 from server.privacy.consents import Agreement, Consent, Consents, Permit
 from server.privacy.errors import NoConsent, Unknown
+from server.privacy.export_tables import TABLES, csv_lines
 from server.privacy.protection import protection_of
 from server.privacy.tables import PRIVACY
 from server.settings import load_settings
@@ -134,3 +137,11 @@ def test_lines_about_a_person_go_from_what_was_kept_aside(tmp_path: Path) -> Non
     erase_from_damaged(tmp_path, "a", "ada")
     assert [path.parent.name for path in journals_that_name(tmp_path, "a", "ada")] == ["live"]
     assert (tmp_path / "gone.damaged" / "00000001.jsonl").read_bytes() == lines[1]
+
+
+@pytest.mark.parametrize("words", ["=1+1", " =1+1", "\n=1+1", "\uff1d1+1", "@sum", "\t-1"])
+def test_words_that_a_spreadsheet_takes_for_a_formula_are_text_in_an_export(words: str) -> None:
+    row = dict.fromkeys((str(column.name) for column in TABLES["entries"]("", "").selected_columns), words)
+    (_, line) = csv_lines("entries", [row])
+    (cells,) = csv.reader(io.StringIO(line.decode()))
+    assert set(cells) == {f"'{words}"}
