@@ -89,6 +89,14 @@ async def test_a_host_is_reached_by_an_address_of_the_family_we_listen_on() -> N
         await signalling.find(parse_uri("sip:[::1]:5070"))
 
 
+async def test_a_stream_may_be_of_any_family_as_it_has_a_socket_of_its_own() -> None:
+    signalling = Signalling(SipSettings(bind="::"), _Refusing())  # type: ignore[arg-type]
+    flow = await signalling.find(parse_uri("sip:127.0.0.1:5070;transport=tcp"))
+    assert (flow.transport, flow.host) == ("TCP", "127.0.0.1")
+    with pytest.raises(NoAnswer):
+        await signalling.find(parse_uri("sip:127.0.0.1:5070"))
+
+
 class _Refusing: ...
 
 
@@ -104,6 +112,22 @@ async def test_a_call_over_tls_by_name_uses_one_connection(tmp_path: Any) -> Non
         await eventually(theirs.over.is_set)
         assert caller.endpoint.signalling.links.open_streams == 1
         assert server.endpoint.signalling.links.open_streams == 1
+
+
+async def test_a_connection_under_one_name_carries_nothing_for_another(tmp_path: Any) -> None:
+    """Its certificate was held to the one; whoever has the other's address need not be the other."""
+    certificates = certificate_in(tmp_path / "tls")
+    async with exchange(certificates=certificates) as server, exchange(certificates=certificates) as caller:
+        links, port = caller.endpoint.signalling.links, server.port("TLS")
+        links.send(b"\r\n\r\n", Flow("TLS", "127.0.0.1", port, name="localhost"))
+        await eventually(lambda: links.open_streams == 1)
+        options = b"OPTIONS sip:agent@127.0.0.1 SIP/2.0\r\nContent-Length: 0\r\n\r\n"  # counted as malformed
+        links.send(options, Flow("TLS", "127.0.0.1", port, name="somebody-else.invalid"))
+        links.send(options, Flow("TLS", "127.0.0.1", port, name="localhost"))
+        await eventually(lambda: server.endpoint.signalling.malformed > 0)
+        await eventually(lambda: not links._connecting)
+        assert server.endpoint.signalling.malformed == 1
+        assert links.open_streams == 1
 
 
 async def test_every_answer_to_one_request_has_the_same_tag() -> None:
@@ -149,6 +173,14 @@ async def test_who_rings_counts_among_the_calls_there_may_be() -> None:
         with pytest.raises(Exception, match="No more calls"):
             await caller.endpoint.dial("101", "out", 5)
         tasks.cancel_scope.cancel()
+
+
+def test_no_file_left_to_open_is_no_end_of_sip(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr("server.telephony.sip.signalling.socket.socket", full)
+    assert Signalling(SipSettings(), _Refusing()).host_for("192.0.2.1") == "127.0.0.1"  # type: ignore[arg-type]
 
 
 async def _dial(caller: Any, number: str) -> None:

@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, cast
 
 import anyio
@@ -34,6 +35,9 @@ _MAX_UNSENT_BYTES: Final = 256 * 1_024
 _CONNECT_LIMIT_S: Final = 5.0
 _IDLE_S: Final = 900.0
 
+_Place = tuple[Transport, str, int, str]
+"""Where a stream leads, and the name its certificate was held to: under another it may be somebody else's."""
+
 OnMessage = Callable[[Message, Flow], None]
 OnMalformed = Callable[[bytes, Flow], None]
 
@@ -48,8 +52,8 @@ class SipLinks:
         self._udp: asyncio.DatagramTransport | None = None
         self._servers: list[asyncio.Server] = []
         self._streams: dict[int, _Stream] = {}
-        self._by_place: dict[tuple[Transport, str, int], int] = {}
-        self._connecting: dict[tuple[Transport, str, int], list[bytes]] = {}
+        self._by_place: dict[_Place, int] = {}
+        self._connecting: dict[_Place, list[bytes]] = {}
         self._numbers = 0
         self._jobs: Jobs | None = None
         self._client_tls: ssl.SSLContext | None = None
@@ -93,7 +97,7 @@ class SipLinks:
                 with suppress(OSError, ValueError):  # an address of another family, says uvloop
                     self._udp.sendto(data, (flow.host, flow.port))
             return
-        place = (flow.transport, flow.host, flow.port)
+        place = _place(flow)
         stream = self._streams.get(flow.connection) or self._streams.get(self._by_place.get(place, 0))
         if stream is not None:
             stream.write(data)
@@ -102,7 +106,7 @@ class SipLinks:
                 self._connecting[place].append(data)
         elif self._jobs is not None and len(self._streams) + len(self._connecting) < _MAX_STREAMS:
             self._connecting[place] = [data]
-            self._jobs.start(self._connect, place, flow.name or flow.host)
+            self._jobs.start(self._connect, flow)
 
     # --- what streams call ---
 
@@ -112,9 +116,8 @@ class SipLinks:
             return None
         self._numbers += 1
         self._streams[self._numbers] = stream
-        named = Flow(flow.transport, flow.host, flow.port, self._numbers)
-        self._by_place[flow.transport, flow.host, flow.port] = self._numbers
-        return named
+        self._by_place[_place(flow)] = self._numbers
+        return replace(flow, connection=self._numbers)
 
     def came(self, message: Message, flow: Flow) -> None:
         self._on_message(message, flow)
@@ -122,9 +125,8 @@ class SipLinks:
     def gone(self, flow: Flow) -> None:
         """A stream has ended."""
         self._streams.pop(flow.connection, None)
-        place = (flow.transport, flow.host, flow.port)
-        if self._by_place.get(place) == flow.connection:
-            del self._by_place[place]
+        if self._by_place.get(_place(flow)) == flow.connection:
+            del self._by_place[_place(flow)]
 
     # --- inside ---
 
@@ -143,14 +145,15 @@ class SipLinks:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)
         return context
 
-    async def _connect(self, place: tuple[Transport, str, int], name: str) -> None:
-        transport, host, port = place
-        context = self._client_tls if transport == "TLS" else None
+    async def _connect(self, flow: Flow) -> None:
+        place, host, port = _place(flow), flow.host, flow.port
+        context = self._client_tls if flow.transport == "TLS" else None
+        name = (flow.name or host) if context else None
         loop = asyncio.get_running_loop()
         try:
             with anyio.fail_after(_CONNECT_LIMIT_S):
                 _, stream = await loop.create_connection(
-                    lambda: _Stream(self, transport), host, port, ssl=context, server_hostname=name if context else None
+                    lambda: _Stream(self, flow.transport, flow.name), host, port, ssl=context, server_hostname=name
                 )
             for data in self._connecting[place]:
                 stream.write(data)
@@ -171,6 +174,10 @@ class SipLinks:
         self._on_message(message, flow)
 
 
+def _place(flow: Flow) -> _Place:
+    return flow.transport, flow.host, flow.port, flow.name if flow.transport == "TLS" else ""
+
+
 class _Datagrams(asyncio.DatagramProtocol):
     def __init__(self, receive: Callable[[bytes, tuple[str, int]], None]) -> None:
         self._receive = receive
@@ -185,9 +192,10 @@ class _Datagrams(asyncio.DatagramProtocol):
 class _Stream(asyncio.Protocol):
     """One connection: bytes to messages, and a bound on what it does not take."""
 
-    def __init__(self, links: SipLinks, transport: Transport) -> None:
+    def __init__(self, links: SipLinks, transport: Transport, name: str = "") -> None:
         self._links = links
         self._kind: Transport = transport
+        self._name = name
         self._framer = StreamFramer()
         self._transport: asyncio.Transport | None = None
         self._flow: Flow | None = None
@@ -196,7 +204,7 @@ class _Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         opened = self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
         peer = opened.get_extra_info("peername")
-        self._flow = self._links.opened(self, Flow(self._kind, peer[0], peer[1])) if peer else None
+        self._flow = self._links.opened(self, Flow(self._kind, *peer[:2], name=self._name)) if peer else None
         if self._flow is None:
             opened.abort()
         else:

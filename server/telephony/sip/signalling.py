@@ -195,7 +195,10 @@ class Signalling:
         return _route_to(peer) if ipaddress.ip_address(bind).is_unspecified else bind
 
     async def find(self, uri: SipUri) -> Flow:
-        """Where a URI leads: its host's first address we can reach (SRV records are not asked for). Raises NoAnswer."""
+        """Where a URI leads: its host's first address we can reach (SRV records are not asked for). Raises NoAnswer.
+
+        Over UDP that is one of the family we listen on; a stream to any family has a socket of its own.
+        """
         transport = uri.transport
         kind: Transport = "TCP" if transport == "TCP" else "TLS" if transport == "TLS" else "UDP"
         host, port = uri.host.strip("[]"), uri.port or _PORTS[kind]
@@ -204,7 +207,8 @@ class Signalling:
             found, name = [str(ipaddress.ip_address(host))], ""
         except ValueError:
             found, name = await addresses_of(host), host
-        reached = next((one for one in found if ipaddress.ip_address(one.partition("%")[0]).version == ours), None)
+        same = [one for one in found if ipaddress.ip_address(one.partition("%")[0]).version == ours]
+        reached = next(iter(same if kind == "UDP" else same + found), None)
         if reached is None:
             raise NoAnswer("a host has no address of the family we listen on")
         return Flow(kind, reached, port, name=name)
@@ -316,12 +320,12 @@ async def addresses_of(host: str) -> list[str]:
 def _route_to(peer: str) -> str:
     """The address of this machine from which packets to a peer leave."""
     family = socket.AF_INET6 if ":" in peer else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((peer, 9))
             return str(probe.getsockname()[0])
-        except OSError:
-            return "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    except OSError:  # no way there, or no file may be opened
+        return "::1" if family == socket.AF_INET6 else "127.0.0.1"
 
 
 def _bracketed(host: str) -> str:
