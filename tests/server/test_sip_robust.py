@@ -16,6 +16,7 @@ from server.sip_settings import SipSettings
 from server.telephony.call_book import BookedCall, CallBook
 from server.telephony.port import CallInfo
 from server.telephony.sip.call import REFRESH_AGAIN_S, SipCall
+from server.telephony.sip.dialing import NotConnected
 from server.telephony.sip.jobs import Jobs
 from server.telephony.sip.leg import SipLeg
 from server.telephony.sip.links import SipLinks
@@ -173,6 +174,31 @@ async def test_who_rings_counts_among_the_calls_there_may_be() -> None:
         with pytest.raises(Exception, match="No more calls"):
             await caller.endpoint.dial("101", "out", 5)
         tasks.cancel_scope.cancel()
+
+
+async def test_who_is_being_called_leaves_no_room_for_who_calls() -> None:
+    peer = await opened(Bare())
+    async with (
+        exchange(answer_delay_ms=30_000) as server,
+        exchange(trunks=[trunk_to(server, networks=["127.0.0.0/8"])], max_calls=1) as caller,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(_dial, caller, "100")
+        await eventually(lambda: server.endpoint.calls == 1)
+        peer.send(caller, peer.request("INVITE", body=OFFER.format(port=9)))
+        await eventually(lambda: peer.statuses("1 INVITE"))
+        assert peer.statuses("1 INVITE") == [503]
+        tasks.cancel_scope.cancel()
+    assert peer.transport is not None
+    peer.transport.close()
+
+
+async def test_a_trunk_nobody_knows_is_no_phone_that_nobody_answers() -> None:
+    trunk = {"name": "out", "host": "nobody.invalid", "port": 5_060}
+    async with exchange(trunks=[trunk]) as caller:
+        with pytest.raises(NotConnected) as failed:
+            await caller.endpoint.dial("100", "out", 5)
+        assert failed.value.status == "failed"
 
 
 def test_no_file_left_to_open_is_no_end_of_sip(monkeypatch: pytest.MonkeyPatch) -> None:

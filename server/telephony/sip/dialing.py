@@ -65,6 +65,9 @@ class Dialer:
         call: SipCall | None = None
         try:
             flow = await self._signalling.find(self._proxy())
+        except NoAnswer as error:
+            raise NotConnected("The call could not be connected.", "failed") from error
+        try:
             call = self._make(callee, flow, known)
             await call.open_media(self._ports)
             secure = self._settings.srtp == "required" or (

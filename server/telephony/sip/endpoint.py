@@ -124,7 +124,7 @@ class SipEndpoint:
 
         ``known`` is a call that is on record already, with the name it is to have here (``carrier_call_id``).
         """
-        if not self._running or self._draining or len(self._calls) + self._dialling >= self._settings.max_calls:
+        if not self._running or not self._has_room:
             raise CallControlError("No more calls are made now.")
         named = next((one for one in self._settings.trunks if one.name == trunk), None)
         if named is None or named.host is None:
@@ -138,6 +138,11 @@ class SipEndpoint:
         self._jobs.start(self._hold, call, Admitted(named.name, named.tenant, named))
         return call.leg
 
+    @property
+    def _has_room(self) -> bool:
+        """Whether another call may be set up: those we have ring somebody count like any other."""
+        return not self._draining and len(self._calls) + self._dialling < self._settings.max_calls
+
     # --- Receiver ---
 
     def admit(self, request: Request, flow: Flow) -> Refusal | None:
@@ -150,7 +155,7 @@ class SipEndpoint:
         judged = self._doorman.judge(request, flow.host, self.signalling.now_s())
         if isinstance(judged, Refusal):
             return judged
-        if request.method == "INVITE" and (self._draining or len(self._calls) >= self._settings.max_calls):
+        if request.method == "INVITE" and not self._has_room:
             return Refusal(503, "Service Unavailable", (("retry-after", "5"),))
         return None
 
