@@ -15,7 +15,8 @@ from typing import Any, Final, cast
 from server.telephony.control import CallStatus
 from server.telephony.port import CallDirection
 
-KEEP_MS: Final = 30 * 24 * 3_600_000
+_DAY_MS: Final = 24 * 3_600_000
+KEEP_MS: Final = 30 * _DAY_MS
 OPEN: Final = ("dialling", "ringing", "active")
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -62,7 +63,8 @@ class CallBook:
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         run(_TABLE)
-        run("DELETE FROM calls WHERE created_ms < ?", (now_ms - KEEP_MS,))
+        self._swept_ms = 0
+        self._sweep(now_ms)
         run("UPDATE calls SET status = 'unknown' WHERE status = 'dialling'")
         # What rang by SIP rang through the process that died; other carriers still tell what became of theirs.
         run(
@@ -79,6 +81,7 @@ class CallBook:
         """
         with self._lock:
             marks = ", ".join("?" * len(_FIELDS.split(", ")))
+            self._sweep(call.created_ms)
             durable = call.request_id is not None
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute(
@@ -97,6 +100,12 @@ class CallBook:
     def _requested(self, tenant_id: str, request_id: str) -> BookedCall | None:
         query = f"SELECT {_FIELDS} FROM calls WHERE tenant_id = ? AND request_id = ?"  # noqa: S608
         return _read(self._connection.execute(query, (tenant_id, request_id)).fetchone())
+
+    def _sweep(self, now_ms: int) -> None:
+        """Forget what is older than 30 days, once a day."""
+        if now_ms - self._swept_ms >= _DAY_MS:
+            self._swept_ms = now_ms
+            self._connection.execute("DELETE FROM calls WHERE created_ms < ?", (now_ms - KEEP_MS,))
 
     def find(self, call_id: str) -> BookedCall | None:
         """A call by its id."""

@@ -13,7 +13,7 @@ from e2e.sip_phones import certificate_in
 from test_sip_endpoint import OFFER, Bare, opened, tag_in, trunk_to
 
 from server.sip_settings import SipSettings
-from server.telephony.call_book import BookedCall, CallBook
+from server.telephony.call_book import KEEP_MS, BookedCall, CallBook
 from server.telephony.port import CallInfo
 from server.telephony.sip.call import REFRESH_AGAIN_S, SipCall
 from server.telephony.sip.dialing import NotConnected
@@ -267,6 +267,16 @@ def test_of_several_registrations_ours_says_how_long() -> None:
     response = parse_message(text.encode())
     assert isinstance(response, Response)
     assert _granted(response, 300, "<sip:u@127.0.0.1:5062>") == 600
+
+
+def test_calls_are_forgotten_after_30_days_though_the_server_runs_on(tmp_path: Any) -> None:
+    book = CallBook(tmp_path / "calls.sqlite3", 1_000)
+    day_ms = KEEP_MS // 30
+    for call_id, at_ms in (("old", 1_000), ("late", 1_000 + KEEP_MS), ("new", 1_000 + KEEP_MS + day_ms)):
+        book.begin(BookedCall(call_id, "t", None, "", "sip", "", "inbound", "", "active", "", at_ms))
+    found = [call_id for call_id in ("old", "late", "new") if book.find(call_id)]
+    book.close()
+    assert found == ["late", "new"]
 
 
 def test_what_rang_by_sip_when_the_server_died_is_over(tmp_path: Any) -> None:
