@@ -38,8 +38,8 @@ class ServerTransaction:
         self.flow = flow
         self.key = key
         self.invite = request.method == "INVITE"
-        self.tag = hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
-        """Ours, in answers to a request that has none yet (section 8.2.6.2): the same in all of them."""
+        self.tag = hashlib.blake2b(repr(server_key(request)).encode(), digest_size=8).hexdigest()
+        """Ours, in answers to a request that has none yet (section 8.2.6.2): the same in all, and of its CANCEL's."""
         self.state: ServerState = "trying"
         self._timers = timers
         self._last: bytes | None = None
