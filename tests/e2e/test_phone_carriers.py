@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import numpy as np
@@ -25,7 +25,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agents.models.scripted import ScriptedModel
-from server.transports.phone.audiosocket_listener import TcpWire
+from server.telephony.desk import PhoneDesk
+from server.telephony_settings import TelephonySettings
+from server.transports.phone.audiosocket_listener import AudioSocketListener, TcpWire
 from server.transports.phone.stream_call import WireGone
 from tests.scripted_server import Served, eventually, scripted_engines, served
 
@@ -308,6 +310,36 @@ async def test_machines_that_are_gone_at_once_leave_the_port_open(tmp_path: Path
         async with asterisk(one) as call:
             await call.frame(0x01, uuid.uuid4().bytes)
             await eventually(lambda: call.heard_ms >= 100)
+
+
+def test_a_machine_that_is_gone_at_once_is_no_failure_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """uvloop, which the server runs on, has no socket left to ask for the address."""
+
+    async def main() -> None:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+        served = anyio.Event()
+        audiosocket = AudioSocketListener(cast("PhoneDesk", _Unasked()))
+
+        async def serve(stream: SocketStream) -> None:
+            await anyio.sleep(0.05)
+            await audiosocket._serve(stream)
+            served.set()
+
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, serve)
+            with socket.create_connection(("127.0.0.1", listener.extra(SocketAttribute.local_port))) as gone:
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with anyio.fail_after(10):
+                await served.wait()
+            tasks.cancel_scope.cancel()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    assert "failed" not in caplog.text
+
+
+class _Unasked:
+    settings = TelephonySettings()
 
 
 def test_a_wire_is_cut_whatever_loop_runs_it() -> None:

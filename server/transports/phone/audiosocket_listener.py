@@ -86,8 +86,8 @@ class AudioSocketListener:
     def _may_come(self, stream: SocketStream) -> bool:
         try:
             address = str(stream.extra(SocketAttribute.remote_address)[0])  # noqa: S610 - as above
-        except anyio.TypedAttributeLookupError:
-            return False  # gone already
+        except (anyio.TypedAttributeLookupError, AttributeError):  # gone already, as asyncio says it, and uvloop
+            return False
         if not self.admits(address):
             logger.warning("AudioSocket: refused", extra={"address": address})
             return False
