@@ -136,7 +136,7 @@ def test_a_200_is_sent_until_its_ack_comes() -> None:
         method="ACK",
         uri="sip:b@192.0.2.4",
     )
-    assert layer.request_came(ack, TCP, 8.0) == [Asked(ack, TCP, None)]
+    assert layer.request_came(ack, TCP, 8.0) == [Asked(ack, None)]
     assert layer.request_came(ack, TCP, 8.1) == []
     assert times_of_sending(layer, 200) == ([], [])
     assert len(layer) == 0

@@ -112,8 +112,8 @@ class SipEndpoint:
 
     def late_counts(self) -> list[int]:
         """How late packets of running calls were sent (``outbound.LATENESS_MS``)."""
-        media = [call.media.stats().late_counts for call in self._calls.values() if call.media is not None]
-        return [sum(counts) for counts in zip(*(one for one in media if one), strict=True)]
+        sending = [call.media.outbound for call in self._calls.values() if call.media is not None]
+        return [sum(counts) for counts in zip(*(one.late_counts for one in sending if one is not None), strict=True)]
 
     def drain(self) -> None:
         """Take no new calls."""

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from audio.formats import Encoding, Samples
@@ -19,7 +18,7 @@ from audio.rtp.opus_stream import OpusPayloads
 from audio.rtp.packet import RtpFormatError, RtpPacket
 from audio.rtp.telephone_event import KeysHeard
 from audio.rtp.telephone_payloads import G711Payloads, G722Payloads
-from audio.rtp.voice_stream import StreamCodec, StreamStats, VoiceStream
+from audio.rtp.voice_stream import StreamCodec, VoiceStream
 from server.telephony.sip.outbound import Outbound
 from server.telephony.sip.ports import RtpPair, RtpPorts
 from server.telephony.sip.srtp import MediaKeys
@@ -51,17 +50,6 @@ class MediaEar(Protocol):
     def silent(self) -> None:
         """All there was to say and to press has been sent."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class MediaStats:
-    """What is known of a call's media; ``late_counts`` as in ``outbound.Lateness``."""
-
-    stream: StreamStats | None
-    drift_ms: float
-    late_counts: tuple[int, ...]
-    strangers: int
-    round_trip_ms: float | None
 
 
 def payloads_for(codec: CodecName) -> StreamCodec:
@@ -97,7 +85,6 @@ class CallMedia:
         self._ticked_ms = self._report_ms = 0.0
         self._told_ms = 0
         self._busy = False
-        self._strangers = 0
         self.outbound: Outbound | None = None
         self.last_heard_ms = 0.0
         self._reports: RtcpDesk | None = None
@@ -156,8 +143,7 @@ class CallMedia:
         if agreed is None or keys is None or len(data) < 2:
             return
         if self._source is not None and source != self._source:
-            self._strangers += 1
-            return
+            return  # a stranger
         if data[1] in _RTCP_TYPES:
             self._report_came(data)
             return
@@ -199,16 +185,6 @@ class CallMedia:
         if now_ms >= self._report_ms:
             self._report_ms = now_ms + _REPORT_MS
             self._send_report(now_ms)
-
-    def stats(self) -> MediaStats:
-        """Counts so far."""
-        return MediaStats(
-            stream=None if self._stream is None else self._stream.stats,
-            drift_ms=0.0 if self._drift is None else self._drift.drift_ms,
-            late_counts=() if self.outbound is None else tuple(self.outbound.lateness.counts),
-            strangers=self._strangers,
-            round_trip_ms=None if self._reports is None else self._reports.round_trip_ms,
-        )
 
     def _begin(self, agreed: Agreed, now_ms: float) -> None:
         """Another codec: streams begin anew; what waits to be said is said in it."""

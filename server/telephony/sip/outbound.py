@@ -8,7 +8,7 @@ clock all calls share.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from bisect import bisect_right
 from typing import Final, Protocol
 
 import numpy as np
@@ -31,7 +31,7 @@ _TOLERANCE_MS: Final = 1.0
 _NOISE_RMS: Final = 12.0  # 69 dB below full scale
 _NOISE_FRAMES: Final = 50
 LATENESS_MS: Final = (2, 5, 10, 20, 40)
-"""Upper bounds of the counts of ``Lateness``; one more holds what is above."""
+"""Upper bounds of ``Outbound.late_counts``; one more holds what is above."""
 
 
 class PayloadEncoder(Protocol):
@@ -74,17 +74,6 @@ def encoder_for(codec: CodecName) -> PayloadEncoder:
             return _Opus()
 
 
-@dataclass(slots=True)
-class Lateness:
-    """How late packets were sent, counted by ``LATENESS_MS``."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(LATENESS_MS) + 1))
-
-    def add(self, late_ms: float) -> None:
-        at = next((at for at, bound in enumerate(LATENESS_MS) if late_ms < bound), len(LATENESS_MS))
-        self.counts[at] += 1
-
-
 class Outbound:
     """The sending side of one call's audio, as agreed."""
 
@@ -98,7 +87,8 @@ class Outbound:
         self.queue = SpeechQueue(max_queued_ms)
         self.queue.rate_hz = self._encoder.rate_hz
         self.keys = KeysPressed(agreed.event_clock_hz)
-        self.lateness = Lateness()
+        self.late_counts = [0] * (len(LATENESS_MS) + 1)
+        """How late packets were sent."""
         self.ssrc = secrets.randbits(32)
         self._sequence = secrets.randbits(15)  # away from the wrap, which SRTP could mistake if the first ones are lost
         self._timestamp = secrets.randbits(31)
@@ -156,7 +146,7 @@ class Outbound:
             if len(packets) >= _MOST_AT_ONCE:
                 self._skip_to(now_ms)
                 break
-            self.lateness.add(now_ms - self._due_ms)
+            self.late_counts[bisect_right(LATENESS_MS, now_ms - self._due_ms)] += 1
             packets += self._next_packets()
             self._due_ms += FRAME_MS
         return packets

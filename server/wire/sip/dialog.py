@@ -79,9 +79,9 @@ class Dialog:
         self.local_seq += 1
         return self._make(method, via, self.local_seq, extra, body)
 
-    def ack(self, via: str, sequence: int, body: bytes = b"", extra: Iterable[Pair] = ()) -> Request:
+    def ack(self, via: str, sequence: int) -> Request:
         """The ACK of an INVITE of ours that was accepted."""
-        return self._make("ACK", via, sequence, extra, body)
+        return self._make("ACK", via, sequence, (), b"")
 
     @property
     def next_hop(self) -> SipUri:

@@ -50,9 +50,7 @@ class Signed:
     uri: str
 
 
-def answer_challenge(
-    challenges: list[str], credentials: Credentials, signed: Signed, cnonce: str, count: int = 1
-) -> str:
+def answer_challenge(challenges: list[str], credentials: Credentials, signed: Signed, cnonce: str) -> str:
     """The Authorization for the first challenge we can answer (RFC 8760 section 2.4). Raises SipSyntaxError."""
     for challenge in challenges:
         try:
@@ -61,16 +59,14 @@ def answer_challenge(
             continue
         algorithm = (parameter(given, "algorithm") or "MD5").upper()
         if algorithm in _HASHES:
-            return _authorization(given, algorithm, credentials, signed, (cnonce, f"{count:08x}"))
+            return _authorization(given, algorithm, credentials, signed, cnonce)
     raise SipSyntaxError("no challenge that we can answer")
 
 
-def _authorization(
-    given: Parameters, algorithm: str, credentials: Credentials, signed: Signed, once: tuple[str, str]
-) -> str:
+def _authorization(given: Parameters, algorithm: str, credentials: Credentials, signed: Signed, cnonce: str) -> str:
     realm, nonce = parameter(given, "realm") or "", parameter(given, "nonce") or ""
     offered = [word.strip().lower() for word in (parameter(given, "qop") or "").split(",")]
-    cnonce, count = once
+    count = "00000001"  # every nonce is used once
     secret = _hash(algorithm, f"{credentials.user}:{realm}:{credentials.password}")
     qop = "auth" if "auth" in offered else ""
     parts = [

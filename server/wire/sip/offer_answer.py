@@ -22,7 +22,6 @@ _OFFERED: Final[dict[CodecName, Format]] = {
     "g722": Format(9, "g722", 8_000),
     "opus": Format(96, "opus", 48_000, "useinbandfec=1"),
 }
-_CLOCKS: Final[dict[CodecName, int]] = {"pcmu": 8_000, "pcma": 8_000, "g722": 8_000, "opus": 48_000}
 _EVENTS: Final = Format(101, "telephone-event", 8_000, "0-15")
 _OPUS_EVENTS: Final = Format(102, "telephone-event", 48_000, "0-15")
 _SUITES: Final[tuple[Suite, ...]] = (
@@ -97,7 +96,7 @@ def answer_offer(
     raise NoAgreement("Nothing offered can be taken")
 
 
-def make_offer(taste: MediaTaste, place: Place, *, secure: bool, direction: Direction = "sendrecv") -> AudioSection:
+def make_offer(taste: MediaTaste, place: Place, *, secure: bool) -> AudioSection:
     """Our own offer: one audio section, encrypted or not."""
     formats = [_OFFERED[codec] for codec in taste.codecs]
     events = [_EVENTS] if any(codec != "opus" for codec in taste.codecs) else []
@@ -108,7 +107,6 @@ def make_offer(taste: MediaTaste, place: Place, *, secure: bool, direction: Dire
         protocol="RTP/SAVP" if secure else "RTP/AVP",
         host="",
         formats=(*formats, *events),
-        direction=direction,
         crypto=tuple(keys) if secure else (),
         rtcp_port=place.rtcp_port,
         ptime_ms=20,
@@ -172,7 +170,7 @@ def _choose(section: AudioSection, taste: MediaTaste) -> tuple[CodecName, Format
     ours: dict[str, CodecName] = {codec: codec for codec in taste.codecs}
     for one in section.formats:
         codec = ours.get(one.name)
-        if codec is not None and one.clock_hz == _CLOCKS[codec]:
+        if codec is not None and one.clock_hz == _OFFERED[codec].clock_hz:
             return codec, one
     return None
 

@@ -31,7 +31,6 @@ class Asked:
     """A request that came for the first time. An ACK of an accepted INVITE has no transaction."""
 
     request: Request
-    flow: Flow
     transaction: ServerTransaction | None
 
 
@@ -95,13 +94,13 @@ class TransactionLayer:
         key = server_key(request)
         existing = self._server.get(key)
         if request.method == "ACK":
-            return self._ack_came(request, flow, existing, now_s)
+            return self._ack_came(request, existing, now_s)
         if request.method == "CANCEL":
             return self._cancel_came(request, flow, existing)
         if existing is not None:
             again = existing.repeated()
             return [Transmit(again, existing.flow)] if again else []
-        return [Asked(request, flow, self._open(request, flow, key))]
+        return [Asked(request, self._open(request, flow, key))]
 
     def response_came(self, response: Response, now_s: float) -> list[Output]:
         """A response; one that matches nothing is dropped. Raises SipSyntaxError."""
@@ -147,13 +146,13 @@ class TransactionLayer:
                 self._schedule(transaction)
         return out
 
-    def _ack_came(self, request: Request, flow: Flow, existing: ServerTransaction | None, now_s: float) -> list[Output]:
+    def _ack_came(self, request: Request, existing: ServerTransaction | None, now_s: float) -> list[Output]:
         accepted = self._accepted.pop((request.call_id, request.cseq[0]), None)
         transaction = accepted or existing
         if transaction is not None:
             transaction.acknowledged(now_s)
             self._schedule(transaction)
-        return [] if accepted is None else [Asked(request, flow, None)]
+        return [] if accepted is None else [Asked(request, None)]
 
     def _cancel_came(self, request: Request, flow: Flow, invite: ServerTransaction | None) -> list[Output]:
         """CANCEL is a request of its own, whose answer is always at hand: it is kept under its own name."""
@@ -162,7 +161,7 @@ class TransactionLayer:
         if existing is not None:
             again = existing.repeated()
             return [Transmit(again, existing.flow)] if again else []
-        out: list[Output] = [Asked(request, flow, self._open(request, flow, key))]
+        out: list[Output] = [Asked(request, self._open(request, flow, key))]
         if invite is not None and invite.answerable:
             out.append(Cancelled(invite))
         return out
