@@ -19,6 +19,7 @@ import anyio.to_thread
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from metering.records.area import Area
 from metering.records.errors import RecordConflict, RecordsError, RecordsUnavailable
@@ -39,6 +40,8 @@ class Records:
     def __init__(self, url: str) -> None:
         """``url`` as SQLAlchemy has it, ``sqlite:///`` or ``postgresql+psycopg://``. Connects when first used."""
         self._engine = _engine(url)
+        self._closed = False
+        event.listen(self._engine, "checkin", self._given_back)
         self._limiter: anyio.CapacityLimiter | None = None
 
     @classmethod
@@ -117,8 +120,13 @@ class Records:
             raise RecordsUnavailable("the records are being read; what was deleted is still in their log")
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close its connections: at once those nobody uses, the others (of work that was given up) when it is done."""
+        self._closed = True
         self._engine.dispose()
+
+    def _given_back(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        if self._closed:  # the pool it goes back to is nobody's any more
+            record.invalidate()
 
     async def _run(self, work: Callable[[], T], limit_s: float) -> T:
         if self._limiter is None:

@@ -3,6 +3,7 @@ databases, and words that never stand in a message."""
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import sys
 import threading
@@ -12,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import anyio
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -155,6 +157,16 @@ async def test_work_that_does_not_end_is_given_up(records: Records) -> None:
     async with anyio.create_task_group() as tasks:  # as many as there are workers: the slow one is through, too
         for _ in range(WORKERS):
             tasks.start_soon(records.run_read, together.meet)
+
+
+def test_what_was_still_at_work_when_it_closed_closes_its_connection_after_it(records: Records) -> None:
+    with records.read() as connection:
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        records.close()
+        assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        driver.cursor().execute("SELECT 1")
 
 
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
