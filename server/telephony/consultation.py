@@ -7,8 +7,6 @@ runs it like any conversation (``run`` once); the caller's conversation waits fo
 
 from __future__ import annotations
 
-import logging
-import time
 from dataclasses import replace
 from typing import Final
 
@@ -17,24 +15,17 @@ import anyio
 from agents.events import ServerEvent, TurnCompleted, TurnStarted
 from agents.loop.agent import Agent
 from audio.formats import Samples
-from server.errors import describe
 from server.guard import Identity
 from server.host import Host
 from server.sessions.live import LiveSession
 from server.telephony.bridge import Bridge
-from server.telephony.call_record import CallRecord
 from server.telephony.delivery import PhoneDelivery
-from server.telephony.link import PhoneLink
-from server.telephony.numbers import masked
-from server.telephony.opening import open_session
+from server.telephony.held_call import CallRecord, HeldCall
 from server.telephony.phrases import phrases_for
 from server.telephony.port import HangUpReason, PhoneLeg
 
-logger = logging.getLogger(__name__)
-
 BRIEFING_LIMIT_S: Final = 60.0
 """How long the summary may take to be said."""
-END_LIMIT_S: Final = 20.0
 TICK_S: Final = 0.5
 
 
@@ -50,17 +41,13 @@ class Consultation:
         self._host = host
         self._locale = locale
         self._summary = " ".join(phrases_for(locale).handing_over.format(summary=summary).split())
-        self._leg: PhoneLeg | None = None
-        self._live: LiveSession | None = None
+        self._call: HeldCall | None = None
         self._bridge: Bridge | None = None
         self._briefing: str | None = None
-        self._reason: HangUpReason | None = None
-        self._born_s = time.monotonic()
-        self._final: CallRecord | None = None
 
     def over_leg(self, leg: PhoneLeg) -> Consultation:
         """They have answered: this is their leg."""
-        self._leg = leg
+        self._call = HeldCall(self._host, self.owner, leg, "consultation")
         self.answered.set()
         return self
 
@@ -68,52 +55,29 @@ class Consultation:
 
     async def run(self) -> CallRecord:
         """Hold the call until it is over and all of it is closed. Never raises for a fault of its own."""
-        leg = self._theirs
-        told = {"call_id": leg.info.call_id, "carrier": leg.info.carrier, "to": masked(leg.info.callee)}
-        logger.info("consultation began", extra=told)
+        delivery = PhoneDelivery(self._theirs.leg, self._notice)
         try:
-            delivery = PhoneDelivery(leg, self._notice)
-            live = await open_session(self._host, self.owner, leg, self._locale, delivery, _mute)
-        except Exception as error:
-            failure = describe(error)
-            self._host.metrics.errors.labels(failure.code).inc()
-            if not failure.expected:
-                logger.exception("consultation failed", extra=told)
-            self._reason = "refused" if failure.expected else "failed"
-            await leg.hang_up(self._reason)
-        else:
-            await self._hold(live, leg)
+            return await self._theirs.run(self._locale, delivery, _mute, self._hold)
         finally:
             self.briefed.set()
             self.over.set()
-        self._final = record = self.record
-        logger.info("consultation ended", extra={**told, "reason": record.reason, "call_ms": record.call_ms})
-        return record
 
-    async def _hold(self, live: LiveSession, leg: PhoneLeg) -> None:
-        self._live = live
-        live.adopt(PhoneLink(leg, lambda: self._reason))
-        try:
-            await live.started.wait()
-            self._born_s = time.monotonic()
-            live.session.sound.calls(self._now_ms)
-            leg.listen(self)
+    async def _hold(self, live: LiveSession) -> None:
+        call = self._theirs
+        async with call.held(live, self):
             live.session.announce(self._summary)
             while not live.ended.is_set():
                 with anyio.move_on_after(TICK_S):
                     await live.ended.wait()
                 live.touch()
-                if not self.briefed.is_set() and self._now_ms() > BRIEFING_LIMIT_S * 1_000:
-                    self._end("failed")
-        finally:
-            live.end()
-            with anyio.CancelScope(shield=True), anyio.move_on_after(END_LIMIT_S):
-                await live.closed.wait()
+                if not self.briefed.is_set() and call.now_ms() > BRIEFING_LIMIT_S * 1_000:
+                    call.end("failed")
 
     @property
     def stays(self) -> bool:
         """Whether they were told everything and are still there."""
-        return self.briefed.is_set() and self._reason is None and not self.over.is_set()
+        ends = self._call is None or self._call.reason is not None
+        return self.briefed.is_set() and not ends and not self.over.is_set()
 
     def join(self, bridge: Bridge) -> None:
         """What they say and press goes over this bridge from now on."""
@@ -122,19 +86,19 @@ class Consultation:
     @property
     def leg(self) -> PhoneLeg | None:
         """Theirs, once they have answered."""
-        return self._leg
+        return None if self._call is None else self._call.leg
 
     # --- what the leg tells ---
 
     def heard(self, samples: Samples, rate_hz: int) -> None:
         """Nobody listens before the summary was said."""
         if self._bridge is not None:
-            self._bridge.heard(self._theirs, samples, rate_hz)
+            self._bridge.heard(self._theirs.leg, samples, rate_hz)
 
     def digit(self, digit: str) -> None:
         """Passed on, like what they say."""
         if self._bridge is not None:
-            self._bridge.digit(self._theirs, digit)
+            self._bridge.digit(self._theirs.leg, digit)
 
     def played(self, heard_ms: int) -> None:
         """Of the summary, which nobody interrupts."""
@@ -144,7 +108,8 @@ class Consultation:
 
     def ended(self, reason: HangUpReason) -> None:
         """The call is over."""
-        self._end(reason)
+        if self._call is not None:
+            self._call.end(reason)
 
     # --- inside ---
 
@@ -157,29 +122,15 @@ class Consultation:
             case _:
                 pass
 
-    def _end(self, reason: HangUpReason) -> None:
-        if self._reason is None or reason in {"caller", "lost"}:
-            self._reason = reason
-        if self._live is not None:
-            self._live.end()
-
     @property
-    def _theirs(self) -> PhoneLeg:
-        assert self._leg is not None, "nobody has answered yet"
-        return self._leg
-
-    def _now_ms(self) -> int:
-        return round((time.monotonic() - self._born_s) * 1_000)
+    def _theirs(self) -> HeldCall:
+        assert self._call is not None, "nobody has answered yet"
+        return self._call
 
     @property
     def record(self) -> CallRecord:
         """What the call has come to so far; once ``run`` has returned, in all."""
-        if self._final is not None:
-            return self._final
-        live = self._live
-        call_ms = 0 if live is None else self._now_ms()
-        session_id = None if live is None else live.session_id
-        return CallRecord(self._theirs.info.call_id, session_id, self._reason or "agent", call_ms, 0)
+        return self._theirs.record
 
 
 def _mute(agent: Agent) -> Agent:

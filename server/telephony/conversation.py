@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from dataclasses import replace
 from typing import Final
 
@@ -26,21 +25,18 @@ from agents.events import (
 )
 from agents.loop.agent import Agent
 from audio.codecs.resample import StreamResampler
-from audio.formats import HEARING_RATE_HZ, Samples, samples_to_ms
-from server.errors import describe
+from audio.formats import HEARING_RATE_HZ, Samples
 from server.guard import Identity
 from server.host import Host
 from server.sessions.live import LiveSession
-from server.telephony.call_record import CallRecord
 from server.telephony.closing import Closing
 from server.telephony.consultation import Consultation
 from server.telephony.delivery import PhoneDelivery
 from server.telephony.handover import Consult, HandOver
+from server.telephony.held_call import CallRecord, HeldCall
 from server.telephony.keypad import Expected, Keypad
-from server.telephony.link import PhoneLink
 from server.telephony.manners import Due, Manners, MannersOptions
 from server.telephony.numbers import masked
-from server.telephony.opening import open_session
 from server.telephony.phrases import phrases_for
 from server.telephony.port import CallControlError, HangUpReason, PhoneLeg
 from server.telephony.pressing import press
@@ -54,8 +50,6 @@ logger = logging.getLogger(__name__)
 TICK_S: Final = 0.1
 TRANSFER_GRACE_S: Final = 10.0
 """What a transfer gets beyond the time the target may ring."""
-END_LIMIT_S: Final = 20.0
-"""What a session gets to account for its turns and hang up."""
 MAX_NUMBER_CHARS: Final = 64
 _NOT_IN_NUMBERS: Final = re.compile(r"[^\w+@.:-]")
 _LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
@@ -71,6 +65,7 @@ class PhoneConversation:
         self._host = host
         self._leg = leg
         self._owner = caller_identity
+        self._call = HeldCall(host, caller_identity, leg)
         self._consult = consult
         self._settings: TelephonySettings = host.settings.telephony
         self._info = leg.info
@@ -81,40 +76,17 @@ class PhoneConversation:
         self._keypad = Keypad()
         self._closing = Closing()
         self._pressing = Closing(frozenset({SEND_DIGITS}))
-        self._born_s = time.monotonic()
         self._manners = Manners(_manners_options(self._settings), 0)
         self._ear: StreamResampler | None = None
         self._ear_rate_hz = 0
-        self._heard_samples = 0
-        self._live: LiveSession | None = None
         self._hand_over: HandOver | None = None
-        self._reason: HangUpReason | None = None
         self._greeting = ""
-        self._final: CallRecord | None = None
 
     # --- life ---
 
     async def run(self) -> CallRecord:
         """Hold the conversation until it is over and all of it is closed. Never raises for a fault of its own."""
-        told = {"call_id": self._info.call_id, "carrier": self._info.carrier, "direction": self._info.direction}
-        logger.info("call began", extra={**told, "caller": masked(self._info.caller)})
-        try:
-            live = await self._open()
-        except Exception as error:
-            failure = describe(error)
-            self._host.metrics.errors.labels(failure.code).inc()
-            if not failure.expected:
-                logger.exception("call failed", extra=told)
-            self._reason = "refused" if failure.expected else "failed"
-            await self._leg.hang_up(self._reason)
-        else:
-            await self._hold(live)
-        self._final = record = self.record
-        logger.info("call ended", extra={**told, "reason": record.reason, "call_ms": record.call_ms})
-        return record
-
-    async def _open(self) -> LiveSession:
-        return await open_session(self._host, self._owner, self._leg, self._locale, self._delivery, self._agent)
+        return await self._call.run(self._locale, self._delivery, self._agent, self._hold)
 
     def _agent(self, agent: Agent) -> Agent:
         settings, spec = self._settings, agent.spec
@@ -129,23 +101,12 @@ class PhoneConversation:
         return agent.as_spec(replace(spec, instructions=f"{spec.instructions} {told}", tools=tools, greeting=None))
 
     async def _hold(self, live: LiveSession) -> None:
-        self._live = live
-        live.session.sound.calls(self._now_ms)
-        live.adopt(PhoneLink(self._leg, lambda: self._reason))
-        async with self._recording.running(live.session_id):
-            try:
-                await live.started.wait()
-                self._born_s = time.monotonic()
-                self._leg.listen(self)
-                while not live.ended.is_set():
-                    with anyio.move_on_after(TICK_S):
-                        await live.ended.wait()
-                    if not live.ended.is_set():
-                        await self._attend(live)
-            finally:
-                live.end()
-                with anyio.CancelScope(shield=True), anyio.move_on_after(END_LIMIT_S):
-                    await live.closed.wait()
+        async with self._recording.running(live.session_id), self._call.held(live, self):
+            while not live.ended.is_set():
+                with anyio.move_on_after(TICK_S):
+                    await live.ended.wait()
+                if not live.ended.is_set():
+                    await self._attend(live)
 
     # --- what the leg tells ---
 
@@ -160,7 +121,7 @@ class PhoneConversation:
         if self._ear is None or rate_hz != self._ear_rate_hz:
             self._ear, self._ear_rate_hz = StreamResampler(rate_hz, HEARING_RATE_HZ), rate_hz
         heard = self._ear.process(samples)
-        self._heard_samples += len(heard)
+        self._call.heard_samples += len(heard)
         self._live.session.hear(heard, ticks(len(samples), rate_hz))
 
     def digit(self, digit: str) -> None:
@@ -174,11 +135,11 @@ class PhoneConversation:
             return
         if self._recording.key(digit):
             return
-        self._manners.answered(self._now_ms())
+        self._manners.answered(self._call.now_ms())
         self._closing.forget()
         self._pressing.forget()
         live.session.cancel()
-        self._enter(live, self._keypad.press(digit, self._now_ms()))
+        self._enter(live, self._keypad.press(digit, self._call.now_ms()))
 
     def played(self, heard_ms: int) -> None:
         """So much of what was played since the last clear has been heard."""
@@ -188,21 +149,21 @@ class PhoneConversation:
 
     def held(self, on: bool) -> None:
         """The call was put on hold, or taken back."""
-        self._manners.held(on, self._now_ms())
+        self._manners.held(on, self._call.now_ms())
 
     def ended(self, reason: HangUpReason) -> None:
         """The call is over."""
-        self._end(reason)
+        self._call.end(reason)
 
     # --- what the agent's tools ask for ---
 
     def end_after_turn(self) -> None:
         """Hang up when the turn that asked for it has been heard."""
-        self._closing.plan("end", self._now_ms())
+        self._closing.plan("end", self._call.now_ms())
 
     def transfer_after_turn(self, target: str, summary: str | None) -> None:
         """Transfer the call when the turn that asked for it has been heard."""
-        self._closing.plan("transfer", self._now_ms(), (target, summary))
+        self._closing.plan("transfer", self._call.now_ms(), (target, summary))
 
     def expect_digits(self, expected: Expected) -> None:
         """The caller is asked for an entry."""
@@ -212,12 +173,12 @@ class PhoneConversation:
         """Press keys when the turn that asked for it has been heard. Raises CallControlError."""
         if not self._leg.presses_keys:
             raise CallControlError("No keys can be pressed on this line: its carrier does not do that for us.")
-        self._pressing.plan("press", self._now_ms(), (digits, None))
+        self._pressing.plan("press", self._call.now_ms(), (digits, None))
 
     # --- what the session tells ---
 
     def _notice(self, event: ServerEvent) -> None:
-        now_ms = self._now_ms()
+        now_ms = self._call.now_ms()
         answers = self._recording.notice(event, now_ms)  # about recording: nobody else's to answer
         if answers and self._live is not None:
             self._live.session.cancel()
@@ -250,13 +211,13 @@ class PhoneConversation:
     # --- what is due ---
 
     async def _attend(self, live: LiveSession) -> None:
-        now_ms = self._now_ms()
+        now_ms = self._call.now_ms()
         self._enter(live, self._keypad.due(now_ms))
         if (pressed := self._pressing.due(now_ms)) is not None and pressed[1] is not None:
             await self._press(live, pressed[1][0])
         match self._closing.due(now_ms):
             case ("end", _):
-                self._end(self._reason or "agent")
+                self._call.end(self._call.reason or "agent")
             case ("transfer", (target, summary)):
                 await self._transfer(live, target, summary)
             case _ if not self._recording.attend(now_ms, quiet=self._manners.quiet, say=live.session.announce):
@@ -275,14 +236,14 @@ class PhoneConversation:
             case "warn":
                 live.session.announce(phrases.limit_warning)
             case "silence_goodbye":
-                self._closing.plan("end", self._now_ms(), said=phrases.silence_goodbye)
+                self._closing.plan("end", self._call.now_ms(), said=phrases.silence_goodbye)
                 live.session.announce(phrases.silence_goodbye)
             case "limit_goodbye":
-                self._reason = "limit"
-                self._closing.plan("end", self._now_ms(), said=phrases.limit_goodbye, firm=True)
+                self._call.reason = "limit"
+                self._closing.plan("end", self._call.now_ms(), said=phrases.limit_goodbye, firm=True)
                 live.session.announce(phrases.limit_goodbye)
             case "limit":
-                self._end("limit")
+                self._call.end("limit")
             case None:
                 pass
 
@@ -299,7 +260,7 @@ class PhoneConversation:
             logger.warning("transfer failed", extra=told)
             live.session.announce(self._phrases.transfer_failed)
         else:
-            self._end("agent")
+            self._call.end("agent")
 
     async def _press(self, live: LiveSession, digits: str) -> None:
         try:
@@ -311,41 +272,29 @@ class PhoneConversation:
     async def _warm(self, live: LiveSession, target: str, summary: str, consult: Consult) -> None:
         """The caller waits while whoever takes over is called and told; then both talk. Raises CallControlError."""
         consultation = Consultation(self._host, self._owner, self._locale, summary)
-        self._manners.held(True, self._now_ms())
+        self._manners.held(True, self._call.now_ms())
         self._recording.pause(on=True)
         self._hand_over = HandOver(self._leg, live, consultation, consult, self._settings.hold_music)
         try:
-            await self._hand_over.run(target, lambda: self._now_ms() > self._settings.max_call_minutes * 60_000)
+            await self._hand_over.run(target, lambda: self._manners.overdue(self._call.now_ms()))
         finally:
             self._hand_over = None
             self._delivery.cleared()  # the music took its place on the line
             self._recording.pause(on=False)
-            self._manners.held(False, self._now_ms())
+            self._manners.held(False, self._call.now_ms())
 
     def _enter(self, live: LiveSession, entry: str | None) -> None:
         if entry is not None:
             live.session.prompt(entry)
 
-    def _end(self, reason: HangUpReason) -> None:
-        if self._reason is None or reason in {"caller", "lost"}:
-            self._reason = reason
-        if self._live is not None:
-            self._live.end()
-
-    # --- figures ---
-
-    def _now_ms(self) -> int:
-        return round((time.monotonic() - self._born_s) * 1_000)
+    @property
+    def _live(self) -> LiveSession | None:
+        return self._call.live
 
     @property
     def record(self) -> CallRecord:
         """What the call has come to so far; once ``run`` has returned, in all."""
-        if self._final is not None:
-            return self._final
-        session_id = None if self._live is None else self._live.session_id
-        call_ms = 0 if self._live is None else self._now_ms()
-        heard_ms = samples_to_ms(self._heard_samples, HEARING_RATE_HZ)
-        return CallRecord(self._info.call_id, session_id, self._reason or "agent", call_ms, heard_ms)
+        return self._call.record
 
 
 def _manners_options(settings: TelephonySettings) -> MannersOptions:

@@ -28,10 +28,10 @@ from server.ids import new_id
 from server.telephony.acs.api import AcsApi
 from server.telephony.acs.tokens import AcsTokens
 from server.telephony.call_book import BookedCall, CallBook
-from server.telephony.call_record import CallRecord
 from server.telephony.consultation import Consultation
 from server.telephony.control import CallControl, CallStatus, DialFailed, Dialler, Line, OutboundCall
 from server.telephony.conversation import PhoneConversation
+from server.telephony.held_call import CallRecord
 from server.telephony.numbers import masked
 from server.telephony.port import CallControlError, CallInfo, PhoneLeg
 from server.telephony.twilio.api import TwilioApi

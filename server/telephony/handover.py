@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import wave
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import anyio
@@ -19,6 +20,7 @@ from server.telephony import hold_music
 from server.telephony.bridge import Bridge
 from server.telephony.consultation import BRIEFING_LIMIT_S, Consultation
 from server.telephony.port import CallControlError, PhoneLeg
+from server.telephony.unless import unless
 
 logger = logging.getLogger(__name__)
 
@@ -49,23 +51,7 @@ class HandOver:
 
         Raises CallControlError where nobody took over: the caller is still there. Cancelled with the caller's session.
         """
-        failure: CallControlError | None = None
-
-        async def hand_over() -> None:
-            nonlocal failure
-            try:
-                await self._hand_over(target, too_long)
-            except CallControlError as error:
-                failure = error
-            tasks.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._play)
-            tasks.start_soon(hand_over)
-            await self._live.ended.wait()
-            tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        await unless(self._live.ended, partial(self._hand_over, target, too_long), beside=self._play)
 
     def heard(self, samples: Samples, rate_hz: int) -> None:
         """The next of the caller's voice."""

@@ -71,6 +71,10 @@ class Manners:
         """What is to be done now; each is told once."""
         return self._by_length(now_ms - self._answered_ms) or self._by_silence(now_ms)
 
+    def overdue(self, now_ms: int) -> bool:
+        """Whether the call has lasted as long as it may."""
+        return now_ms - self._answered_ms >= self._options.max_call_ms
+
     def _by_length(self, call_ms: int) -> Due | None:
         left_ms = self._options.max_call_ms - call_ms
         if left_ms <= -LAST_WORDS_MS:

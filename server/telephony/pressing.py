@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 
 from server.telephony.port import CallControlError, PhoneLeg
+from server.telephony.unless import unless
 
 KEYS_PATTERN: Final = "^[0-9*#A-Da-dwW,]{1,32}$"
 PAUSES_S: Final = {"w": 0.5, ",": 2.0}
@@ -31,22 +32,13 @@ def parts_of(digits: str) -> Iterator[str | float]:
 
 async def press(leg: PhoneLeg, digits: str, ended: anyio.Event) -> None:
     """Press them; return early once the call has ``ended``. Raises CallControlError."""
-    failure: CallControlError | None = None
 
-    async def until_ended() -> None:
-        await ended.wait()
-        tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(until_ended)
+    async def all_of_it() -> None:
         try:
             with anyio.fail_after(LIMIT_S):
                 for part in parts_of(digits):
                     await (leg.send_digits(part) if isinstance(part, str) else anyio.sleep(part))
-        except CallControlError as error:
-            failure = error
-        except TimeoutError:
-            failure = CallControlError("The keys could not be pressed in time.")
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        except TimeoutError as error:
+            raise CallControlError("The keys could not be pressed in time.") from error
+
+    await unless(ended, all_of_it)

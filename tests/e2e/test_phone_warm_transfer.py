@@ -22,7 +22,7 @@ from agents.models.scripted import ScriptedModel, ScriptedReply
 from metering.ledger import UsageQuery, read_all
 from server.guard import Identity
 from server.hold_music_choice import TONES
-from server.telephony.call_record import CallRecord
+from server.telephony.held_call import CallRecord
 from server.telephony.hold_music import loop
 from server.telephony.phrases import phrases_for
 from tests.scripted_server import Served, eventually, scripted_engines, served

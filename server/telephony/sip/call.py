@@ -20,6 +20,7 @@ from server.telephony.sip.leg import SipLeg
 from server.telephony.sip.media import CallMedia
 from server.telephony.sip.ports import RtpPorts
 from server.telephony.sip.signalling import ALLOW, SUPPORTED, NoAnswer, Signalling
+from server.telephony.unless import unless
 from server.wire.sip.dialog import Dialog
 from server.wire.sip.digest import Credentials
 from server.wire.sip.errors import BadRequest, NoAgreement, SipError, SipSyntaxError
@@ -221,15 +222,7 @@ class SipCall:
         await self.end("agent")
 
     async def _await_transfer(self, told: anyio.Event) -> None:
-        async with anyio.create_task_group() as tasks:
-
-            async def until_over() -> None:  # whoever hangs up on us instead of telling has transferred, too
-                await self.over.wait()
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(until_over)
-            await told.wait()
-            tasks.cancel_scope.cancel()
+        await unless(self.over, told.wait)  # whoever hangs up on us instead of telling has transferred, too
         if self._refer_status >= 300:
             raise CallControlError("The transfer was not answered.")
 
