@@ -174,6 +174,7 @@ def test_a_cancel_is_answered_for_itself_and_takes_the_invite_back() -> None:
     assert isinstance(first, Asked)
     assert second == Cancelled(asked.transaction)
     assert first.transaction is not None
+    assert first.transaction.tag == asked.transaction.tag
     done = sent(layer.respond(first.transaction, answer(cancel, 200), 0.1))
     assert sent(layer.request_came(cancel, UDP, 0.2)) == done
 
@@ -187,6 +188,17 @@ def test_a_cancel_that_comes_after_the_answer_changes_nothing() -> None:
     out = layer.request_came(cancel_of(invite()), UDP, 0.1)
     assert not [one for one in out if isinstance(one, Cancelled)]
     assert layer.respond(asked.transaction, answer(invite(), 487), 0.2) == []
+
+
+def test_a_tag_of_ours_cannot_be_worked_out_from_the_request() -> None:
+    """Or whoever knows the one of a call could end it (RFC 3261 section 19.3)."""
+    tags: set[str] = set()
+    for layer in (TransactionLayer(), TransactionLayer()):
+        (asked,) = layer.request_came(invite(), UDP, 0.0)
+        assert isinstance(asked, Asked)
+        assert asked.transaction is not None
+        tags.add(asked.transaction.tag)
+    assert len(tags) == 2
 
 
 def test_a_response_to_nobody_is_dropped() -> None:

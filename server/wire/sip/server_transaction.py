@@ -6,7 +6,6 @@ is part of this machine here, since it is the same kind of timer.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final, Literal
 
 from server.wire.sip.client_transaction import TimerValues
@@ -33,13 +32,13 @@ def server_key(request: Request) -> Key:
 class ServerTransaction:
     """One request of the other side's."""
 
-    def __init__(self, request: Request, flow: Flow, timers: TimerValues, key: Key) -> None:
+    def __init__(self, request: Request, flow: Flow, timers: TimerValues, key: Key, tag: str) -> None:
         self.request = request
         self.flow = flow
         self.key = key
         self.invite = request.method == "INVITE"
-        self.tag = hashlib.blake2b(repr(server_key(request)).encode(), digest_size=8).hexdigest()
-        """Ours, in answers to a request that has none yet (section 8.2.6.2): the same in all, and of its CANCEL's."""
+        self.tag = tag
+        """Ours, in answers to a request that has none yet (section 8.2.6.2): the same in all."""
         self.state: ServerState = "trying"
         self._timers = timers
         self._last: bytes | None = None

@@ -7,6 +7,7 @@ time, and carries out what comes back. Knows no dialog.
 from __future__ import annotations
 
 import heapq
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,7 +101,7 @@ class TransactionLayer:
         if existing is not None:
             again = existing.repeated()
             return [Transmit(again, existing.flow)] if again else []
-        return [Asked(request, self._open(request, flow, key))]
+        return [Asked(request, self._open(request, flow, key, secrets.token_hex(8)))]
 
     def response_came(self, response: Response, now_s: float) -> list[Output]:
         """A response; one that matches nothing is dropped. Raises SipSyntaxError."""
@@ -155,13 +156,17 @@ class TransactionLayer:
         return [] if accepted is None else [Asked(request, None)]
 
     def _cancel_came(self, request: Request, flow: Flow, invite: ServerTransaction | None) -> list[Output]:
-        """CANCEL is a request of its own, whose answer is always at hand: it is kept under its own name."""
+        """CANCEL is a request of its own, whose answer is always at hand: it is kept under its own name.
+
+        It is answered with the tag of the INVITE's answers (section 9.2).
+        """
         key = (*server_key(request), "CANCEL")
         existing = self._server.get(key)
         if existing is not None:
             again = existing.repeated()
             return [Transmit(again, existing.flow)] if again else []
-        out: list[Output] = [Asked(request, self._open(request, flow, key))]
+        tag = secrets.token_hex(8) if invite is None else invite.tag
+        out: list[Output] = [Asked(request, self._open(request, flow, key, tag))]
         if invite is not None and invite.answerable:
             out.append(Cancelled(invite))
         return out
@@ -173,8 +178,8 @@ class TransactionLayer:
         self._schedule(transaction)
         return self.send(request, transaction.flow, now_s)[1]
 
-    def _open(self, request: Request, flow: Flow, key: Key) -> ServerTransaction:
-        transaction = ServerTransaction(request, flow, self.timers, key)
+    def _open(self, request: Request, flow: Flow, key: Key, tag: str) -> ServerTransaction:
+        transaction = ServerTransaction(request, flow, self.timers, key, tag)
         self._server[key] = transaction
         return transaction
 
