@@ -23,7 +23,7 @@ from typing import Protocol
 from metering.codec import COUNT_FIELDS
 from metering.latency_counts import LatencyCounts
 from metering.usage import UsageEvent
-from metering.user_sums import UserAmount, UserQuery, UserUsage
+from metering.user_sums import Person, UserAmount, UserQuery, UserUsage
 
 UNCLAIMED_SUFFIX = ":unclaimed"
 """How the ``request_id`` of an event ends that accounts for work which belonged to no turn."""
@@ -211,6 +211,10 @@ class Ledger(Protocol):
 
     def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
         """Likewise what providers did, per meter. Raises LedgerError."""
+        ...
+
+    def busiest(self, query: UserQuery, most: int) -> tuple[Person, ...]:
+        """Those who talked most (audio in and out), in this order, ``most`` of them at most. Raises LedgerError."""
         ...
 
     def users(self, query: UserQuery) -> tuple[UserUsage, ...]:

@@ -27,7 +27,7 @@ from metering.ledger import (
 )
 from metering.rollup import DAY_MS, Rollup, row_id
 from metering.usage import UsageEvent
-from metering.user_sums import SUM_FIELDS
+from metering.user_sums import SUM_FIELDS, where_clause
 
 COLUMNS = ", ".join(FIELDS)
 DAY_KEY = ("day", "tenant_id", "agent_id", "mode")
@@ -70,7 +70,7 @@ def page_question(query: UsageQuery, page: PageRequest, mark: str) -> Question:
         values.append(page.cursor)
     order = "DESC" if page.newest_first else "ASC"
     sql = (
-        f"SELECT sequence, {COLUMNS} FROM usage_events{_clause(conditions)} "  # noqa: S608  (constants)
+        f"SELECT sequence, {COLUMNS} FROM usage_events{where_clause(conditions)} "  # noqa: S608  (constants)
         f"ORDER BY sequence {order} LIMIT {mark}"
     )
     return sql, (*values, page.limit + 1)
@@ -101,7 +101,7 @@ def totals_questions(query: UsageQuery, mark: str) -> tuple[Question, ...]:
 def _days_totals(days: DayQuery, mark: str) -> Question:
     conditions, values = _day_where(days, mark)
     sums = ", ".join(f"coalesce(sum({name}), 0)" for name in TOTAL_FIELDS)
-    return f"SELECT {sums} FROM usage_daily{_clause(conditions)}", tuple(values)  # noqa: S608
+    return f"SELECT {sums} FROM usage_daily{where_clause(conditions)}", tuple(values)  # noqa: S608
 
 
 def _events_totals(query: UsageQuery, mark: str) -> Question:
@@ -113,13 +113,13 @@ def _events_totals(query: UsageQuery, mark: str) -> Question:
         + [f"coalesce(sum({name}), 0)" for name in COUNT_FIELDS]
         + [f"coalesce(sum(CASE WHEN {condition} THEN 1 ELSE 0 END), 0)" for condition in counted]
     )
-    return f"SELECT {sums} FROM usage_events{_clause(conditions)}", tuple(values)  # noqa: S608
+    return f"SELECT {sums} FROM usage_events{where_clause(conditions)}", tuple(values)  # noqa: S608
 
 
 def backlog_question(query: UsageQuery, cursor: int, most: int, mark: str) -> Question:
     """How many of the query's events there are behind a cursor, counted up to ``most``."""
     conditions, values = _where(query, mark)
-    behind = _clause([*conditions, f"sequence > {mark}"])
+    behind = where_clause([*conditions, f"sequence > {mark}"])
     return f"SELECT count(*) FROM (SELECT 1 FROM usage_events{behind} LIMIT {mark}) AS behind", (*values, cursor, most)  # noqa: S608
 
 
@@ -129,7 +129,7 @@ def latencies_question(query: UsageQuery, most: int, mark: str) -> Question:
     latency, breaches = (f"CAST({name} AS text)" for name in ("latency_ms", "breaches"))
     told = f"({latency} <> '{{}}' OR {breaches} <> '{{}}')"
     sql = (
-        f"SELECT {latency}, {breaches} FROM usage_events{_clause([*conditions, told])} "  # noqa: S608
+        f"SELECT {latency}, {breaches} FROM usage_events{where_clause([*conditions, told])} "  # noqa: S608
         f"ORDER BY started_at DESC LIMIT {mark}"
     )
     return sql, (*values, most + 1)
@@ -237,7 +237,7 @@ def added_up(table: str, sums: Sequence[str]) -> str:
 
 def _day_question(table: str, columns: Sequence[str], query: DayQuery, mark: str) -> Question:
     conditions, values = _day_where(query, mark)
-    return f"SELECT {', '.join(columns)} FROM {table}{_clause([*conditions, _NOT_EMPTY[table]])}", tuple(values)  # noqa: S608
+    return f"SELECT {', '.join(columns)} FROM {table}{where_clause([*conditions, _NOT_EMPTY[table]])}", tuple(values)  # noqa: S608
 
 
 _NOT_EMPTY = {"usage_daily": "events <> 0", "usage_amounts": "amount <> 0"}
@@ -255,7 +255,3 @@ def _where(query: UsageQuery, mark: str) -> tuple[list[str], list[Any]]:
 def _day_where(query: DayQuery, mark: str) -> tuple[list[str], list[Any]]:
     wanted = [(sql + mark, getattr(query, name)) for name, sql in _DAY_CONDITIONS]
     return [sql for sql, value in wanted if value is not None], [value for _, value in wanted if value is not None]
-
-
-def _clause(conditions: list[str]) -> str:
-    return " WHERE " + " AND ".join(conditions) if conditions else ""

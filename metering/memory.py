@@ -22,7 +22,15 @@ from metering.ledger import (
 )
 from metering.rollup import Rollup, named
 from metering.usage import UsageEvent
-from metering.user_sums import UserAmount, UserQuery, UserUsage, folded_amounts, folded_users
+from metering.user_sums import (
+    Person,
+    UserAmount,
+    UserQuery,
+    UserUsage,
+    folded_amounts,
+    folded_busiest,
+    folded_users,
+)
 
 
 class MemoryLedger:
@@ -71,6 +79,9 @@ class MemoryLedger:
 
     def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
         return tuple(row for row in self._rollup().quantities() if query.matches(row.day, row.tenant_id, row.agent_id))
+
+    def busiest(self, query: UserQuery, most: int) -> tuple[Person, ...]:
+        return folded_busiest(self._rollup().users, query, most)
 
     def users(self, query: UserQuery) -> tuple[UserUsage, ...]:
         return folded_users(self._rollup().users, query)

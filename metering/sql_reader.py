@@ -22,7 +22,7 @@ from metering.ledger import (
     UsageQuery,
     UsageTotals,
 )
-from metering.user_sums import UserAmount, UserQuery, UserUsage
+from metering.user_sums import Person, UserAmount, UserQuery, UserUsage
 
 
 class SqlReader(ABC):
@@ -49,6 +49,9 @@ class SqlReader(ABC):
 
     def amounts(self, query: DayQuery) -> tuple[DailyAmount, ...]:
         return ledger_sql.amounts(self._ask(*ledger_sql.amounts_question(query, self._MARK)))
+
+    def busiest(self, query: UserQuery, most: int) -> tuple[Person, ...]:
+        return user_sums.busiest(self._ask(*user_sums.busiest_question(query, most, self._MARK)), query)
 
     def users(self, query: UserQuery) -> tuple[UserUsage, ...]:
         return user_sums.users(self._ask(*user_sums.users_question(query, self._MARK)))

@@ -145,7 +145,8 @@ def migrations(strict: bool) -> tuple[tuple[str, ...], ...]:
     """Every migration's statements, oldest first. ``strict``: the library knows STRICT tables (3.37 and later)."""
     users = user_sums.tables("INTEGER", "TEXT", " STRICT" if strict else "")
     erasure = sqlite_erasure.tables(strict)
-    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES, _WHOLE, users, erasure)
+    people = user_sums.INDEXES_BY_PERSON
+    return (_first(strict), _SHARES, _ARRIVALS, _sums(strict), _BREACHES, _WHOLE, users, erasure, people)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -17,7 +17,7 @@ from metering.pricing.book import PriceBook
 from metering.pricing.cost import money
 from metering.pricing.rates import CostSum, Rates, day_name
 from metering.report import inert, seconds
-from metering.user_sums import TurnSums, UserQuery
+from metering.user_sums import Person, TurnSums, UserQuery
 
 Grouping = Literal["day", "user", "agent", "provider"]
 GROUPINGS: Final[tuple[Grouping, ...]] = ("day", "user", "agent", "provider")
@@ -30,7 +30,10 @@ Unpriced = tuple[tuple[str, str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
-    """What is asked: days from ``first_day`` on, before ``day_before``. ``user_id`` goes with people only."""
+    """What is asked: days from ``first_day`` on, before ``day_before``.
+
+    ``user_id`` goes with people only, as does ``most``: so many of them, those who talked most; None: everybody.
+    """
 
     by: Grouping
     first_day: int
@@ -38,6 +41,7 @@ class ReportQuery:
     tenant_id: str | None = None
     agent_id: str | None = None
     user_id: str | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,17 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """The rows (days in their order, others by how much they did), and everything together."""
+    """The rows (days in their order, others by how much they did), and everything together.
+
+    ``others`` are the people who have no row of their own, together; None where everybody has one.
+    """
 
     query: ReportQuery
     rows: tuple[ReportRow, ...]
     totals: TurnSums
     cost: Mapping[str, int]
     unpriced: Unpriced
+    others: ReportRow | None = None
 
 
 def usage_report(ledger: Ledger, query: ReportQuery, book: PriceBook) -> UsageReport:
@@ -72,8 +80,16 @@ def usage_report(ledger: Ledger, query: ReportQuery, book: PriceBook) -> UsageRe
     rates = Rates(book, ledger.closings(), query.first_day, query.day_before)
     if query.by == "user":
         return _by_person(ledger, query, rates)
+    return _told(query, *_by_day_and_agent(ledger, query, rates))
+
+
+_Groups = dict[tuple[str, str, str], "_Group"]
+
+
+def _by_day_and_agent(ledger: Ledger, query: ReportQuery, rates: Rates) -> tuple[_Groups, _Group]:
+    """The groups of a report that is not about people; and everything together, whatever it is about."""
     days = DayQuery(query.tenant_id, query.agent_id, query.first_day, query.day_before)
-    groups: dict[tuple[str, str, str], _Group] = {}
+    groups: _Groups = {}
     whole = _Group()
     for used in ledger.amounts(days):
         what = (used.provider, used.model, used.meter)
@@ -86,22 +102,44 @@ def usage_report(ledger: Ledger, query: ReportQuery, book: PriceBook) -> UsageRe
         if query.by != "provider":
             group = groups.setdefault(_key(query.by, row.day, row.agent_id, row.tenant_id), _Group())
             group.sums = group.sums.plus(sums)
-    return _told(query, groups, whole)
+    return groups, whole
 
 
 def _by_person(ledger: Ledger, query: ReportQuery, rates: Rates) -> UsageReport:
-    asked = UserQuery(query.tenant_id, query.agent_id, query.user_id, query.first_day, query.day_before)
-    groups: dict[tuple[str, str, str], _Group] = {}
-    whole = _Group()
-    for row in ledger.users(asked):
-        groups[row.tenant_id, row.user_id, ""] = _Group(row.sums)
-        whole.sums = whole.sums.plus(row.sums)
+    named = None if query.user_id is None else (query.user_id,)
+    asked = UserQuery(query.tenant_id, query.agent_id, named, query.first_day, query.day_before)
+    if query.most is not None and named is None:
+        busiest = ledger.busiest(asked, query.most + 1)
+        if len(busiest) > query.most:
+            return _of_some(ledger, query, rates, asked, busiest[: query.most])
+    groups, whole = _people(ledger, rates, asked), _Group()
+    for group in groups.values():
+        whole.count(group)
+    return _told(query, groups, whole)
+
+
+def _of_some(
+    ledger: Ledger, query: ReportQuery, rates: Rates, asked: UserQuery, people: Sequence[Person]
+) -> UsageReport:
+    """Rows of these people only, without reading everybody's: all together are summed by agent anyway."""
+    of_them = replace(asked, user_ids=tuple({user_id for _, user_id in people}))
+    wanted = {(*person, "") for person in people}  # another tenant may have somebody of the same name
+    groups = {key: group for key, group in _people(ledger, rates, of_them).items() if key in wanted}
+    _, whole = _by_day_and_agent(ledger, query, rates)
+    others = _Group()
+    others.count(whole)
+    for group in groups.values():
+        others.count(group, -1)
+    return _told(query, groups, whole, others)
+
+
+def _people(ledger: Ledger, rates: Rates, asked: UserQuery) -> _Groups:
+    groups: _Groups = {(row.tenant_id, row.user_id, ""): _Group(row.sums) for row in ledger.users(asked)}
     for first, before in rates.spans():
         for used in ledger.user_amounts(replace(asked, first_day=first, day_before=before)):
-            what = (used.provider, used.model, used.meter)
-            for group in (groups.setdefault((used.tenant_id, used.user_id, ""), _Group()), whole):
-                group.use(rates, first, what, (used.amount, used.whole_seconds))
-    return _told(query, groups, whole)
+            group = groups.setdefault((used.tenant_id, used.user_id, ""), _Group())
+            group.use(rates, first, (used.provider, used.model, used.meter), (used.amount, used.whole_seconds))
+    return groups
 
 
 class _Group:
@@ -116,6 +154,11 @@ class _Group:
         self.cost.add(rates, day, what, sums)
         self.amounts[what[2]] = self.amounts.get(what[2], 0) + sums[0]
 
+    def count(self, other: _Group, times: int = 1) -> None:
+        """Count in what another has, but for its amounts; -1 takes it out."""
+        self.sums = self.sums.plus(other.sums, times)
+        self.cost.count(other.cost, times)
+
 
 def _key(
     by: Grouping, day: int, agent_id: str, tenant_id: str, what: tuple[str, str, str] = ("", "", "")
@@ -129,24 +172,31 @@ def _key(
             return tenant_id, agent_id, ""
 
 
-def _told(query: ReportQuery, groups: Mapping[tuple[str, str, str], _Group], whole: _Group) -> UsageReport:
+def _told(query: ReportQuery, groups: _Groups, whole: _Group, others: _Group | None = None) -> UsageReport:
     providers = query.by == "provider"
     rows = [
-        ReportRow(
-            key,
-            None if providers else group.sums,
-            group.cost.micros(),
-            not group.cost.unpriced,
-            detail,
-            tenant,
-            group.amounts if providers else {},
-        )
-        for (tenant, key, detail), group in sorted(groups.items(), key=lambda item: item[0])
+        _row(query, key, group)
+        for key, group in sorted(groups.items(), key=lambda item: item[0])
         if providers or group.sums.events
     ]
     if query.by in ("user", "agent"):
         rows.sort(key=lambda row: 0 if row.sums is None else -row.sums.audio_ms_in - row.sums.audio_ms_out)
-    return UsageReport(query, tuple(rows), whole.sums, whole.cost.micros(), tuple(sorted(whole.cost.unpriced)))
+    return UsageReport(
+        query,
+        tuple(rows),
+        whole.sums,
+        whole.cost.micros(),
+        whole.cost.unpriced,
+        None if others is None else _row(query, ("", "", ""), others),
+    )
+
+
+def _row(query: ReportQuery, key: tuple[str, str, str], group: _Group) -> ReportRow:
+    tenant_id, name, detail = key
+    cost, complete = group.cost.micros(), not group.cost.unpriced
+    if query.by == "provider":
+        return ReportRow(name, None, cost, complete, detail, tenant_id, group.amounts)
+    return ReportRow(name, group.sums, cost, complete, detail, tenant_id)
 
 
 def billed(cost: Mapping[str, int]) -> dict[str, int]:

@@ -8,7 +8,7 @@ say; how rows are written is the adapters'.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 USER_TABLE: Final = "usage_users_daily"
@@ -41,9 +41,9 @@ class TurnSums:
         """Events that are turns: without those for work that belonged to none."""
         return self.events - self.unclaimed
 
-    def plus(self, other: TurnSums) -> TurnSums:
-        """Both together."""
-        return TurnSums(*(getattr(self, name) + getattr(other, name) for name in SUM_FIELDS))
+    def plus(self, other: TurnSums, times: int = 1) -> TurnSums:
+        """The sums with ``other`` counted in, so many times; -1 takes it out."""
+        return TurnSums(*(getattr(self, name) + times * getattr(other, name) for name in SUM_FIELDS))
 
     @classmethod
     def of(cls, totals: object) -> TurnSums:
@@ -60,7 +60,7 @@ class UserQuery:
 
     tenant_id: str | None = None
     agent_id: str | None = None
-    user_id: str | None = None
+    user_ids: tuple[str, ...] | None = None
     first_day: int | None = None
     day_before: int | None = None
 
@@ -69,10 +69,14 @@ class UserQuery:
         return (
             self.tenant_id in (None, tenant_id)
             and self.agent_id in (None, agent_id)
-            and self.user_id in (None, user_id)
+            and (self.user_ids is None or user_id in self.user_ids)
             and (self.first_day is None or day >= self.first_day)
             and (self.day_before is None or day < self.day_before)
         )
+
+
+Person = tuple[str, str]
+"""Tenant and user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,20 @@ USER_AMOUNT_COLUMNS: Final = ("row_id", *USER_AMOUNT_KEY, *AMOUNT_SUMS)
 _CONDITIONS: Final = (
     ("tenant_id", "tenant_id = "),
     ("agent_id", "agent_id = "),
-    ("user_id", "user_id = "),
     ("first_day", "day >= "),
     ("day_before", "day < "),
 )
+INDEXES_BY_PERSON: Final = tuple(
+    statement
+    for table in (USER_TABLE, USER_AMOUNT_TABLE)
+    for statement in (
+        f"DROP INDEX {table}_day",
+        f"CREATE INDEX {table}_person ON {table} (tenant_id, day, user_id)",
+    )
+)
+"""The statements of the migration after the tables': a few people's rows of some days are found without the others'."""
+_MOST_DAYS: Final = 400
+"""So many days are asked for one by one, together with people: then an index finds each of them."""
 _USAGE_GROUP: Final = ("tenant_id", "user_id")
 _AMOUNT_GROUP: Final = ("tenant_id", "user_id", "mode", "provider", "model", "meter")
 
@@ -143,6 +157,22 @@ def renaming(mark: str, drawn: str) -> tuple[str, ...]:
         f"WHERE tenant_id = {mark} AND user_id = {mark}"
         for table in (USER_TABLE, USER_AMOUNT_TABLE)
     )
+
+
+def busiest_question(query: UserQuery, most: int, mark: str) -> tuple[str, tuple[Any, ...]]:
+    """``user_id``, and ``tenant_id`` where the query names none: of those who talked most, ``most`` at most."""
+    where, values = _where(query, mark)
+    names = "user_id" if query.tenant_id is not None else "user_id, tenant_id"
+    sql = (
+        f"SELECT {names} FROM {USER_TABLE}{where} GROUP BY {names} HAVING sum(events) <> 0 "  # noqa: S608  (constants)
+        f"ORDER BY sum(audio_ms_in + audio_ms_out) DESC, {names} LIMIT {mark}"
+    )
+    return sql, (*values, most)
+
+
+def busiest(rows: Sequence[Sequence[Any]], query: UserQuery) -> tuple[Person, ...]:
+    """The answer to ``busiest_question``."""
+    return tuple((row[1] if query.tenant_id is None else query.tenant_id, row[0]) for row in rows)
 
 
 def users_question(query: UserQuery, mark: str) -> tuple[str, tuple[Any, ...]]:
@@ -180,6 +210,13 @@ def folded_users(sums: Mapping[UserKey, TurnSums], query: UserQuery) -> tuple[Us
     return users([(*who, *(getattr(counted, name) for name in SUM_FIELDS)) for who, counted in found.items()])
 
 
+def folded_busiest(sums: Mapping[UserKey, TurnSums], query: UserQuery, most: int) -> tuple[Person, ...]:
+    """What a database answers to ``busiest_question``, from the rows themselves."""
+    found = folded_users(sums, query)
+    ranked = sorted(found, key=lambda row: (-row.sums.audio_ms_in - row.sums.audio_ms_out, row.user_id, row.tenant_id))
+    return tuple((row.tenant_id, row.user_id) for row in ranked[:most])
+
+
 def folded_amounts(amounts: Mapping[UserAmountKey, tuple[int, int]], query: UserQuery) -> tuple[UserAmount, ...]:
     """What a database answers to ``user_amounts_question``, from the rows themselves."""
     found: dict[tuple[str, ...], tuple[int, int]] = {}
@@ -194,9 +231,26 @@ def folded_amounts(amounts: Mapping[UserAmountKey, tuple[int, int]], query: User
 def _grouped(
     table: str, group: Sequence[str], sums: Sequence[str], query: UserQuery, mark: str
 ) -> tuple[str, tuple[Any, ...]]:
-    wanted = [(sql + mark, getattr(query, name)) for name, sql in _CONDITIONS]
-    conditions = [sql for sql, value in wanted if value is not None]
-    where = " WHERE " + " AND ".join(conditions) if conditions else ""
+    where, values = _where(query, mark)
     names, summed = ", ".join(group), ", ".join(f"sum({name})" for name in sums)
-    sql = f"SELECT {names}, {summed} FROM {table}{where} GROUP BY {names}"  # noqa: S608  (constants)
-    return sql, tuple(value for _, value in wanted if value is not None)
+    return f"SELECT {names}, {summed} FROM {table}{where} GROUP BY {names}", values  # noqa: S608  (constants)
+
+
+def _where(query: UserQuery, mark: str) -> tuple[str, tuple[Any, ...]]:
+    among: dict[str, Sequence[str | int]] = {}
+    if query.user_ids is not None:
+        among["user_id"] = query.user_ids
+        first, before = query.first_day, query.day_before
+        if first is not None and before is not None and before - first <= _MOST_DAYS:
+            among["day"] = range(first, before)
+            query = replace(query, first_day=None, day_before=None)
+    wanted = [(sql, getattr(query, name)) for name, sql in _CONDITIONS]
+    conditions = [sql + mark for sql, value in wanted if value is not None]
+    conditions += [f"{name} IN ({', '.join([mark] * len(each))})" if each else "1 = 0" for name, each in among.items()]
+    values = [value for _, value in wanted if value is not None]
+    return where_clause(conditions), (*values, *(value for each in among.values() for value in each))
+
+
+def where_clause(conditions: Sequence[str]) -> str:
+    """The WHERE of a statement; nothing where there are no conditions."""
+    return " WHERE " + " AND ".join(conditions) if conditions else ""

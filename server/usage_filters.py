@@ -22,6 +22,8 @@ from server.latency_view import BadFilter
 
 DEFAULT_LIMIT: Final = 100
 MOST_EVENTS: Final = 1_000
+MOST_ROWS: Final = 2_000
+"""Of a report."""
 MOST_DAYS: Final = 400
 EVENT_FILTERS: Final = ("user", "agent", "mode", "session", "transport", "success", "replaced")
 
@@ -115,12 +117,7 @@ def page_request(given: Mapping[str, str]) -> PageRequest:
     order = given.get("order", "asc")
     if order not in ("asc", "desc"):
         raise BadFilter("order must be asc or desc.")
-    try:
-        limit = int(given.get("limit", str(DEFAULT_LIMIT)))
-    except ValueError:
-        limit = 0
-    if not 1 <= limit <= MOST_EVENTS:
-        raise BadFilter(f"limit must be from 1 to {MOST_EVENTS}.")
+    limit = limit_of(given, MOST_EVENTS)
     cursor = None
     if (text := given.get("cursor")) is not None:
         found = _CURSOR.fullmatch(text)
@@ -128,6 +125,17 @@ def page_request(given: Mapping[str, str]) -> PageRequest:
             raise BadFilter("cursor must be a next_cursor of the same order.")
         cursor = int(found[2])
     return PageRequest(cursor, limit, newest_first=order == "desc")
+
+
+def limit_of(given: Mapping[str, str], most: int) -> int:
+    """``limit``: how many, at most. Raises BadFilter."""
+    try:
+        limit = int(given.get("limit", str(DEFAULT_LIMIT)))
+    except ValueError:
+        limit = 0
+    if not 1 <= limit <= most:
+        raise BadFilter(f"limit must be from 1 to {most}.")
+    return limit
 
 
 def cursor_text(sequence: int, *, newest_first: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import cast
 
 from metering.ledger import Ledger, PageRequest, UsageQuery
 from metering.pricing.book import PriceBook, date_day, day_date
@@ -28,14 +28,13 @@ from server.contracts.usage_reports import (
     UnpricedWork,
     UsageCurrentResponse,
     UsageEventPage,
+    UsageOthers,
     UsagePeriod,
     UsageReportResponse,
     UsageReportRow,
     UsageSums,
 )
-from server.usage_filters import Days, cursor_text
-
-MOST_ROWS: Final = 2_000
+from server.usage_filters import MOST_ROWS, Days, cursor_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,8 @@ def read_report(ledger: Ledger, query: ReportQuery, book: PriceBook, asking: Ask
         since=day_name(days.first),
         until=day_name(days.before),
         rows=tuple(map(_row, report.rows[:MOST_ROWS])),
-        truncated=len(report.rows) > MOST_ROWS,
+        truncated=len(report.rows) > MOST_ROWS or report.others is not None,
+        others=None if report.others is None else _others(report.others),
         total=_told(days, report.totals, report.cost, report.unpriced),
     )
 
@@ -162,6 +162,10 @@ def _row(row: ReportRow) -> UsageReportRow:
         cost=_money(row.cost),
         complete=row.complete,
     )
+
+
+def _others(row: ReportRow) -> UsageOthers:
+    return UsageOthers(sums=sums_of(row.sums or TurnSums()), cost=_money(row.cost), complete=row.complete)
 
 
 def _line(line: CostLine) -> InvoiceLine:

@@ -2,8 +2,8 @@
 
 Owns its connections (one that writes, one that reads, each behind a lock, so any thread may call). They open on first
 use and are dropped after any failure, so a database that was down, full or restarted is simply tried again. Every wait
-has a limit: connecting, a statement, a lock, a network that swallows everything. Knows nothing of journals, threads or
-retries: ``metering.forwarder`` has those.
+has a limit (``metering.postgres.connection``). Knows nothing of journals, threads or retries: ``metering.forwarder``
+has those.
 
 Appends take turns (an advisory lock for the length of a transaction), in whatever process: so the order of
 ``sequence`` is the order of commits, and a reader that pages never passes by an event that is committed later.
@@ -15,33 +15,23 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import psycopg
-from psycopg.abc import PQGen
-from psycopg.conninfo import conninfo_to_dict
 
 from metering import ledger_sql, user_sums
 from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, PART_FIELDS, TIME_FIELDS, dumps, to_dict
 from metering.errors import LedgerIncompatible, LedgerUnavailable
 from metering.ledger import PeriodClosing
+from metering.postgres.connection import LimitedConnection, connect
 from metering.postgres.migrate import APPEND_LOCK, migrate
-from metering.postgres.rollup import Connection, Counting, from_json, query
+from metering.postgres.rollup import Counting, from_json, query
 from metering.sql_reader import SqlReader
 from metering.usage import UsageEvent
 
-CONNECT_TIMEOUT_S: Final = 5
-STATEMENT_TIMEOUT_MS: Final = 10_000
-LOCK_TIMEOUT_MS: Final = 5_000
-NETWORK_TIMEOUT_MS: Final = 10_000
-ANSWER_TIMEOUT_S = 15.0
-"""Longer than the server's own limits, for a server that is there and says nothing: stopped, or out of memory."""
 CLOSE_TIMEOUT_S: Final = 2.0
 _PORTION: Final = 128
 """Events of one statement: while the database inserts some, they are counted and the next put into JSON."""
-_LOOK_EVERY_S: Final = 0.1  # while waiting, for an interrupt
-
-T = TypeVar("T")
 
 _INTEGERS = frozenset((*COUNT_FIELDS, *PART_FIELDS, *TIME_FIELDS))
 _EVENT_TYPES = [
@@ -67,19 +57,12 @@ _PURGE = (
 )
 
 
-class _LimitedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that gives up on an answer that does not come; the limits in the server are no help then."""
-
-    def wait(self, gen: PQGen[T], interval: float = _LOOK_EVERY_S, timeout: float | None = None) -> T:
-        return super().wait(gen, interval, ANSWER_TIMEOUT_S if timeout is None else timeout)
-
-
 @dataclass(slots=True)
 class _Slot:
     """One connection and its lock."""
 
     lock: threading.Lock
-    connection: Connection | None = None
+    connection: LimitedConnection | None = None
 
 
 class PostgresLedger(SqlReader):
@@ -158,7 +141,7 @@ class PostgresLedger(SqlReader):
             return connection.execute(query(sql), values).fetchall()
 
     @contextmanager
-    def _using(self, slot: _Slot) -> Generator[Connection]:
+    def _using(self, slot: _Slot) -> Generator[LimitedConnection]:
         """The slot's connection, opened if need be; dropped (which rolls back) if anything goes wrong."""
         with slot.lock:
             try:
@@ -172,8 +155,8 @@ class PostgresLedger(SqlReader):
                 _drop(slot)
                 raise
 
-    def _open(self, *, read_only: bool) -> Connection:
-        connection = _LimitedConnection.connect(**_parameters(self._url), autocommit=True)
+    def _open(self, *, read_only: bool) -> LimitedConnection:
+        connection = connect(self._url)
         try:
             _require_unicode(connection)
             migrate(connection)
@@ -185,33 +168,9 @@ class PostgresLedger(SqlReader):
         return connection
 
 
-def _require_unicode(connection: Connection) -> None:
+def _require_unicode(connection: LimitedConnection) -> None:
     if connection.info.parameter_status("server_encoding") != "UTF8":
         raise LedgerIncompatible("the ledger's database must be encoded in UTF8")
-
-
-def _parameters(url: str) -> dict[str, Any]:
-    """What the URL says, and the limits where it is silent."""
-    try:
-        given: dict[str, Any] = conninfo_to_dict(url)
-    except psycopg.Error:
-        raise LedgerIncompatible("the ledger's address is no PostgreSQL URL") from None
-    limits = {
-        "application_name": "convergio-voice",
-        "client_encoding": "UTF8",
-        "connect_timeout": CONNECT_TIMEOUT_S,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": NETWORK_TIMEOUT_MS,
-    }
-    options = (
-        f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
-        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT_MS} -c synchronous_commit=on "
-        "-c default_transaction_isolation=read\\ committed"
-    )
-    given["options"] = f"{given.get('options', '')} {options}".strip()
-    return limits | given
 
 
 def _words(error: psycopg.Error) -> str:

@@ -12,16 +12,17 @@ import psycopg
 
 from metering.alembic_turn import ALEMBIC_TURN
 from metering.errors import LedgerIncompatible
+from metering.postgres.connection import LimitedConnection
 from metering.postgres.rollup import Connection, rebuild
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest migration in ``versions``; a test holds the two together."""
-KNOWN: Final = frozenset({"0001", "0002", "0003", "0004", "0005", HEAD})
+KNOWN: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", HEAD})
 MIGRATION_LOCK: Final = 0x636F6E7665726701  # "converg", 1: of PostgreSQL's advisory locks
 APPEND_LOCK: Final = 0x636F6E7665726702
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: LimitedConnection) -> None:
     """Make the tables, or bring them up to date. Raises LedgerIncompatible, psycopg.Error.
 
     ``connection`` is used and left open, outside any transaction.
@@ -45,7 +46,7 @@ def _has_user_sums(connection: Connection) -> bool:
     return connection.execute("SELECT to_regclass('usage_users_daily') IS NOT NULL").fetchone() == (True,)
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: LimitedConnection) -> None:
     from alembic import command  # noqa: PLC0415 - half a second of imports, once in a ledger's life
     from alembic.config import Config  # noqa: PLC0415
     from sqlalchemy import create_engine  # noqa: PLC0415
@@ -58,7 +59,7 @@ def _upgrade(connection: Connection) -> None:
     autocommit = connection.autocommit
     connection.autocommit = False
     try:
-        with ALEMBIC_TURN, engine.begin() as shared:  # all of it, or nothing
+        with ALEMBIC_TURN, engine.begin() as shared, connection.patient():  # all of it, or nothing
             shared.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
             summed = _has_user_sums(connection)
             config.attributes["connection"] = shared

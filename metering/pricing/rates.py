@@ -59,17 +59,28 @@ class CostSum:
 
     def __init__(self) -> None:
         self._exact: dict[str, Fraction] = {}
-        self.unpriced: set[tuple[str, str, str]] = set()
-        """Provider, model, meter."""
+        self._unpriced: dict[tuple[str, str, str], int] = {}
 
     def add(self, rates: Rates, day: int, what: tuple[str, str, str], sums: tuple[int, int]) -> None:
         """Count an amount (and its whole seconds) of a provider's model's meter, used on that day."""
         offer = rates.offer(*what, day)
         if offer is None:
-            self.unpriced.add(what)
+            self._unpriced[what] = self._unpriced.get(what, 0) + sums[0]
             return
         currency = offer.sheet.currency
         self._exact[currency] = self._exact.get(currency, Fraction(0)) + charge(offer.price, *sums)
+
+    def count(self, other: CostSum, times: int = 1) -> None:
+        """Count in what another has; -1 takes it out."""
+        for currency, exact in other._exact.items():
+            self._exact[currency] = self._exact.get(currency, Fraction(0)) + times * exact
+        for what, amount in other._unpriced.items():
+            self._unpriced[what] = self._unpriced.get(what, 0) + times * amount
+
+    @property
+    def unpriced(self) -> tuple[tuple[str, str, str], ...]:
+        """Provider, model and meter of what has no price, in order."""
+        return tuple(sorted(what for what, amount in self._unpriced.items() if amount))
 
     def micros(self) -> Mapping[str, int]:
         """Millionths by currency, rounded once, here."""

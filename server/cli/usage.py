@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from server.usage_filters import Days
 
 DEFAULT_ROWS = 20
+DEFAULT_PEOPLE = 100
 NO_CURRENCY = "XXX"  # ISO 4217, of sheets for what costs nothing
 
 
@@ -26,6 +27,11 @@ NO_CURRENCY = "XXX"  # ISO 4217, of sheets for what costs nothing
 )
 @click.option(
     "--by", type=click.Choice(["day", "user", "agent", "provider"]), help="Sums and costs by that, not turn by turn."
+)
+@click.option(
+    "--most",
+    type=click.IntRange(1),
+    help=f"With --by user: so many people, the others together. [default: {DEFAULT_PEOPLE}; --json, --csv: everybody]",
 )
 @click.option("--month", help="That month (2026-11) only.")
 @click.option("--since", help="The last days only (30d), or from a day on (2026-11-01).")
@@ -39,6 +45,7 @@ def command(  # noqa: PLR0913 - click gives each option by name
     data_dir: Path | None,
     rows: int,
     by: str | None,
+    most: int | None,
     month: str | None,
     since: str | None,
     tenant: str | None,
@@ -55,6 +62,10 @@ def command(  # noqa: PLR0913 - click gives each option by name
 
     if form == "chart" and by is None:
         raise click.ClickException("A chart needs --by: day, user, agent or provider.")
+    if most is not None and by != "user":
+        raise click.ClickException("--most goes with --by user.")
+    if by == "user" and most is None and form in (None, "chart"):
+        most = DEFAULT_PEOPLE
     settings = load_settings(config, data_dir=data_dir)
     days = asked_days(month, since) if by or month or since else None
     path, waiting = settings.ledger_path, waiting_turns(settings.journal_path)
@@ -68,7 +79,7 @@ def command(  # noqa: PLR0913 - click gives each option by name
     ledger = open_ledger(settings)
     try:
         if by is not None and days is not None:
-            show(ledger, settings, Wanted(by, days, tenant, form))
+            show(ledger, settings, Wanted(by, days, tenant, form, most))
         else:
             _events(ledger, settings, _chosen(tenant, days), rows, form)
     finally:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
     from metering.ledger import Ledger
@@ -23,12 +25,16 @@ _WORDS: Final = frozenset({"day", "user", "agent", "provider", "model", "tenant"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be shown, and how: ``form`` is ``csv``, ``json``, ``chart`` or (None) a table."""
+    """What is to be shown, and how: ``form`` is ``csv``, ``json``, ``chart`` or (None) a table.
+
+    ``most``: rows for so many people, those who talked most; None for everybody.
+    """
 
     by: str
     days: Days
     tenant_id: str | None
     form: str | None
+    most: int | None = None
 
 
 def asked_days(month: str | None, since: str | None) -> Days:
@@ -51,7 +57,7 @@ def show(ledger: Ledger, settings: Settings, wanted: Wanted) -> None:
     from server.ledgers import price_book  # noqa: PLC0415
 
     by = cast("Grouping", wanted.by)
-    query = ReportQuery(by, wanted.days.first, wanted.days.before, wanted.tenant_id)
+    query = ReportQuery(by, wanted.days.first, wanted.days.before, wanted.tenant_id, most=wanted.most)
     report = usage_report(ledger, query, price_book(settings))
     match wanted.form:
         case "csv":
@@ -72,9 +78,11 @@ def _document(report: UsageReport) -> dict[str, Any]:
     from metering.pricing.rates import day_name  # noqa: PLC0415
     from metering.user_sums import SUM_FIELDS  # noqa: PLC0415
 
-    def sums_of(row: ReportRow) -> dict[str, int] | None:
-        return None if row.sums is None else {name: getattr(row.sums, name) for name in SUM_FIELDS}
+    def told(row: ReportRow) -> dict[str, Any]:
+        sums = None if row.sums is None else {name: getattr(row.sums, name) for name in SUM_FIELDS}
+        return {"sums": sums, "cost_micros": dict(row.cost), "complete": row.complete}
 
+    others = {} if report.others is None else {"others": told(report.others)}
     return {
         "by": report.query.by,
         "since": day_name(report.query.first_day),
@@ -84,13 +92,12 @@ def _document(report: UsageReport) -> dict[str, Any]:
                 "key": row.key,
                 "model": row.detail or None,
                 "tenant_id": row.tenant_id or report.query.tenant_id,
-                "sums": sums_of(row),
                 "amounts": dict(row.amounts) or None,
-                "cost_micros": dict(row.cost),
-                "complete": row.complete,
+                **told(row),
             }
             for row in report.rows
         ],
+        **others,
         "total": {
             "sums": {name: getattr(report.totals, name) for name in SUM_FIELDS},
             "cost_micros": dict(report.cost),
@@ -127,9 +134,15 @@ def _table(report: UsageReport) -> Table:
         }
     for title, footer in columns.items():
         table.add_column(title, footer, justify="left" if title in _WORDS else "right", overflow="fold")
-    for row in report.rows:
+    for row in _rows(report):
         table.add_row(*_cells(row))
     return table
+
+
+def _rows(report: UsageReport) -> Iterator[ReportRow]:
+    yield from report.rows
+    if report.others is not None:
+        yield replace(report.others, key="everybody else")
 
 
 def _cells(row: ReportRow) -> list[str]:
@@ -163,7 +176,7 @@ def _chart(report: UsageReport) -> None:
 
     providers = report.query.by == "provider"
     bars: list[tuple[str, float, str]] = []
-    for row in report.rows:
+    for row in _rows(report):
         name = f"{row.key} {row.detail}".strip()
         if providers:
             bars.append((name, sum(billed(row.cost).values()), _cost(row.cost, complete=row.complete)))

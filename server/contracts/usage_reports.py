@@ -129,6 +129,15 @@ class UsageReportRow(Contract):
     """False: some of its work has no price."""
 
 
+class UsageOthers(Contract):
+    """The people beyond a report's `limit`, together."""
+
+    sums: UsageSums
+    cost: tuple[MoneyAmount, ...]
+    complete: bool
+    """False: some of their work has no price."""
+
+
 class UsageReportResponse(Contract):
     """Usage by day, person, agent or provider."""
 
@@ -143,6 +152,8 @@ class UsageReportResponse(Contract):
     """Days in their order, people and agents by how much they talked. Days without usage have no row."""
     truncated: bool = False
     """There are more rows than are told; `total` is of all."""
+    others: UsageOthers | None = None
+    """With `by=user`, where there are more people than rows."""
     total: UsagePeriod
 
 

@@ -48,6 +48,11 @@ _REPORT: Final = (
     QueryParameter("agent", "With this agent only.", {"type": "string"}),
     QueryParameter("user", "This person only, with `by=user`.", {"type": "string"}),
     QueryParameter(
+        "limit",
+        "With `by=user`: a row for so many people, those who talked most; the others are together. A file has all.",
+        {"type": "integer", "minimum": 1, "maximum": 2_000, "default": 100},
+    ),
+    QueryParameter(
         "format", "JSON, or the rows as a file.", {"type": "string", "enum": ["json", "csv"], "default": "json"}
     ),
     _TENANT,

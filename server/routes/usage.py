@@ -48,7 +48,7 @@ from server.usage_export import (
     Format,
     make_export,
 )
-from server.usage_filters import EVENT_FILTERS, event_query, named_month, page_request, report_days
+from server.usage_filters import EVENT_FILTERS, MOST_ROWS, event_query, limit_of, named_month, page_request, report_days
 from server.usage_view import Asking, read_current, read_events, read_invoice, read_report
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class UsageRoutes:
         return Response(body.model_dump_json(), 200, NO_STORE, "application/json")
 
     async def _report(self, request: Request) -> Response:
-        _known(request, "by", "month", "since", "until", "agent", "user", "tenant", "format")
+        _known(request, "by", "month", "since", "until", "agent", "user", "tenant", "format", "limit")
         given = request.query_params
         asking = Asking(request_id(request), self._tenant(request), None, self._host.epoch_ms())
         with _asked():
@@ -131,8 +131,12 @@ class UsageRoutes:
                 raise BadFilter("user goes with by=user.")
             if form not in ("json", "csv"):
                 raise BadFilter("format must be json or csv.")
+            if "limit" in given and (by, form) != ("user", "json"):
+                raise BadFilter("limit goes with by=user; a file holds everybody.")
+            most = limit_of(given, MOST_ROWS) if (by, form) == ("user", "json") else None
             days = report_days(given, asking.now_ms)
-        query = ReportQuery(by, days.first, days.before, asking.tenant_id, given.get("agent"), given.get("user"))
+        agent_id, user_id = given.get("agent"), given.get("user")
+        query = ReportQuery(by, days.first, days.before, asking.tenant_id, agent_id, user_id, most)
         if form == "csv":
             return await self._report_file(request, query, asking.tenant_id)
         return await self._answer(

@@ -56,10 +56,32 @@ def test_sums_are_asked_for_by_person_agent_and_period(ledger: Ledger) -> None:
         return {row.user_id: row.sums.events for row in ledger.users(query)}
 
     assert events(UserQuery(first_day=2, day_before=6)) == {"user_0": 2, "user_1": 2}
-    assert events(UserQuery(user_id="user_1", first_day=2, day_before=6)) == {"user_1": 2}
+    assert events(UserQuery(user_ids=("user_1",), first_day=2, day_before=6)) == {"user_1": 2}
     assert events(UserQuery(agent_id="agent_2", first_day=2)) == {"user_0": 2}
     assert events(UserQuery(tenant_id="nobody")) == {}
-    assert {row.user_id for row in ledger.user_amounts(UserQuery(user_id="user_0"))} == {"user_0"}
+    assert {row.user_id for row in ledger.user_amounts(UserQuery(user_ids=("user_0",)))} == {"user_0"}
+
+
+def test_those_who_talked_most_are_named_first(ledger: Ledger) -> None:
+    """``turn`` speaks as long as its number."""
+    whose = ("ada", "bob", "cleo", "dan", "bob")
+    ledger.append([replace(turn(n, "school"), user_id=who) for n, who in enumerate(whose, start=1)])
+    ledger.append([replace(turn(9, "business"), user_id="ada"), replace(turn(8, "business"), started_at=9 * DAY_MS)])
+    spoken = {who: sum(n for n, each in enumerate(whose, start=1) if each == who) for who in whose}
+    ranked = [("school", who) for who in sorted(spoken, key=lambda who: -spoken[who])]
+    everybody = UserQuery(first_day=0, day_before=1)
+    assert ledger.busiest(UserQuery("school"), 10) == tuple(ranked)
+    assert ledger.busiest(UserQuery("school"), 2) == tuple(ranked[:2])
+    assert ledger.busiest(everybody, 3) == (("business", "ada"), *ranked[:2])
+    assert ledger.busiest(UserQuery("nobody"), 3) == ()
+    for tenant, who in ledger.busiest(everybody, 3):
+        for days in ((0, 1), (0, 5_000), (None, None)):
+            (row,) = ledger.users(UserQuery(tenant, None, (who,), *days))
+            assert (row.tenant_id, row.user_id) == (tenant, who)
+            assert {each.user_id for each in ledger.user_amounts(UserQuery(tenant, None, (who,), *days))} == {who}
+    several = ledger.users(UserQuery("school", user_ids=("dan", "ada", "nobody"), first_day=0, day_before=3))
+    assert [row.user_id for row in several] == ["ada", "dan"]
+    assert ledger.users(UserQuery("school", user_ids=())) == ()
 
 
 def test_events_are_chosen_by_lane_and_outcome_and_so_are_their_totals(ledger: Ledger) -> None:

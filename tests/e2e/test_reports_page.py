@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,22 @@ async def test_an_administrator_sees_today_this_month_the_budget_the_days_and_wh
         await page.get_by_role("rowheader", name="azure, conversation").wait_for()
         await page.select_option("#period", "today")
         await page.get_by_role("cell", name="4.7 min heard").wait_for()
+
+
+async def test_of_very_many_people_those_who_talked_most_have_a_row_and_the_others_one_together(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "usage.sqlite3")
+    ledger.append([replace(turn(n, 0), user_id=f"pupil-{n}", audio_ms_in=1_000 * (1_000 - n)) for n in range(103)])
+    ledger.close()
+    async with usage_page(tmp_path) as (page, _):
+        await told(page)
+        await page.select_option("#by", "user")
+        await page.get_by_role("rowheader", name="Everybody else").wait_for()
+        names = await page.locator("#who tbody th").all_inner_texts()
+        assert names == [*(f"pupil-{n}" for n in range(100)), "Everybody else"]
+        others = page.locator("#who tbody tr").last
+        assert (await others.locator("td").all_inner_texts())[0] == "3"
+        assert "the 100 who talked most" in await page.inner_text("#who caption")
+        assert (await page.locator("#who tfoot td").all_inner_texts())[0] == "103"
 
 
 async def test_files_are_saved_with_what_is_in_them_and_their_checksum(tmp_path: Path) -> None:

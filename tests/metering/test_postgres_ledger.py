@@ -21,7 +21,7 @@ from usage_events import TICKS, WHOLE, numbered, older
 
 from metering.errors import LedgerIncompatible, LedgerUnavailable
 from metering.ledger import DayQuery, PageRequest, UsageQuery, UsageTotals, read_all
-from metering.postgres import ledger as postgres_ledger
+from metering.postgres import connection as postgres_connection
 from metering.postgres import migrate
 from metering.postgres.ledger import PostgresLedger
 from metering.rollup import Rollup
@@ -174,7 +174,7 @@ def test_no_error_tells_the_password(address: str) -> None:
 
 
 def test_a_lock_held_too_long_is_unavailable_and_nothing_is_appended(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_ledger, "LOCK_TIMEOUT_MS", 50)
+    monkeypatch.setattr(postgres_connection, "LOCK_TIMEOUT_MS", 50)
     ledger = PostgresLedger(url)
     ledger.append([numbered(1)])
     with psycopg.connect(url) as other:
@@ -193,7 +193,7 @@ def test_a_server_that_says_nothing_is_given_up_on(
     connection = ledger._writing.connection
     assert connection is not None
     backend = connection.info.backend_pid
-    monkeypatch.setattr(postgres_ledger, "ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(postgres_connection, "ANSWER_TIMEOUT_S", 0.2)
     os.kill(backend, signal.SIGSTOP)
     try:
         with pytest.raises(LedgerUnavailable):

@@ -96,9 +96,9 @@ def test_what_a_person_does_afterwards_is_not_counted_into_their_pseudonym(kept:
     assert not ids & {str(row[0]) for row in renamed}, "the id tells whose pseudonym it is"
     ledger.append([numbered(1, prefix="later")])
     for name in ("erased_once", PERSON):
-        (used,) = ledger.users(UserQuery(tenant_id="tenant_a", user_id=name))
+        (used,) = ledger.users(UserQuery(tenant_id="tenant_a", user_ids=(name,)))
         assert used.sums.events == 1, name
-        assert ledger.user_amounts(UserQuery(tenant_id="tenant_a", user_id=name)), name
+        assert ledger.user_amounts(UserQuery(tenant_id="tenant_a", user_ids=(name,))), name
     assert [row.user_id for row in ledger.users(UserQuery())] == ["erased_once", PERSON]
 
 

@@ -60,7 +60,7 @@ def test_the_database_is_wal_full_versioned_and_strict(path: Path) -> None:
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (8,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (9,)
     (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'usage_events'").fetchone()
     assert sql.rstrip().endswith("STRICT") == (sqlite3.sqlite_version_info >= (3, 37))
     ledger.close()

@@ -57,6 +57,21 @@ def test_sums_are_shown_as_a_table_by_person_with_nothing_taken_for_markup(where
     assert lines[-1].split()[:3] == ["total", "3", "180.000"]
 
 
+def test_of_many_people_those_who_talked_most_are_shown_and_the_others_together(where: tuple[str, str]) -> None:
+    record(Path(where[1]), turn(5, 1), turn(6, 2))
+    asked = ("usage", *where, "--by", "user", "--since", "30d", "--most", "1")
+    lines = run(*asked).splitlines()
+    assert [" ".join(line.split()[:2]) for line in lines[1:3]] == ["ada school", "everybody else"]
+    assert (lines[1].split()[2], lines[2].split()[2]) == ("3", "2")
+    assert lines[-1].split()[:3] == ["total", "5", "300.000"]
+    assert [line.split("  ")[0] for line in run(*asked, "--chart").splitlines()] == ["ada", "everybody else"]
+    told = json.loads(run(*asked, "--json"))
+    assert [row["key"] for row in told["rows"]] == ["ada"]
+    assert told["others"]["sums"]["audio_ms_in"] == 120_000
+    assert "others" not in json.loads(run(*asked[:-2], "--json"))
+    assert "by user" in run("usage", *where, "--by", "day", "--most", "1", code=1)
+
+
 def test_sums_are_drawn_by_day(where: tuple[str, str]) -> None:
     one, two = run("usage", *where, "--by", "day", "--since", "2d", "--chart").splitlines()
     assert (one.count("█"), two.count("█")) == (40, 20)

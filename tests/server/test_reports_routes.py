@@ -213,6 +213,10 @@ async def test_events_are_filtered(tmp_path: Path) -> None:
         ("report", {"since": "2026-02-01", "until": "2026-02-01"}),
         ("report", {"month": "2026-02", "since": "2d"}),
         ("report", {"user": "ada"}),
+        ("report", {"by": "agent", "limit": "3"}),
+        ("report", {"by": "user", "limit": "0"}),
+        ("report", {"by": "user", "limit": "2001"}),
+        ("report", {"by": "user", "limit": "3", "format": "csv"}),
         ("invoices/2026-9", {}),
         ("invoices/1026-09", {}),
         ("current", {"scope": "all"}),
@@ -298,6 +302,31 @@ async def test_reports_are_by_day_person_agent_and_provider(tmp_path: Path) -> N
         ("'@bob", "3", "0.180000", "EUR", "false"),
         ("ada", "2", "0.120000", "EUR", "false"),
     ]
+
+
+async def test_a_report_by_person_has_a_row_for_those_who_talked_most_and_the_others_together(tmp_path: Path) -> None:
+    today = now_ms() // DAY_MS * DAY_MS
+    people = ("ada", "bob", "cleo", "cleo", "bob", "cleo", "dan")
+    record(tmp_path, [turn(n, at=today - n * DAY_MS, user=user) for n, user in enumerate(people)])
+    record(tmp_path, [turn(n + 20, at=today, tenant="other", user="cleo") for n in range(3)])
+    async with served(tmp_path, ledger=sheets(tmp_path / "prices")) as server, client(server) as http:
+
+        async def report(**asked: str) -> UsageReportResponse:
+            answer = await http.get("/v1/usage/report", params={"by": "user", "since": "30d"} | asked)
+            return UsageReportResponse.model_validate_json(answer.content)
+
+        everybody, some, one = await report(), await report(limit="2"), await report(limit="1", user="dan")
+        exactly = await report(limit="4")
+    assert (everybody.others, everybody.truncated, exactly.others, exactly.truncated) == (None, False, None, False)
+    assert some.rows == everybody.rows[:2]
+    assert [row.key for row in some.rows] == ["cleo", "bob"]
+    assert some.total == everybody.total
+    assert some.truncated
+    assert some.others is not None
+    assert (some.others.sums.turns, some.others.sums.audio_ms_in, some.others.complete) == (2, 120_000, False)
+    assert [cost.micros for cost in some.others.cost] == [120_000]
+    assert [(row.key, row.sums.turns) for row in one.rows if row.sums] == [("dan", 1)]
+    assert (one.others, one.total.sums.turns) == (None, 1)
 
 
 async def test_what_a_tenant_pays_its_provider_itself_is_in_the_total_and_not_due(tmp_path: Path) -> None:

@@ -60,8 +60,10 @@ async function showWho() {
   const mine = ++asked;
   const report = await server.ask('/v1/usage/report', { by: by.value, ...chosenDays() });
   if (mine !== asked) return;
-  const caption = `${dayName(report.since)} to ${dayName(lastDay(report.until))}${report.truncated ? ', the first of more' : ''}`;
   const rows = report.rows.map((/** @type {any} */ row) => ({ ...row, name: row.key }));
+  const first = report.others ? `, the ${rows.length} who talked most` : report.truncated ? ', the first of more' : '';
+  const caption = `${dayName(report.since)} to ${dayName(lastDay(report.until))}${first}`;
+  if (report.others) rows.push({ ...report.others, name: 'Everybody else' });
   const nothing = element('p', 'nothing', 'Nobody has talked in this time.');
   const title = TITLES[/** @type {keyof TITLES} */ (by.value)];
   const table = by.value === 'provider' ? providersTable(caption, rows) : sumsTable(caption, title, rows, report.total);
