@@ -14,7 +14,7 @@ from typing import Final
 from metering.latency_counts import LatencyCounts
 from metering.ledger import Ledger, UsageQuery
 
-MOST_TURNS: Final = 100_000
+MOST_TURNS: Final = 50_000
 STAGES: Final = ("endpoint", "stt", "agent", "tts", "egress", "total")
 PERCENTILES: Final = (50, 95, 99)
 UNDONE: Final = "none"

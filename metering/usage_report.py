@@ -122,9 +122,12 @@ def _of_some(
     ledger: Ledger, query: ReportQuery, rates: Rates, asked: UserQuery, people: Sequence[Person]
 ) -> UsageReport:
     """Rows of these people only, without reading everybody's: all together are summed by agent anyway."""
-    of_them = replace(asked, user_ids=tuple({user_id for _, user_id in people}))
-    wanted = {(*person, "") for person in people}  # another tenant may have somebody of the same name
-    groups = {key: group for key, group in _people(ledger, rates, of_them).items() if key in wanted}
+    of_tenant: dict[str, list[str]] = {}
+    for tenant_id, user_id in people:
+        of_tenant.setdefault(tenant_id, []).append(user_id)
+    groups: _Groups = {}
+    for tenant_id, users in of_tenant.items():
+        groups |= _people(ledger, rates, replace(asked, tenant_id=tenant_id, user_ids=tuple(users)))
     _, whole = _by_day_and_agent(ledger, query, rates)
     others = _Group()
     others.count(whole)

@@ -55,10 +55,13 @@ class Rates:
 
 
 class CostSum:
-    """What some work cost, exactly, by currency; and what of it has no price."""
+    """What some work cost, exactly, by currency; and what of it has no price.
+
+    What is used at one price is added up before it is priced: fractions are slow.
+    """
 
     def __init__(self) -> None:
-        self._exact: dict[str, Fraction] = {}
+        self._used: dict[int, tuple[Offer, int, int]] = {}  # by the identity of the price, which the offer keeps alive
         self._unpriced: dict[tuple[str, str, str], int] = {}
 
     def add(self, rates: Rates, day: int, what: tuple[str, str, str], sums: tuple[int, int]) -> None:
@@ -67,13 +70,12 @@ class CostSum:
         if offer is None:
             self._unpriced[what] = self._unpriced.get(what, 0) + sums[0]
             return
-        currency = offer.sheet.currency
-        self._exact[currency] = self._exact.get(currency, Fraction(0)) + charge(offer.price, *sums)
+        self._use(offer, *sums)
 
     def count(self, other: CostSum, times: int = 1) -> None:
         """Count in what another has; -1 takes it out."""
-        for currency, exact in other._exact.items():
-            self._exact[currency] = self._exact.get(currency, Fraction(0)) + times * exact
+        for offer, amount, whole_seconds in other._used.values():
+            self._use(offer, times * amount, times * whole_seconds)
         for what, amount in other._unpriced.items():
             self._unpriced[what] = self._unpriced.get(what, 0) + times * amount
 
@@ -84,7 +86,15 @@ class CostSum:
 
     def micros(self) -> Mapping[str, int]:
         """Millionths by currency, rounded once, here."""
-        return {currency: micros(exact) for currency, exact in sorted(self._exact.items())}
+        exact: dict[str, Fraction] = {}
+        for offer, amount, whole_seconds in self._used.values():
+            currency = offer.sheet.currency
+            exact[currency] = exact.get(currency, Fraction(0)) + charge(offer.price, amount, whole_seconds)
+        return {currency: micros(exact[currency]) for currency in sorted(exact)}
+
+    def _use(self, offer: Offer, amount: int, whole_seconds: int) -> None:
+        _, before, seconds_before = self._used.get(id(offer.price), (offer, 0, 0))
+        self._used[id(offer.price)] = offer, before + amount, seconds_before + whole_seconds
 
 
 def day_name(day: int) -> str:

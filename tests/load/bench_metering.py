@@ -163,6 +163,9 @@ def reporting(name: str, ledger: Ledger, count: int) -> None:
     for start in range(0, len(spread), 2_000):
         ledger.append(spread[start : start + 2_000])
     copy(ledger, copies - 1)
+    some = [event(n * 200) for n in range(150)]  # a person of their own: copies have ids that no ledger would read
+    reader = [replace(numbered(50_000_000 + n, tenant="tenant_1"), user_id="reader") for n in range(len(some))]
+    ledger.append([replace(r, started_at=o.started_at, ended_at=o.ended_at) for r, o in zip(reader, some, strict=True)])
     first = FIRST_MS // DAY_MS * DAY_MS + 30 * DAY_MS
     amid = UsageQuery(started_from=first + 3_600_000, started_before=first + 60 * DAY_MS + 7_200_000)
     today = UsageQuery(started_from=first, started_before=first + DAY_MS)
@@ -191,7 +194,7 @@ def reporting(name: str, ledger: Ledger, count: int) -> None:
         ),
         (
             "a page of 100 events of one person",
-            lambda: ledger.read(UsageQuery("tenant_1", "user_7"), PageRequest(limit=100)),
+            lambda: ledger.read(UsageQuery("tenant_1", "reader"), PageRequest(limit=100)),
         ),
         ("cost of everything", lambda: cost_of_days(ledger.amounts(DayQuery()), book, ledger.closings())),
     ):
