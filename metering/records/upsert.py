@@ -1,4 +1,4 @@
-"""Insert rows that may be there already, in one statement on either database. For areas' plain functions.
+"""Insert rows that may be there already, without looking first, on either database. For areas' plain functions.
 
 Whoever looks first and then inserts is, on PostgreSQL, too late where another server does the same: both find nothing,
 and one of them fails.

@@ -6,7 +6,6 @@ transaction. Counts nothing. Owned by ``server.budgets.service``.
 
 from __future__ import annotations
 
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from metering.records import Records, RecordsError
 from metering.records.upsert import upsert
 from server.audit import AuditEntry, AuditLog
 from server.budget_settings import BudgetSettings, Consent, zone
+from server.ids import new_id
 
 KEPT_S: Final = 5.0
 """How old what is known of a tenant may be: a change reaches every server within that time."""
@@ -220,7 +220,7 @@ class BudgetRules:
 
 def new_override_id() -> str:
     """A name no other override has."""
-    return f"ovr_{uuid.uuid4().hex}"
+    return new_id("ovr")
 
 
 def forget_person(connection: sa.Connection, tenant_id: str, user_id: str, _pseudonym: str) -> None:

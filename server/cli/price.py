@@ -103,7 +103,7 @@ def close(period: str, config: Path | None, data_dir: Path | None, *, as_json: b
     finally:
         ledger.close()
     if period not in closed:
-        _note_closed(settings, period)
+        _note_closed(config, data_dir, period)
     if as_json:
         print_json({"period": statement.period, "lines": [asdict(line) for line in statement.lines]})
     else:
@@ -111,20 +111,15 @@ def close(period: str, config: Path | None, data_dir: Path | None, *, as_json: b
     return 0
 
 
-def _note_closed(settings: Settings, period: str) -> None:
+def _note_closed(config: Path | None, data_dir: Path | None, period: str) -> None:
     """A line of the audit log: like everything else an operator decides."""
-    from server.audit import AuditEntry, AuditLog  # noqa: PLC0415
+    from server.audit import AuditEntry  # noqa: PLC0415
+    from server.cli.records_work import with_books  # noqa: PLC0415
     from server.guard import OPERATOR_AT_TERMINAL  # noqa: PLC0415
-    from server.offices import open_records  # noqa: PLC0415
 
-    records = open_records(settings)
-    try:
-        audit = AuditLog(records, lambda: time.time_ns() // 1_000_000)
-        with records.write() as connection:
-            tenant_id = OPERATOR_AT_TERMINAL.tenant_id
-            audit.append(connection, AuditEntry(OPERATOR_AT_TERMINAL, "period.closed", tenant_id, period, {}, "cli"))
-    finally:
-        records.close()
+    tenant_id = OPERATOR_AT_TERMINAL.tenant_id
+    entry = AuditEntry(OPERATOR_AT_TERMINAL, "period.closed", tenant_id, period, {}, "cli")
+    with_books(config, data_dir, lambda books: books.audit.record(entry))
 
 
 def _settings(config: Path | None, **overrides: Any) -> Settings:

@@ -6,7 +6,6 @@ Every change is in the audit log.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -17,6 +16,7 @@ from metering.budgets.limits import Scope
 from server.budget_settings import PublicMeasure, PublicPeriod
 
 if TYPE_CHECKING:
+    from metering.records import Records
     from server.contracts.budgets import BudgetReport
     from server.offices import Offices
     from server.settings import Settings
@@ -137,27 +137,18 @@ def override(minutes: int, percent: int, reason: str, scope: Scope, **where: Any
 
 def _with_offices(config: Path | None, data_dir: Path | None, work: Callable[[Offices], Awaitable[Any]]) -> Any:
     """Run it on the records the settings name; of the offices only budgets are at work, so no key is made."""
-    import anyio  # noqa: PLC0415
+    from server.cli.records_work import epoch_ms, with_records  # noqa: PLC0415
+    from server.offices import Offices  # noqa: PLC0415
 
-    from server.offices import Offices, open_records  # noqa: PLC0415
-    from server.settings import load_settings  # noqa: PLC0415
-
-    settings: Settings = load_settings(config, data_dir=data_dir)
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    records = open_records(settings)
-
-    async def main() -> Any:
-        offices = Offices(settings, records, lambda: time.time_ns() // 1_000_000)
+    async def run(settings: Settings, records: Records) -> Any:
+        offices = Offices(settings, records, epoch_ms)
         await offices.privacy.retention.refresh()  # tenants that are no more, but have chosen
         try:
             return await work(offices)
         finally:
             await offices.budgets.store.aclose()
 
-    try:
-        return anyio.run(main)
-    finally:
-        records.close()
+    return with_records(config, data_dir, run)
 
 
 def _table(found: BudgetReport) -> None:

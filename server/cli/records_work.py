@@ -15,11 +15,12 @@ from typing import TypeVar
 import anyio
 import click
 
+from metering.records import Records
 from server.audit import AuditLog
 from server.errors import Refused
 from server.identity import IdentityOffice
 from server.offices import open_records
-from server.settings import load_settings
+from server.settings import Settings, load_settings
 
 T = TypeVar("T")
 
@@ -33,17 +34,22 @@ class Books:
 
 
 def with_books(config: Path | None, data_dir: Path | None, work: Callable[[Books], Awaitable[T]]) -> T:
+    """Do some work on the books of these settings. Raises as ``with_records``."""
+
+    async def run(settings: Settings, records: Records) -> T:
+        audit = AuditLog(records, epoch_ms)
+        return await work(Books(IdentityOffice(settings, records, audit, epoch_ms, time.monotonic), audit))
+
+    return with_records(config, data_dir, run)
+
+
+def with_records(config: Path | None, data_dir: Path | None, work: Callable[[Settings, Records], Awaitable[T]]) -> T:
     """Do some work on the records of these settings. Raises SettingsError, RecordsError, ClickException (a refusal)."""
     settings = load_settings(config, data_dir=data_dir)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     records = open_records(settings)
-
-    async def run() -> T:
-        audit = AuditLog(records, epoch_ms)
-        return await work(Books(IdentityOffice(settings, records, audit, epoch_ms, time.monotonic), audit))
-
     try:
-        return anyio.run(run)
+        return anyio.run(work, settings, records)
     except Refused as refused:
         raise click.ClickException(str(refused)) from refused
     finally:

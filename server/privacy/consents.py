@@ -7,7 +7,6 @@ the privacy office; whatever records (a telephone call, say) asks ``host.offices
 
 from __future__ import annotations
 
-import uuid
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import sqlalchemy as sa
 from metering.records import Records
 from server.audit import AuditEntry, AuditLog
 from server.guard import Identity
+from server.ids import new_id
 from server.permissions import TenantType
 from server.privacy import tables
 from server.privacy.errors import NoConsent, Unknown
@@ -83,7 +83,7 @@ class Consents:
         self, actor: Identity, tenant_id: str, user_id: str, agreed: Agreement, request_id: str = ""
     ) -> Consent:
         """Somebody agrees (``actor`` says so: themselves, or who asked them). Raises RecordsError."""
-        consent_id = f"consent_{uuid.uuid4().hex}"
+        consent_id = new_id("consent")
         consent = Consent(
             consent_id,
             tenant_id,

@@ -7,7 +7,6 @@ privacy office.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from metering.records import Records
 from server.audit import AuditEntry, AuditLog
 from server.conversations.tables import conversations
 from server.guard import Identity
+from server.ids import new_id
 from server.privacy import tables
 from server.privacy.errors import Unknown
 
@@ -56,7 +56,7 @@ class Holds:
         request_id: str = "",
     ) -> Hold:
         """Place a hold. Raises RecordsError."""
-        hold_id = f"hold_{uuid.uuid4().hex}"
+        hold_id = new_id("hold")
         hold = Hold(hold_id, tenant_id, user_id, session_id, reason, self._epoch_ms(), actor.user_id)
         what = "session" if session_id is not None else "user" if user_id is not None else "tenant"
         entry = AuditEntry(actor, "hold.placed", tenant_id, hold_id, {"on": what}, request_id)

@@ -8,7 +8,6 @@ office.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -19,6 +18,7 @@ from metering.erasure import new_pseudonym
 from metering.records import Records
 from server.audit import AuditEntry, AuditLog
 from server.guard import Identity
+from server.ids import new_id
 from server.privacy import tables
 from server.privacy.errors import Unknown
 
@@ -70,7 +70,7 @@ class Jobs:
         """Ask for an export or a deletion; one that is under way is given back. Raises RecordsError."""
         table, now_ms = tables.jobs, self._epoch_ms()
         row: dict[str, Any] = {
-            "job_id": f"job_{uuid.uuid4().hex}",
+            "job_id": new_id("job"),
             "kind": kind,
             "tenant_id": tenant_id,
             "user_id": user_id,
@@ -152,9 +152,8 @@ class Jobs:
 
     def renew(self, connection: sa.Connection, job: Job) -> bool:
         """The lease begins anew; False where the job is over, whoever ended it."""
-        open_still = (tables.jobs.c.job_id == job.job_id) & tables.jobs.c.state.in_(_OPEN)
         values = {"due_at_ms": self._epoch_ms() + LEASE_MS}
-        return bool(connection.execute(tables.jobs.update().where(open_still).values(values)).rowcount)
+        return bool(connection.execute(_while_open(job).values(values)).rowcount)
 
     async def later(self, job: Job, delay_ms: int, reason: str) -> None:
         """It cannot go on now, for ``reason``; try again then. Raises RecordsError."""
@@ -186,8 +185,7 @@ class Jobs:
         entry = AuditEntry(actor, f"privacy.{job.kind}_{state}", job.tenant_id, job.job_id, dict(result))
 
         def write(connection: sa.Connection) -> None:
-            open_still = (tables.jobs.c.job_id == job.job_id) & tables.jobs.c.state.in_(_OPEN)
-            if connection.execute(tables.jobs.update().where(open_still).values(values)).rowcount:
+            if connection.execute(_while_open(job).values(values)).rowcount:
                 self._audit.append(connection, entry)
                 if state != "finished":  # an export that was not made leaves nothing
                     connection.execute(tables.parts.delete().where(tables.parts.c.job_id == job.job_id))
@@ -195,8 +193,7 @@ class Jobs:
         await self._records.run_write(write)
 
     async def _change(self, job: Job, values: dict[str, Any]) -> None:
-        change = tables.jobs.update().where(tables.jobs.c.job_id == job.job_id, tables.jobs.c.state.in_(_OPEN))
-        await self._records.run_write(lambda connection: connection.execute(change.values(values)).rowcount)
+        await self._records.run_write(lambda connection: connection.execute(_while_open(job).values(values)).rowcount)
 
 
 def expire(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
@@ -210,6 +207,11 @@ def expire(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
     unfinished = table.update().where(table.c.job_id.in_(ids), table.c.finished_at_ms.is_(None))
     connection.execute(unfinished.values(finished_at_ms=table.c.due_at_ms))  # so that its row goes in time, too
     return len(ids)
+
+
+def _while_open(job: Job) -> sa.Update:
+    """A change of a job that is not over, whoever else might have ended it."""
+    return tables.jobs.update().where(tables.jobs.c.job_id == job.job_id, tables.jobs.c.state.in_(_OPEN))
 
 
 def _job(row: Mapping[Any, Any]) -> Job:

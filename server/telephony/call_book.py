@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from metering.rollup import DAY_MS
 from server.telephony.control import CallStatus
 from server.telephony.port import CallDirection
 
-_DAY_MS: Final = 24 * 3_600_000
-KEEP_MS: Final = 30 * _DAY_MS
+KEEP_MS: Final = 30 * DAY_MS
 OPEN: Final = ("dialling", "ringing", "active")
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -103,7 +103,7 @@ class CallBook:
 
     def _sweep(self, now_ms: int) -> None:
         """Forget what is older than 30 days, once a day."""
-        if now_ms - self._swept_ms >= _DAY_MS:
+        if now_ms - self._swept_ms >= DAY_MS:
             self._swept_ms = now_ms
             self._connection.execute("DELETE FROM calls WHERE created_ms < ?", (now_ms - KEEP_MS,))
 

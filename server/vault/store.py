@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
-from uuid import uuid4
 
 import anyio
 import anyio.to_thread
@@ -21,6 +20,7 @@ import sqlalchemy as sa
 from metering.records import Records
 from server.audit import AuditEntry, AuditLog
 from server.guard import Identity
+from server.ids import new_id
 from server.vault.envelope import Place, Sealed, fingerprint, seal, unseal
 from server.vault.errors import KeyUnknown, SecretUnreadable, TooManyKeys, VaultError, VaultUnavailable
 from server.vault.key_vault import SecretKeeper
@@ -89,7 +89,7 @@ class KeyStore:
     async def add(self, act: Act, new: NewKey, secret: str, most: int) -> ProviderKey:
         """Keep a key that was checked just now; a tenant may have ``most``."""
         key = ProviderKey(
-            key_id=f"pk_{uuid4().hex}",
+            key_id=new_id("pk"),
             tenant_id=act.tenant_id,
             provider=new.provider,
             label=new.label,
