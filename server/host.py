@@ -43,6 +43,7 @@ from server.observability.metrics import Metrics
 from server.observability.session_watch import SessionWatch
 from server.observability.tracing import Subject
 from server.observability.tracing_choice import make_tracing
+from server.observability.word_log import WordLog
 from server.offices import Offices
 from server.permissions import Permission, TenantType
 from server.privacy.erasure import PrivacyLedger, Surroundings
@@ -353,12 +354,15 @@ class Host:
         """Who watches a conversation that begins, holds it to ``budget`` where no turn does, and notes it down."""
         spec = self.engines.for_sessions().agent.spec
         notes = self.offices.privacy.notes(identity, tenant_type, spec.agent_id)
-        trace = None
+        protection, trace = protection_of(tenant_type), None
         if self._tracing is not None:
-            words = protection_of(tenant_type).words_in_traces
-            subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id, words)
+            may_say = protection.words_in_traces
+            subject = Subject(identity.session_id, spec.agent_id, spec.name, identity.tenant_id, may_say)
             trace = self._tracing.session(subject, arrival)
-        return SessionWatch(self.metrics, arrival, trace, budget=budget, notes=notes)
+        watch = SessionWatch(self.metrics, arrival, trace, budget=budget, notes=notes)
+        if self.settings.log.transcripts and protection.words_in_logs:
+            watch.words = WordLog(identity.session_id)
+        return watch
 
     # --- tasks ---
 

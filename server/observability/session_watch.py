@@ -19,6 +19,7 @@ from server.conversations.notes import Notes
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
 from server.observability.tracing import SessionTrace
+from server.observability.word_log import WordLog
 
 
 class SessionWatch:
@@ -36,6 +37,8 @@ class SessionWatch:
     ) -> None:
         """``notes`` keeps what is said; ``None`` where nothing is kept."""
         self.notes = notes
+        self.words: WordLog | None = None
+        """Logs what is said; ``None`` where nothing is logged."""
         self._metrics = metrics
         self._arrival = arrival
         self._trace = trace
@@ -52,6 +55,8 @@ class SessionWatch:
         if kind is AudioOut or kind is ReplyText:
             return
         self._metrics.observe(event)
+        if self.words is not None:
+            self.words.observe(event)
         match event:
             case TurnLatency():
                 exemplar = self._exemplar(event.turn_id)
