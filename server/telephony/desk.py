@@ -27,7 +27,7 @@ from server.host import DataDirectoryUnusable, Host
 from server.ids import new_id
 from server.telephony.acs.api import AcsApi
 from server.telephony.acs.tokens import AcsTokens
-from server.telephony.call_book import BookedCall, CallBook
+from server.telephony.call_book import OPEN, BookedCall, CallBook
 from server.telephony.consultation import Consultation
 from server.telephony.control import CallControl, CallStatus, DialFailed, Dialler, Line, OutboundCall
 from server.telephony.conversation import PhoneConversation
@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_S: Final = 2.0
 EXPECTED_MOST: Final = 1_000
 MINUTE_S: Final = 60.0
+TOLD_LIMIT_S: Final = 60.0
+"""Beyond the time a call may ring: until a carrier that says nothing is not waited for any more."""
 ANSWERED_LIMIT_S: Final = 5.0
 """From an answer until its leg is held."""
 FILE: Final = "calls.sqlite3"
@@ -74,6 +76,7 @@ class PhoneDesk:
         self._consulted: dict[str, Consultation] = {}
         self._expected: OrderedDict[str, CallInfo] = OrderedDict()
         self._placed_s: deque[float] = deque()
+        self._ringing: dict[str, float] = {}  # calls we placed, until when they count without a word of them
         metrics = host.metrics
         metrics.watch("convergio_phone_calls_open", "Telephone calls in conversation.", self._running.__len__)
 
@@ -124,6 +127,17 @@ class PhoneDesk:
         if len(self._running) >= self.settings.max_calls:
             raise Refused(ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S)
 
+    def _require_room_to_dial(self) -> None:
+        """Calls that ring are counted, too: each of them may be answered."""
+        self.require_room()
+        now_s = time.monotonic()
+        self._ringing = {call_id: until_s for call_id, until_s in self._ringing.items() if until_s > now_s}
+        if len(self._running) + len(self._ringing) >= self.settings.max_calls:
+            raise Refused(ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S)
+
+    def _rings(self, call_id: str) -> None:
+        self._ringing[call_id] = time.monotonic() + self.settings.ring_timeout_s + TOLD_LIMIT_S
+
     def expect(self, info: CallInfo) -> None:
         """A stream will come for this call, and name it by its ``call_id``."""
         self._expected[info.call_id] = info
@@ -137,6 +151,7 @@ class PhoneDesk:
     async def hold(self, leg: PhoneLeg, owner: Identity) -> CallRecord:
         """Hold a conversation over a leg until it is over, on record."""
         info = leg.info
+        self._ringing.pop(info.call_id, None)
         consulted = self._consulted.pop(info.call_id, None)
         if consulted is None:
             conversation = PhoneConversation(self.host, leg, owner, None if self.line is None else self._consult)
@@ -155,16 +170,20 @@ class PhoneDesk:
     async def _consult(self, target: str, consultation: Consultation) -> None:
         """Call whoever is to take over a call; ``hold`` runs the consultation once they answer."""
         assert self.line is not None
-        if len(self._running) >= self.settings.max_calls:
-            raise CallControlError("No more calls are made now.")
+        try:
+            self._require_room_to_dial()
+        except Refused as error:
+            raise CallControlError("No more calls are made now.") from error
         call_id = new_id("call")
         self._consulted[call_id] = consultation
+        self._rings(call_id)
         try:
             await self.line.connect(target, CallInfo(call_id, self.line.carrier, "", "outbound", callee=target))
             with anyio.move_on_after(ANSWERED_LIMIT_S):
                 await consultation.answered.wait()
         finally:
             self._consulted.pop(call_id, None)
+            self._ringing.pop(call_id, None)
 
     async def _note_active(self, info: CallInfo, owner: Identity) -> None:
         number = masked(info.callee if info.direction == "outbound" else info.caller)
@@ -192,6 +211,8 @@ class PhoneDesk:
     async def became(self, call_id: str, status: CallStatus, reason: str = "") -> None:
         """What has become of a call, as its carrier or its conversation says."""
         now_ms = self.host.epoch_ms()
+        if status not in OPEN:
+            self._ringing.pop(call_id, None)
         await self._write(lambda book: book.became(call_id, status, reason, now_ms))
 
     # --- calls that are placed ---
@@ -219,10 +240,12 @@ class PhoneDesk:
         )
         call = await run_sync(self._opened.requested, owner.tenant_id, request_id)
         if call is None:
-            self.require_room()
+            self._require_room_to_dial()
             self._require_pace()
+            self._rings(wanted.call_id)
             call = await run_sync(self._opened.begin, wanted)
         if call.call_id != wanted.call_id:
+            self._ringing.pop(wanted.call_id, None)
             if call.fingerprint != digest:
                 raise Refused(ErrorCode.REQUEST_INVALID, "This request_id was used for another call.")
             return call, False

@@ -113,6 +113,23 @@ async def test_a_call_that_was_under_way_when_the_server_died_is_never_placed_ag
         assert len(api.asked) == 1
 
 
+async def test_calls_that_ring_leave_no_room_for_more_until_it_is_known_what_became_of_them(tmp_path: Path) -> None:
+    async with carrier_api() as api, server(tmp_path, api, max_calls=1) as (one, http):
+        first = await http.post("/v1/calls", json={"to": TO, "request_id": "r1"})
+        again = await http.post("/v1/calls", json={"to": TO, "request_id": "r1"})
+        other = await http.post("/v1/calls", json={"to": TO, "request_id": "r2"})
+        assert (first.status_code, again.status_code, other.status_code) == (201, 200, 503)
+        await one.application.phones.became(first.json()["call_id"], "no_answer")
+        assert (await http.post("/v1/calls", json={"to": TO, "request_id": "r2"})).status_code == 201
+        api.statuses = [400]
+        await one.application.phones.became(
+            (await http.post("/v1/calls", json={"to": TO, "request_id": "r2"})).json()["call_id"], "busy"
+        )
+        assert (await http.post("/v1/calls", json={"to": TO, "request_id": "r3"})).json()["status"] == "failed"
+        assert (await http.post("/v1/calls", json={"to": TO, "request_id": "r4"})).status_code == 201
+    assert len(api.asked) == 4
+
+
 async def test_a_refusal_says_why(tmp_path: Path) -> None:
     async with carrier_api() as api, server(tmp_path, api) as (_, http):
         api.statuses = [400]
