@@ -17,6 +17,7 @@ were closed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -180,27 +181,8 @@ class PeriodClosing:
     statement: str
 
 
-class Ledger(Protocol):
-    """An append-only store of usage events."""
-
-    def append(self, events: Sequence[UsageEvent]) -> int:
-        """Make the events durable, all or none, and return how many were new.
-
-        Raises InvalidUsageEvent (nothing appended) or LedgerError (perhaps appended: simply append again).
-        """
-        ...
-
-    def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
-        """A page of events. Raises LedgerError."""
-        ...
-
-    def totals(self, query: UsageQuery) -> UsageTotals:
-        """The sums over everything ``read`` would return. Raises LedgerError."""
-        ...
-
-    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
-        """The ``latency_ms`` and ``breaches`` of the newest ``most`` turns that have any. Raises LedgerError."""
-        ...
+class SumsReader(Protocol):
+    """What reports are made of."""
 
     def daily(self, query: DayQuery) -> tuple[DailyUsage, ...]:
         """Sums of the current events per day, tenant, agent and lane, in that order; never behind the events.
@@ -225,6 +207,33 @@ class Ledger(Protocol):
         """Likewise what providers did for them, per lane and meter. Raises LedgerError."""
         ...
 
+    def closings(self) -> tuple[PeriodClosing, ...]:
+        """Every closed month, in order. Raises LedgerError."""
+        ...
+
+
+class Ledger(SumsReader, Protocol):
+    """An append-only store of usage events."""
+
+    def append(self, events: Sequence[UsageEvent]) -> int:
+        """Make the events durable, all or none, and return how many were new.
+
+        Raises InvalidUsageEvent (nothing appended) or LedgerError (perhaps appended: simply append again).
+        """
+        ...
+
+    def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
+        """A page of events. Raises LedgerError."""
+        ...
+
+    def totals(self, query: UsageQuery) -> UsageTotals:
+        """The sums over everything ``read`` would return. Raises LedgerError."""
+        ...
+
+    def latencies(self, query: UsageQuery, most: int) -> LatencyCounts:
+        """The ``latency_ms`` and ``breaches`` of the newest ``most`` turns that have any. Raises LedgerError."""
+        ...
+
     def backlog(self, query: UsageQuery, cursor: int, most: int) -> int:
         """How many events of the query follow a cursor, counted up to ``most``. Raises LedgerError."""
         ...
@@ -233,8 +242,8 @@ class Ledger(Protocol):
         """Close a month for ever, and return the closing that stands: the first one. Raises LedgerError."""
         ...
 
-    def closings(self) -> tuple[PeriodClosing, ...]:
-        """Every closed month, in order. Raises LedgerError."""
+    def snapshot(self) -> AbstractContextManager[SumsReader]:
+        """The sums as they are at one moment, whatever is appended meanwhile. Raises LedgerError."""
         ...
 
     def close(self) -> None:

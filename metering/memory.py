@@ -6,7 +6,8 @@ They keep the ports' promises (the contract suite runs over the ledger), except 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from metering.codec import check
 from metering.latency_counts import LatencyCounts, counted
@@ -16,6 +17,7 @@ from metering.ledger import (
     DayQuery,
     PageRequest,
     PeriodClosing,
+    SumsReader,
     UsagePage,
     UsageQuery,
     UsageTotals,
@@ -98,6 +100,10 @@ class MemoryLedger:
 
     def closings(self) -> tuple[PeriodClosing, ...]:
         return tuple(self._closings[period] for period in sorted(self._closings))
+
+    @contextmanager
+    def snapshot(self) -> Generator[SumsReader]:
+        yield self  # nothing is appended while anything reads
 
     def close(self) -> None:
         """Nothing to release."""

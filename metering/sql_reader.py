@@ -7,8 +7,9 @@ Owns which answer belongs to which question of ``metering.ledger_sql``. Knows no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import reduce
-from typing import Any, ClassVar
+from typing import Any
 
 from metering import ledger_sql, user_sums
 from metering.latency_counts import LatencyCounts
@@ -28,7 +29,7 @@ from metering.user_sums import Person, UserAmount, UserQuery, UserUsage
 class SqlReader(ABC):
     """The reading half of the ledger port. ``_MARK`` is the driver's placeholder for a value."""
 
-    _MARK: ClassVar[str]
+    _MARK: str
 
     def read(self, query: UsageQuery, page: PageRequest) -> UsagePage:
         rows = self._ask(*ledger_sql.page_question(query, page, self._MARK))
@@ -75,3 +76,14 @@ class SqlReader(ABC):
     @abstractmethod
     def _ask(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """The rows that answer a question. Raises LedgerUnavailable."""
+
+
+class Snapshot(SqlReader):
+    """The reading half inside a transaction that sees one moment; ``ask`` asks in it."""
+
+    def __init__(self, mark: str, ask: Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]) -> None:
+        self._MARK = mark
+        self._asks = ask
+
+    def _ask(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return self._asks(sql, values)

@@ -19,10 +19,8 @@ from typing import Any
 from metering import ledger_sql, sqlite_erasure, sqlite_rollup
 from metering.codec import FIELDS
 from metering.errors import LedgerUnavailable
-from metering.ledger import (
-    PeriodClosing,
-)
-from metering.sql_reader import SqlReader
+from metering.ledger import PeriodClosing, SumsReader
+from metering.sql_reader import Snapshot, SqlReader
 from metering.sqlite_schema import migrate
 from metering.usage import UsageEvent
 
@@ -80,6 +78,13 @@ class SqliteLedger(SqlReader):
     def purge(self, tenant_id: str, started_before: int, now_ms: int, at_most: int) -> int:
         with self._changing() as connection:
             return sqlite_erasure.purge(connection, tenant_id, started_before, now_ms, at_most)
+
+    @contextmanager
+    def snapshot(self) -> Generator[SumsReader]:
+        with self._using(self._reading) as connection:
+            connection.execute("BEGIN")
+            yield Snapshot(self._MARK, lambda sql, values: connection.execute(sql, values).fetchall())
+            connection.execute("COMMIT")
 
     def compact(self) -> None:
         with self._using(self._reading), self._using(self._writing) as connection:

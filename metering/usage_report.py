@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from metering.ledger import DayQuery, Ledger
+from metering.ledger import DayQuery, Ledger, SumsReader
 from metering.pricing.book import PriceBook
 from metering.pricing.cost import money
 from metering.pricing.rates import CostSum, Rates, day_name
@@ -76,27 +76,28 @@ class UsageReport:
 
 
 def usage_report(ledger: Ledger, query: ReportQuery, book: PriceBook) -> UsageReport:
-    """The report. Blocks while it reads. Raises LedgerError."""
-    rates = Rates(book, ledger.closings(), query.first_day, query.day_before)
-    if query.by == "user":
-        return _by_person(ledger, query, rates)
-    return _told(query, *_by_day_and_agent(ledger, query, rates))
+    """The report, of one moment. Blocks while it reads. Raises LedgerError."""
+    with ledger.snapshot() as sums:
+        rates = Rates(book, sums.closings(), query.first_day, query.day_before)
+        if query.by == "user":
+            return _by_person(sums, query, rates)
+        return _told(query, *_by_day_and_agent(sums, query, rates))
 
 
 _Groups = dict[tuple[str, str, str], "_Group"]
 
 
-def _by_day_and_agent(ledger: Ledger, query: ReportQuery, rates: Rates) -> tuple[_Groups, _Group]:
+def _by_day_and_agent(reader: SumsReader, query: ReportQuery, rates: Rates) -> tuple[_Groups, _Group]:
     """The groups of a report that is not about people; and everything together, whatever it is about."""
     days = DayQuery(query.tenant_id, query.agent_id, query.first_day, query.day_before)
     groups: _Groups = {}
     whole = _Group()
-    for used in ledger.amounts(days):
+    for used in reader.amounts(days):
         what = (used.provider, used.model, used.meter)
         key = _key(query.by, used.day, used.agent_id, used.tenant_id, what)
         for group in (groups.setdefault(key, _Group()), whole):
             group.use(rates, used.day, what, (used.amount, used.whole_seconds))
-    for row in ledger.daily(days):
+    for row in reader.daily(days):
         sums = TurnSums.of(row.totals)
         whole.sums = whole.sums.plus(sums)
         if query.by != "provider":
@@ -105,21 +106,21 @@ def _by_day_and_agent(ledger: Ledger, query: ReportQuery, rates: Rates) -> tuple
     return groups, whole
 
 
-def _by_person(ledger: Ledger, query: ReportQuery, rates: Rates) -> UsageReport:
+def _by_person(reader: SumsReader, query: ReportQuery, rates: Rates) -> UsageReport:
     named = None if query.user_id is None else (query.user_id,)
     asked = UserQuery(query.tenant_id, query.agent_id, named, query.first_day, query.day_before)
     if query.most is not None and named is None:
-        busiest = ledger.busiest(asked, query.most + 1)
+        busiest = reader.busiest(asked, query.most + 1)
         if len(busiest) > query.most:
-            return _of_some(ledger, query, rates, asked, busiest[: query.most])
-    groups, whole = _people(ledger, rates, asked), _Group()
+            return _of_some(reader, query, rates, asked, busiest[: query.most])
+    groups, whole = _people(reader, rates, asked), _Group()
     for group in groups.values():
         whole.count(group)
     return _told(query, groups, whole)
 
 
 def _of_some(
-    ledger: Ledger, query: ReportQuery, rates: Rates, asked: UserQuery, people: Sequence[Person]
+    reader: SumsReader, query: ReportQuery, rates: Rates, asked: UserQuery, people: Sequence[Person]
 ) -> UsageReport:
     """Rows of these people only, without reading everybody's: all together are summed by agent anyway."""
     of_tenant: dict[str, list[str]] = {}
@@ -127,8 +128,8 @@ def _of_some(
         of_tenant.setdefault(tenant_id, []).append(user_id)
     groups: _Groups = {}
     for tenant_id, users in of_tenant.items():
-        groups |= _people(ledger, rates, replace(asked, tenant_id=tenant_id, user_ids=tuple(users)))
-    _, whole = _by_day_and_agent(ledger, query, rates)
+        groups |= _people(reader, rates, replace(asked, tenant_id=tenant_id, user_ids=tuple(users)))
+    _, whole = _by_day_and_agent(reader, query, rates)
     others = _Group()
     others.count(whole)
     for group in groups.values():
@@ -136,10 +137,10 @@ def _of_some(
     return _told(query, groups, whole, others)
 
 
-def _people(ledger: Ledger, rates: Rates, asked: UserQuery) -> _Groups:
-    groups: _Groups = {(row.tenant_id, row.user_id, ""): _Group(row.sums) for row in ledger.users(asked)}
+def _people(reader: SumsReader, rates: Rates, asked: UserQuery) -> _Groups:
+    groups: _Groups = {(row.tenant_id, row.user_id, ""): _Group(row.sums) for row in reader.users(asked)}
     for first, before in rates.spans():
-        for used in ledger.user_amounts(replace(asked, first_day=first, day_before=before)):
+        for used in reader.user_amounts(replace(asked, first_day=first, day_before=before)):
             group = groups.setdefault((used.tenant_id, used.user_id, ""), _Group())
             group.use(rates, first, (used.provider, used.model, used.meter), (used.amount, used.whole_seconds))
     return groups

@@ -27,13 +27,14 @@ MOST_ROWS: Final = 2_000
 MOST_DAYS: Final = 400
 EVENT_FILTERS: Final = ("user", "agent", "mode", "session", "transport", "success", "replaced")
 
-_DAYS: Final = re.compile(r"([1-9]\d{0,3})d")
-_MONTH: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
-_SPAN: Final = re.compile(r"(\d{1,6})([smhd])")
+_DAYS: Final = re.compile(r"([1-9][0-9]{0,3})d")
+_MONTH: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+_SPAN: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _UNIT_MS: Final[Mapping[str, int]] = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 _LAST_MS: Final = 253_402_300_799_999
 _MODES: Final = frozenset(get_args(Mode))
-_CURSOR: Final = re.compile(r"([ad])([1-9]\d{0,17}|0)")
+_COUNT: Final = re.compile(r"[1-9][0-9]{0,5}")
+_CURSOR: Final = re.compile(r"([ad])([1-9][0-9]{0,17}|0)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def report_days(given: Mapping[str, str], now_ms: int) -> Days:
 
 def named_month(text: str) -> Days:
     """The days of a month such as 2026-11. Raises BadFilter."""
-    if not _MONTH.fullmatch(text) or text < "1970":
+    if not _MONTH.fullmatch(text) or not "1970" <= text < "9999":
         raise BadFilter("a month is written like 2026-11.")
     days = month_days(text)
     return Days(days.first_day or 0, days.day_before or 0)
@@ -129,13 +130,10 @@ def page_request(given: Mapping[str, str]) -> PageRequest:
 
 def limit_of(given: Mapping[str, str], most: int) -> int:
     """``limit``: how many, at most. Raises BadFilter."""
-    try:
-        limit = int(given.get("limit", str(DEFAULT_LIMIT)))
-    except ValueError:
-        limit = 0
-    if not 1 <= limit <= most:
+    text = given.get("limit", str(DEFAULT_LIMIT))
+    if not _COUNT.fullmatch(text) or int(text) > most:
         raise BadFilter(f"limit must be from 1 to {most}.")
-    return limit
+    return int(text)
 
 
 def cursor_text(sequence: int, *, newest_first: bool) -> str:

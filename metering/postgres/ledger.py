@@ -22,11 +22,11 @@ import psycopg
 from metering import ledger_sql, user_sums
 from metering.codec import COUNT_FIELDS, FIELDS, FLAG_FIELDS, JSON_FIELDS, PART_FIELDS, TIME_FIELDS, dumps, to_dict
 from metering.errors import LedgerIncompatible, LedgerUnavailable
-from metering.ledger import PeriodClosing
+from metering.ledger import PeriodClosing, SumsReader
 from metering.postgres.connection import LimitedConnection, connect
 from metering.postgres.migrate import APPEND_LOCK, migrate
 from metering.postgres.rollup import Counting, from_json, query
-from metering.sql_reader import SqlReader
+from metering.sql_reader import Snapshot, SqlReader
 from metering.usage import UsageEvent
 
 CLOSE_TIMEOUT_S: Final = 2.0
@@ -121,6 +121,13 @@ class PostgresLedger(SqlReader):
                 (tenant_id, started_before, now_ms),
             )
             return connection.execute(_PURGE, (tenant_id, started_before, at_most)).rowcount
+
+    @contextmanager
+    def snapshot(self) -> Generator[SumsReader]:
+        with self._using(self._reading) as connection:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield Snapshot(self._MARK, lambda sql, values: connection.execute(query(sql), values).fetchall())
+            connection.execute("COMMIT")
 
     def compact(self) -> None:
         """Nothing: the database takes back room, and files its log, by its own rules (and in its own time, which on a

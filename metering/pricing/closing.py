@@ -1,23 +1,22 @@
 """Closed months: a statement of what was used and what it cost, with the sheets it was counted by.
 
 A month is closed once, after it has ended. From then on its cost is the statement's, and the sheets in the statement
-count for whatever of that month is entered later (a journal recovered late, a correction): ``cost_of_days`` shows that
-as the difference it makes, and a sheet added later changes nothing. Driven by the command line.
+count for whatever of that month is entered later (a journal recovered late, a correction): ``metering.pricing.rates``
+shows that as the difference it makes, and a sheet added later changes nothing. Driven by the command line.
 """
 
 from __future__ import annotations
 
 import json
 from calendar import monthrange
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final
 
 from metering.errors import PeriodNotOver
-from metering.ledger import DailyAmount, DayQuery, Ledger, PeriodClosing
-from metering.pricing.book import PriceBook, date_day, day_date
-from metering.pricing.cost import CostLine, cost_lines, unpriced
+from metering.ledger import DayQuery, Ledger, PeriodClosing
+from metering.pricing.book import PriceBook, date_day
+from metering.pricing.cost import CostLine, cost_lines
 from metering.pricing.sheets import PriceSheet, sheet_document, sheet_of
 from metering.rollup import DAY_MS
 
@@ -65,23 +64,3 @@ def close_month(ledger: Ledger, period: str, book: PriceBook, now_ms: int) -> St
     lines = cost_lines(ledger.amounts(days), book)
     statement = Statement(period, lines, book.sheets)
     return Statement.of(ledger.close_period(PeriodClosing(period, now_ms, statement.document())))
-
-
-def cost_of_days(
-    amounts: Iterable[DailyAmount], book: PriceBook, closings: Iterable[PeriodClosing]
-) -> tuple[CostLine, ...]:
-    """What daily amounts cost: those of closed months by their statements' sheets, all others by ``book``."""
-    books = {statement.period: PriceBook(statement.sheets) for statement in map(Statement.of, closings)}
-    by_book: dict[str | None, list[DailyAmount]] = {}
-    for row in amounts:
-        period = day_date(row.day).isoformat()[:7]
-        by_book.setdefault(period if period in books else None, []).append(row)
-    found: list[CostLine] = []
-    for period, rows in by_book.items():
-        found += cost_lines(rows, book if period is None else books[period])
-    return tuple(found)
-
-
-def never_priced(lines: Iterable[CostLine]) -> tuple[str, ...]:
-    """Sentences for the operator about what has no price."""
-    return tuple(f"{provider} {model}: no price for {meter}" for provider, model, meter in unpriced(lines))

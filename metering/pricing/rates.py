@@ -7,10 +7,11 @@ summed before they are priced, which is what makes a report over many people qui
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from fractions import Fraction
 from itertools import pairwise
 
-from metering.ledger import PeriodClosing
+from metering.ledger import DayQuery, PeriodClosing, SumsReader
 from metering.pricing.book import Offer, PriceBook, date_day, day_date
 from metering.pricing.closing import Statement, month_days
 from metering.pricing.cost import charge, micros
@@ -88,6 +89,8 @@ class CostSum:
         """Millionths by currency, rounded once, here."""
         exact: dict[str, Fraction] = {}
         for offer, amount, whole_seconds in self._used.values():
+            if not amount:  # all of it was taken out again
+                continue
             currency = offer.sheet.currency
             exact[currency] = exact.get(currency, Fraction(0)) + charge(offer.price, amount, whole_seconds)
         return {currency: micros(exact[currency]) for currency in sorted(exact)}
@@ -95,6 +98,15 @@ class CostSum:
     def _use(self, offer: Offer, amount: int, whole_seconds: int) -> None:
         _, before, seconds_before = self._used.get(id(offer.price), (offer, 0, 0))
         self._used[id(offer.price)] = offer, before + amount, seconds_before + whole_seconds
+
+
+def cost_of(sums: SumsReader, days: DayQuery, book: PriceBook) -> CostSum:
+    """What these days cost. Blocks while it reads. Raises LedgerError."""
+    before = date_day(date.max) if days.day_before is None else days.day_before
+    rates, cost = Rates(book, sums.closings(), days.first_day or 0, before), CostSum()
+    for used in sums.amounts(days):
+        cost.add(rates, used.day, (used.provider, used.model, used.meter), (used.amount, used.whole_seconds))
+    return cost
 
 
 def day_name(day: int) -> str:

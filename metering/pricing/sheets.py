@@ -203,6 +203,8 @@ class _Reader:
 
     def _amount(self) -> Decimal:
         value = self._plain.get("price")
+        if isinstance(value, str) and (not value.isascii() or "_" in value):  # which Python would read
+            value = None
         try:
             amount = Decimal(value) if isinstance(value, (str, int, Decimal)) and not isinstance(value, bool) else None
         except InvalidOperation:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ROWS = 20
 DEFAULT_PEOPLE = 100
-NO_CURRENCY = "XXX"  # ISO 4217, of sheets for what costs nothing
 
 
 @click.command("usage")
@@ -30,8 +29,8 @@ NO_CURRENCY = "XXX"  # ISO 4217, of sheets for what costs nothing
 )
 @click.option(
     "--most",
-    type=click.IntRange(1),
-    help=f"With --by user: so many people, the others together. [default: {DEFAULT_PEOPLE}; --json, --csv: everybody]",
+    type=click.IntRange(1, 2_000),
+    help=f"With --by user: so many people, the others together. [default: {DEFAULT_PEOPLE}; --json: everybody]",
 )
 @click.option("--month", help="That month (2026-11) only.")
 @click.option("--since", help="The last days only (30d), or from a day on (2026-11-01).")
@@ -64,6 +63,8 @@ def command(  # noqa: PLR0913 - click gives each option by name
         raise click.ClickException("A chart needs --by: day, user, agent or provider.")
     if most is not None and by != "user":
         raise click.ClickException("--most goes with --by user.")
+    if most is not None and form == "csv":
+        raise click.ClickException("--csv has everybody: --most goes with a table, --chart or --json.")
     if by == "user" and most is None and form in (None, "chart"):
         most = DEFAULT_PEOPLE
     settings = load_settings(config, data_dir=data_dir)
@@ -116,17 +117,18 @@ def _events(ledger: Ledger, settings: Settings, query: UsageQuery, rows: int, fo
 
 
 def _costs(ledger: Ledger, settings: Settings, days: DayQuery) -> None:
-    """What it cost, by currency; and what has no price, which is not to say that it is free."""
-    from metering.pricing.closing import cost_of_days, never_priced  # noqa: PLC0415
-    from metering.pricing.cost import money, totals_by_currency  # noqa: PLC0415
+    """What it cost, by currency, as reports tell it; and what has no price, which is not to say that it is free."""
+    from metering.pricing.cost import money  # noqa: PLC0415
+    from metering.pricing.rates import cost_of  # noqa: PLC0415
+    from metering.usage_report import billed  # noqa: PLC0415
     from server.ledgers import price_book  # noqa: PLC0415
 
-    lines = cost_of_days(ledger.amounts(days), price_book(settings), ledger.closings())
-    for currency, micros in totals_by_currency(lines).items():
-        if currency != NO_CURRENCY:
-            click.echo(f"cost {money(micros)} {currency}")
-    for sentence in never_priced(lines):
-        click.echo(f"not in the cost: {sentence}", err=True)
+    with ledger.snapshot() as sums:
+        cost = cost_of(sums, days, price_book(settings))
+    for currency, micros in billed(cost.micros()).items():
+        click.echo(f"cost {money(micros)} {currency}")
+    for provider, model, meter in cost.unpriced:
+        click.echo(f"not in the cost: {provider} {model}: no price for {meter}", err=True)
 
 
 def _whole(totals: UsageTotals) -> None:

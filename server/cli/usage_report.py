@@ -175,9 +175,10 @@ def _chart(report: UsageReport) -> None:
     from metering.usage_report import billed  # noqa: PLC0415
 
     providers = report.query.by == "provider"
+    several = len({row.tenant_id for row in report.rows}) > 1
     bars: list[tuple[str, float, str]] = []
     for row in _rows(report):
-        name = f"{row.key} {row.detail}".strip()
+        name = f"{row.key} {row.detail}".strip() + (f" ({row.tenant_id})" if row.tenant_id and several else "")
         if providers:
             bars.append((name, sum(billed(row.cost).values()), _cost(row.cost, complete=row.complete)))
         elif row.sums is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,14 +17,25 @@ from test_ledger_contract import KINDS, all_events, corrected, new_ledger, turn
 from metering.identity import as_correction
 from metering.ledger import Ledger, PageRequest, UsageQuery
 from metering.postgres.ledger import PostgresLedger
+from metering.pricing.book import PriceBook
 from metering.rollup import DAY_MS, Rollup
+from metering.sql_reader import Snapshot
 from metering.sqlite_ledger import SqliteLedger
+from metering.usage_report import ReportQuery, usage_report
 from metering.user_sums import UserQuery, folded_amounts, folded_users
 
 
 @pytest.fixture(params=KINDS)
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     opened = new_ledger(request.param, request, tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteLedger | PostgresLedger]:
+    opened = new_ledger(request.param, request, tmp_path)
+    assert isinstance(opened, SqliteLedger | PostgresLedger)
     yield opened
     opened.close()
 
@@ -82,6 +95,27 @@ def test_those_who_talked_most_are_named_first(ledger: Ledger) -> None:
     several = ledger.users(UserQuery("school", user_ids=("dan", "ada", "nobody"), first_day=0, day_before=3))
     assert [row.user_id for row in several] == ["ada", "dan"]
     assert ledger.users(UserQuery("school", user_ids=())) == ()
+
+
+def test_a_report_is_of_one_moment_whoever_talks_meanwhile(
+    kept: SqliteLedger | PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.append([turn(1), turn(2), turn(4)])  # ``user_1``, and ``user_0`` twice
+    later, ask = itertools.count(6, 2), Snapshot._ask
+
+    def meanwhile(seen: Snapshot, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        kept.append([turn(next(later)), corrected(4, 1) if sql.startswith("SELECT user_id") else turn(2)])
+        return ask(seen, sql, values)
+
+    monkeypatch.setattr(Snapshot, "_ask", meanwhile)
+    report = usage_report(kept, ReportQuery("user", 0, 1, "school", most=1), PriceBook([]))
+    assert report.others is not None
+    assert report.others.sums is not None
+    assert (report.others.sums.events, report.others.sums.audio_ms_in) == (1, 1)
+    (row,) = report.rows
+    assert row.sums is not None
+    assert report.totals == row.sums.plus(report.others.sums)
+    assert kept.totals(UsageQuery()).events > report.totals.events
 
 
 def test_events_are_chosen_by_lane_and_outcome_and_so_are_their_totals(ledger: Ledger) -> None:

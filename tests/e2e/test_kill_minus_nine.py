@@ -96,6 +96,7 @@ async def kill_again_and_again(start: Start, data_dir: Path, moments_ms: tuple[i
     assert not any((data_dir / "journal").iterdir()), "a journal was left although the ledger has everything"
 
 
+@pytest.mark.timeout(240)  # seven servers are started
 async def test_a_server_killed_at_any_moment_of_a_turn_loses_and_doubles_nothing(tmp_path: Path) -> None:
     await kill_again_and_again(scripted_server, tmp_path, (500, 20, 900, 200, 1_400, 600))
 

@@ -33,7 +33,7 @@ from metering.ledger import TOTAL_FIELDS, DayQuery, Ledger, PageRequest, UsageQu
 from metering.ledger_sql import AMOUNT_COLUMNS, AMOUNT_SUMS, DAILY_COLUMNS  # noqa: E402
 from metering.postgres.ledger import PostgresLedger  # noqa: E402
 from metering.pricing.book import PriceBook  # noqa: E402
-from metering.pricing.closing import cost_of_days  # noqa: E402
+from metering.pricing.rates import cost_of  # noqa: E402
 from metering.pricing.sheets import packaged_sheets  # noqa: E402
 from metering.recorder import UsageRecorder  # noqa: E402
 from metering.sqlite_ledger import SqliteLedger  # noqa: E402
@@ -196,7 +196,7 @@ def reporting(name: str, ledger: Ledger, count: int) -> None:
             "a page of 100 events of one person",
             lambda: ledger.read(UsageQuery("tenant_1", "reader"), PageRequest(limit=100)),
         ),
-        ("cost of everything", lambda: cost_of_days(ledger.amounts(DayQuery()), book, ledger.closings())),
+        ("cost of everything", lambda: cost_of(ledger, DayQuery(), book).micros()),
     ):
         timed(f"{name}: {what}, {count} events", ask)
 

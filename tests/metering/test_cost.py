@@ -17,7 +17,7 @@ from metering.identity import as_correction
 from metering.ledger import DayQuery
 from metering.memory import MemoryLedger
 from metering.pricing.book import PriceBook, date_day
-from metering.pricing.closing import close_month, cost_of_days, month_days, never_priced
+from metering.pricing.closing import close_month, month_days
 from metering.pricing.cost import (
     cost_lines,
     event_cost,
@@ -27,6 +27,7 @@ from metering.pricing.cost import (
     totals_by_currency,
     unpriced,
 )
+from metering.pricing.rates import cost_of
 from metering.pricing.sheets import Meter, Price, PriceSheet, Rounding
 from metering.quantities import METERS, TIME_METERS, quantities
 from metering.rollup import DAY_MS
@@ -144,7 +145,9 @@ def test_work_nobody_is_named_for_is_shown_and_has_no_price() -> None:
     lines = events_cost([turn(providers={}, audio_ms_in=5)], book)
     assert unpriced(lines) == (("unknown", "unknown", "audio_ms_in"),)
     assert totals_by_currency(lines) == {}
-    assert never_priced(lines) == ("unknown unknown: no price for audio_ms_in",)
+    ledger = MemoryLedger()
+    ledger.append([turn(providers={}, audio_ms_in=5)])
+    assert cost_of(ledger, DayQuery(), book).unpriced == unpriced(lines)
 
 
 def test_audio_is_billed_by_the_millisecond_or_by_the_begun_second_of_each_turn() -> None:
@@ -206,7 +209,7 @@ def september(*turns: UsageEvent) -> MemoryLedger:
 
 
 def total(ledger: MemoryLedger, book: PriceBook) -> dict[str, int]:
-    return totals_by_currency(cost_of_days(ledger.amounts(DayQuery()), book, ledger.closings()))
+    return dict(cost_of(ledger, DayQuery(), book).micros())
 
 
 TEN = sheet(price("tts_characters", "million", "10"))

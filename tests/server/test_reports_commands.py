@@ -70,6 +70,13 @@ def test_of_many_people_those_who_talked_most_are_shown_and_the_others_together(
     assert told["others"]["sums"]["audio_ms_in"] == 120_000
     assert "others" not in json.loads(run(*asked[:-2], "--json"))
     assert "by user" in run("usage", *where, "--by", "day", "--most", "1", code=1)
+    assert "everybody" in run(*asked, "--csv", code=1)
+
+
+def test_people_of_one_name_in_two_tenants_are_told_apart_in_the_chart(where: tuple[str, str]) -> None:
+    record(Path(where[1]), replace(numbered(9, tenant="club"), started_at=TODAY, user_id="ada", audio_ms_in=60_000))
+    lines = run("usage", *where, "--by", "user", "--since", "30d", "--chart").splitlines()
+    assert {line.split("  ")[0] for line in lines if line.startswith("ada")} == {"ada (club)", "ada (school)"}
 
 
 def test_sums_are_drawn_by_day(where: tuple[str, str]) -> None:
