@@ -62,7 +62,7 @@ class CostSum:
     """
 
     def __init__(self) -> None:
-        self._used: dict[int, tuple[Offer, int, int]] = {}  # by the identity of the price, which the offer keeps alive
+        self._used: dict[tuple[int, int], tuple[Offer, int, int]] = {}  # by the identity of sheet and price
         self._unpriced: dict[tuple[str, str, str], int] = {}
 
     def add(self, rates: Rates, day: int, what: tuple[str, str, str], sums: tuple[int, int]) -> None:
@@ -96,8 +96,9 @@ class CostSum:
         return {currency: micros(exact[currency]) for currency in sorted(exact)}
 
     def _use(self, offer: Offer, amount: int, whole_seconds: int) -> None:
-        _, before, seconds_before = self._used.get(id(offer.price), (offer, 0, 0))
-        self._used[id(offer.price)] = offer, before + amount, seconds_before + whole_seconds
+        key = id(offer.sheet), id(offer.price)  # the offer keeps both alive
+        _, before, seconds_before = self._used.get(key, (offer, 0, 0))
+        self._used[key] = offer, before + amount, seconds_before + whole_seconds
 
 
 def cost_of(sums: SumsReader, days: DayQuery, book: PriceBook) -> CostSum:
