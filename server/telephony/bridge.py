@@ -26,11 +26,22 @@ class Bridge:
     def __init__(self, one: PhoneLeg, other: PhoneLeg) -> None:
         self._one = one
         self._other = other
+        self._holding: set[int] = set()  # by the identity of the leg
         self._press, self._pressed = anyio.create_memory_object_stream[tuple[PhoneLeg, str]](MOST_KEYS)
 
     def heard(self, by: PhoneLeg, samples: Samples, rate_hz: int) -> None:
-        """The next of what one of them says."""
-        self._opposite(by).play(samples, rate_hz)
+        """The next of what one of them says; nothing waits for who has put it on hold."""
+        opposite = self._opposite(by)
+        if id(opposite) not in self._holding:
+            opposite.play(samples, rate_hz)
+
+    def held(self, by: PhoneLeg, on: bool) -> None:
+        """One of them does not listen, or listens again."""
+        if on:
+            self._holding.add(id(by))
+            by.clear()
+        else:
+            self._holding.discard(id(by))
 
     def digit(self, by: PhoneLeg, digit: str) -> None:
         """One of them pressed a key; more than 32 that wait are dropped."""

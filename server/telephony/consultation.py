@@ -43,6 +43,7 @@ class Consultation:
         self._summary = " ".join(phrases_for(locale).handing_over.format(summary=summary).split())
         self._call: HeldCall | None = None
         self._bridge: Bridge | None = None
+        self._holding = False
         self._briefing: str | None = None
 
     def over_leg(self, leg: PhoneLeg) -> Consultation:
@@ -82,6 +83,7 @@ class Consultation:
     def join(self, bridge: Bridge) -> None:
         """What they say and press goes over this bridge from now on."""
         self._bridge = bridge
+        bridge.held(self._theirs.leg, self._holding)
 
     @property
     def leg(self) -> PhoneLeg | None:
@@ -104,7 +106,10 @@ class Consultation:
         """Of the summary, which nobody interrupts."""
 
     def held(self, on: bool) -> None:
-        """They put the caller on hold: their telephone plays what it plays."""
+        """They put the caller on hold (their telephone plays what it plays), or took the call back."""
+        self._holding = on
+        if self._bridge is not None:
+            self._bridge.held(self._theirs.leg, on)
 
     def ended(self, reason: HangUpReason) -> None:
         """The call is over."""

@@ -80,6 +80,7 @@ class PhoneConversation:
         self._ear: StreamResampler | None = None
         self._ear_rate_hz = 0
         self._hand_over: HandOver | None = None
+        self._holding = False
         self._greeting = ""
 
     # --- life ---
@@ -149,7 +150,10 @@ class PhoneConversation:
 
     def held(self, on: bool) -> None:
         """The call was put on hold, or taken back."""
+        self._holding = on
         self._manners.held(on, self._call.now_ms())
+        if self._hand_over is not None:
+            self._hand_over.held(on)
 
     def ended(self, reason: HangUpReason) -> None:
         """The call is over."""
@@ -260,7 +264,8 @@ class PhoneConversation:
             logger.warning("transfer failed", extra=told)
             live.session.announce(self._phrases.transfer_failed)
         else:
-            self._call.end("agent")
+            if not live.ended.is_set():  # else whoever ended it knows why
+                self._call.end("limit" if self._manners.overdue(self._call.now_ms()) else "agent")
 
     async def _press(self, live: LiveSession, digits: str) -> None:
         try:
@@ -275,13 +280,14 @@ class PhoneConversation:
         self._manners.held(True, self._call.now_ms())
         self._recording.pause(on=True)
         self._hand_over = HandOver(self._leg, live, consultation, consult, self._settings.hold_music)
+        self._hand_over.held(self._holding)
         try:
             await self._hand_over.run(target, lambda: self._manners.overdue(self._call.now_ms()))
         finally:
             self._hand_over = None
             self._delivery.cleared()  # the music took its place on the line
             self._recording.pause(on=False)
-            self._manners.held(False, self._call.now_ms())
+            self._manners.held(self._holding, self._call.now_ms())
 
     def _enter(self, live: LiveSession, entry: str | None) -> None:
         if entry is not None:

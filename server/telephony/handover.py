@@ -45,6 +45,7 @@ class HandOver:
         self._waiting = anyio.CancelScope()
         """Of the music: until somebody talks with the caller again."""
         self._bridge: Bridge | None = None
+        self._holding = False
 
     async def run(self, target: str, too_long: Callable[[], bool]) -> None:
         """Return once they have talked, and one of them has left or it took ``too_long``.
@@ -62,6 +63,12 @@ class HandOver:
         """The caller pressed a key."""
         if self._bridge is not None:
             self._bridge.digit(self._leg, digit)
+
+    def held(self, on: bool) -> None:
+        """The caller does not listen, or listens again."""
+        self._holding = on
+        if self._bridge is not None:
+            self._bridge.held(self._leg, on)
 
     async def _play(self) -> None:
         try:
@@ -87,6 +94,7 @@ class HandOver:
                 raise CallControlError("Whoever was called did not take over.")
             self._silence()
             self._bridge = bridge = Bridge(self._leg, colleague)
+            bridge.held(self._leg, self._holding)
             consultation.join(bridge)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(bridge.run)

@@ -133,6 +133,41 @@ async def test_a_caller_who_hangs_up_takes_whoever_took_over_with_them(tmp_path:
         assert (await transfer.over()).reason == "caller"
 
 
+async def test_nothing_waits_for_a_caller_who_has_put_the_bridge_on_hold(tmp_path: Path) -> None:
+    async with transferring(tmp_path, warm_leg(), WISH) as transfer:
+        transfer.ask()
+        talk = await transfer.colleague.talk()
+        await eventually(lambda: _bridged(transfer), 30)
+        transfer.leg.listener.held(True)  # type: ignore[union-attr]
+        talk.leg.play(np.full(8_000, 9_000, np.int16), 8_000)
+        await anyio.sleep(1.5)
+        assert not _loud(transfer.leg)
+        transfer.leg.listener.held(False)  # type: ignore[union-attr]
+        talk.leg.play(np.full(8_000, 9_000, np.int16), 8_000)
+        await eventually(lambda: _loud(transfer.leg), 20)
+        transfer.leg.listener.ended("caller")  # type: ignore[union-attr]
+        await transfer.over()
+
+
+async def test_a_bridge_that_takes_too_long_ends_by_the_limit(tmp_path: Path) -> None:
+    async with transferring(tmp_path, warm_leg(), WISH) as transfer:
+        transfer.ask()
+        await transfer.colleague.talk()
+        await eventually(lambda: _bridged(transfer), 30)
+        conversation = transfer.server.application.phones._running[transfer.leg.info.call_id]
+        conversation._manners.overdue = lambda now_ms: True  # type: ignore[union-attr, method-assign]
+        assert (await transfer.over()).reason == "limit"
+
+
+async def test_a_server_that_drains_during_a_bridge_says_so(tmp_path: Path) -> None:
+    async with transferring(tmp_path, warm_leg(), WISH) as transfer:
+        transfer.ask()
+        await transfer.colleague.talk()
+        await eventually(lambda: _bridged(transfer), 30)
+        await transfer.server.application.drain()
+        assert transfer.leg.hung_up == ["draining"]
+
+
 async def test_a_caller_who_hangs_up_while_it_rings_stops_the_ringing(tmp_path: Path) -> None:
     async with transferring(tmp_path, warm_leg(), WISH, {"answer_delay_ms": 10_000}) as transfer:
         transfer.ask()
@@ -185,6 +220,16 @@ async def test_nobody_takes_over_and_the_call_goes_on(tmp_path: Path) -> None:
         assert transfer.record is None
 
 
+async def test_a_caller_who_has_us_on_hold_when_nobody_takes_over_is_still_waited_for(tmp_path: Path) -> None:
+    async with transferring(tmp_path, warm_leg(), WISH) as transfer:
+        transfer.colleague.endpoint.drain()
+        transfer.ask()
+        transfer.leg.listener.held(True)  # type: ignore[union-attr]
+        await eventually(lambda: _said(transfer, phrases_for("en").transfer_failed), 30)
+        conversation = transfer.server.application.phones._running[transfer.leg.info.call_id]
+        assert conversation._manners._held  # type: ignore[union-attr]
+
+
 async def test_whoever_hangs_up_during_the_summary_has_not_taken_over(tmp_path: Path) -> None:
     async with transferring(tmp_path, warm_leg(), WISH) as transfer:
         transfer.ask()
@@ -230,6 +275,10 @@ def _music_ms(leg: TestLeg) -> int:
         if len(part) == MUSIC_SAMPLES and np.array_equal(part, tones.take(np.arange(at, at + len(part)), mode="wrap")):
             at += len(part)
     return at * 1_000 // leg.rate_hz
+
+
+def _loud(leg: TestLeg) -> bool:
+    return any(np.abs(part.astype(int)).max() > 5_000 for part in leg.played if len(part))
 
 
 def _bridged(transfer: Transfer) -> bool:
