@@ -132,11 +132,8 @@ class PhoneDesk:
         self.require_room()
         now_s = time.monotonic()
         self._ringing = {call_id: until_s for call_id, until_s in self._ringing.items() if until_s > now_s}
-        if len(self._running) + len(self._ringing) >= self.settings.max_calls:
+        if len(self._running) + len(self._ringing) + len(self._consulted) >= self.settings.max_calls:
             raise Refused(ErrorCode.SERVER_OVERLOADED, retry_after_s=RETRY_AFTER_S)
-
-    def _rings(self, call_id: str) -> None:
-        self._ringing[call_id] = time.monotonic() + self.settings.ring_timeout_s + TOLD_LIMIT_S
 
     def expect(self, info: CallInfo) -> None:
         """A stream will come for this call, and name it by its ``call_id``."""
@@ -176,14 +173,12 @@ class PhoneDesk:
             raise CallControlError("No more calls are made now.") from error
         call_id = new_id("call")
         self._consulted[call_id] = consultation
-        self._rings(call_id)
         try:
             await self.line.connect(target, CallInfo(call_id, self.line.carrier, "", "outbound", callee=target))
             with anyio.move_on_after(ANSWERED_LIMIT_S):
                 await consultation.answered.wait()
         finally:
             self._consulted.pop(call_id, None)
-            self._ringing.pop(call_id, None)
 
     async def _note_active(self, info: CallInfo, owner: Identity) -> None:
         number = masked(info.callee if info.direction == "outbound" else info.caller)
@@ -242,7 +237,7 @@ class PhoneDesk:
         if call is None:
             self._require_room_to_dial()
             self._require_pace()
-            self._rings(wanted.call_id)
+            self._ringing[wanted.call_id] = time.monotonic() + self.settings.ring_timeout_s + TOLD_LIMIT_S
             call = await run_sync(self._opened.begin, wanted)
         if call.call_id != wanted.call_id:
             self._ringing.pop(wanted.call_id, None)
