@@ -32,7 +32,7 @@ class G711Decoder:
     def decode(self, payload: bytes) -> Samples:
         """Raises AudioFormatError for more than ``MAX_PAYLOAD_MS``."""
         require_at_most(payload, _MAX_BYTES)
-        return self._table[np.frombuffer(payload, dtype=np.uint8)]
+        return self._table.take(np.frombuffer(payload, dtype=np.uint8))
 
 
 class G711Encoder:
@@ -44,7 +44,7 @@ class G711Encoder:
         self._table = _ENCODE[encoding]
 
     def encode(self, samples: Samples) -> list[bytes]:
-        return [self._table[samples.view(np.uint16)].tobytes()] if len(samples) else []
+        return [self._table.take(samples.view(np.uint16)).tobytes()] if len(samples) else []
 
     def flush(self) -> list[bytes]:
         return []

@@ -107,7 +107,8 @@ class StreamResampler:
         self._held = self._held[(upto // fir.block_out - first_block) * fir.block_in :]
         self._emitted = upto
         np.rint(filtered, out=filtered)
-        np.clip(filtered, -32_768, 32_767, out=filtered)
+        np.minimum(filtered, 32_767, out=filtered)  # two ufuncs cost a third of `np.clip` on a few hundred samples
+        np.maximum(filtered, -32_768, out=filtered)
         return filtered.astype(np.int16)
 
 

@@ -66,6 +66,11 @@ class FrameFeed:
         return self._base + self._framed
 
     @property
+    def end(self) -> int:
+        """Stream position up to which samples are there to be read, cut into frames or not."""
+        return self._base + self._length
+
+    @property
     def origin(self) -> int:
         """Stream position of the first sample since the last restart."""
         return self._origin
@@ -90,7 +95,7 @@ class FrameFeed:
                 yield frame
 
     def read(self, start: int, count: int) -> Samples:
-        """A view of ``count`` samples from stream position ``start``; valid until the next frame."""
+        """A view of ``count`` samples from stream position ``start`` up to ``end``; valid until the next frame."""
         index = start - self._base
         return self._buffer[index : index + count]
 

@@ -16,6 +16,8 @@ from server.guard import PROTOCOL
 
 CUT_EXTENSION: Final = "convergio.cut"
 """ASGI extension of our server: ``cut(code, reason)`` ends the connection although its client does not read."""
+WAITING_EXTENSION: Final = "convergio.waiting"
+"""ASGI extension of our server: ``waiting()`` says whether the next message has come already."""
 
 Frame = str | bytes
 
@@ -70,6 +72,8 @@ class Connection:
         self._receive = receive
         self._send = send
         self._open = False
+        extensions: dict[str, Any] = scope.get("extensions") or {}
+        self._has_waiting = cast("Callable[[], bool]", extensions.get(WAITING_EXTENSION) or bool)
         self.sending_since_s: float | None = None
         """When the send now under way began (monotonic), or None."""
         self.heard_at_s = time.monotonic()
@@ -79,6 +83,11 @@ class Connection:
     def open(self) -> bool:
         """Whether frames may still be sent."""
         return self._open
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the next message has come already: ``receive`` returns it at once."""
+        return self._has_waiting()
 
     async def accept(self, protocol: str = PROTOCOL) -> None:
         """Finish the handshake, with ``protocol`` where the client offers it. Raises Disconnected."""

@@ -13,7 +13,7 @@ from audio.formats import PcmChunk, Samples
 from audio.vad.chain import GatedDetector, GateOnlyDetector, make_detector
 from audio.vad.gate import FRAME_SAMPLES, FrameFeed
 from audio.vad.port import EdgeKind, SpeechEdge, VadOptions, VoiceActivityDetector
-from audio.vad.silero import SileroModel, SileroStream
+from audio.vad.silero import CONTEXT_SAMPLES, MOST_FRAMES, NEW_SAMPLES, SileroModel, SileroStream
 
 SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
 SECOND = 16_000
@@ -87,9 +87,10 @@ def test_silero_rests_in_silence_and_wakes_for_speech(silero: SileroModel) -> No
     class Counting(SileroStream):
         calls = 0
 
-        def probability(self, window: Samples) -> float:
-            self.calls += 1
-            return super().probability(window)
+        def probabilities(self, samples: Samples) -> list[float]:
+            found = super().probabilities(samples)
+            self.calls += len(found)
+            return found
 
     stream = Counting(silero._session)
     detector = GatedDetector(VadOptions(), stream)
@@ -99,6 +100,37 @@ def test_silero_rests_in_silence_and_wakes_for_speech(silero: SileroModel) -> No
     assert in_silence < 10 * SECOND / 512 / 5
     hear(detector, clip("goforward.wav"), [320], start=len(quiet))
     assert stream.calls - in_silence > 1.9 * SECOND / 512
+
+
+@pytest.mark.engines
+def test_a_long_chunk_wakes_silero_once_for_all_of_its_frames(silero: SileroModel) -> None:
+    class Counting(SileroStream):
+        calls, frames = 0, 0
+
+        def probabilities(self, samples: Samples) -> list[float]:
+            found = super().probabilities(samples)
+            self.calls, self.frames = self.calls + 1, self.frames + len(found)
+            return found
+
+    short, long = Counting(silero._session), Counting(silero._session)
+    edges = hear(GatedDetector(VadOptions(), short), clip("goforward.wav"), [320])
+    assert hear(GatedDetector(VadOptions(), long), clip("goforward.wav"), [4 * 512]) == edges
+    assert short.calls > 0.8 * short.frames
+    assert long.calls < 0.3 * long.frames
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("at_once", [2, 3, MOST_FRAMES])
+def test_frames_come_to_the_same_together_and_one_by_one(silero: SileroModel, at_once: int) -> None:
+    samples, alone, together = clip("goforward.wav"), silero.stream(), silero.stream()
+    frames = (len(samples) - CONTEXT_SAMPLES) // NEW_SAMPLES // at_once * at_once
+    spans = [(at * NEW_SAMPLES, CONTEXT_SAMPLES + NEW_SAMPLES) for at in range(frames)]
+    wide = [(at * NEW_SAMPLES, CONTEXT_SAMPLES + at_once * NEW_SAMPLES) for at in range(0, frames, at_once)]
+    single = [found for start, length in spans for found in alone.probabilities(samples[start : start + length])]
+    several = [found for start, length in wide for found in together.probabilities(samples[start : start + length])]
+    assert max(single) > 0.9
+    assert min(single) < 0.1
+    assert several == pytest.approx(single, abs=1e-4)
 
 
 @pytest.mark.engines

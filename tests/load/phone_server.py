@@ -13,7 +13,7 @@ from scripted_server import ScriptedEngines, rss_kib
 
 from server.app import Application
 from server.listening import listen
-from server.serving import running
+from server.serving import running, settle
 from server.settings import Limits, Settings
 from server.telephony_settings import TelephonySettings
 
@@ -37,6 +37,8 @@ async def main(port: int) -> None:
         settings = Settings(port=port, data_dir=Path(directory), limits=limits, telephony=telephony)
         application = Application(settings, engines=ScriptedEngines())
         async with running(application, listen("127.0.0.1", port)):
+            await application.wait_ready()
+            settle()
             print("ready", flush=True)
             loop = asyncio.get_running_loop()
             while await loop.run_in_executor(None, sys.stdin.readline):

@@ -28,7 +28,7 @@ from server.engine_source import Lease
 from server.engines import StageReport
 from server.listening import listen
 from server.observability.metrics import Metrics
-from server.serving import running
+from server.serving import running, settle
 from server.settings import Limits, Settings
 
 ANSWER = "This answer lasts for about two seconds"
@@ -76,6 +76,8 @@ async def main(port: int) -> None:
         settings = Settings(port=port, data_dir=Path(directory), limits=Limits(max_sessions=2_000))
         application = Application(settings, engines=ScriptedEngines())
         async with running(application, listen("127.0.0.1", port)):
+            await application.wait_ready()
+            settle()
             print("ready", flush=True)
             # Until the parent closes our standard input; each line asks for CPU seconds and memory.
             loop = asyncio.get_running_loop()

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio.codecs.g711 import G711Encoder
+from audio.errors import AudioFormatError
 from audio.formats import AudioFormat, Encoding, Samples
 from server.telephony.port import CallControlError, CallInfo, HangUpReason
 from server.transports.phone.stream_leg import EARLY_MS, StreamLeg
 from server.transports.phone.voice_queue import MARK_EVERY_MS, MAX_WAITING_MS, VoiceQueue
 from server.wire.phone.audiosocket import AudioSocketCodec
-from server.wire.phone.port import Frame, StreamAudio, StreamEnded, StreamKey, StreamMark, StreamTraits
+from server.wire.phone.port import Frame, StreamAudio, StreamEnded, StreamKey, StreamMark, StreamTraits, together
 from server.wire.phone.twilio import TwilioCodec
 from tests.scripted_server import eventually
 
@@ -159,3 +160,20 @@ async def test_a_leg_without_an_interface_says_so() -> None:
     for act in (leg.transfer("+15550100777"), leg.send_digits("1")):
         with pytest.raises(CallControlError):
             await act
+
+
+def test_audio_that_came_at_once_is_heard_at_once_and_in_its_place() -> None:
+    first, second, key = StreamAudio(b"a" * 160), StreamAudio(b"b" * 160), StreamKey("1")
+    joined = [StreamAudio(b"a" * 160 + b"b" * 160), key, first]
+    assert together([first, second, key, first], 1, 1_600) == joined
+    assert together([first, second, second], 1, 400) == [StreamAudio(first.payload + second.payload), second]
+    odd = StreamAudio(b"a" * 161)
+    assert together([odd, second], 2, 1_600) == [odd, second]
+    assert together([second, odd], 2, 1_600) == [StreamAudio(second.payload + odd.payload)]
+
+
+def test_audio_that_cannot_be_heard_does_not_hold_up_what_came_with_it() -> None:
+    leg = StreamLeg(INFO, AudioSocketCodec(), SLIN, None)
+    with pytest.raises(AudioFormatError):
+        leg.feed([StreamAudio(b"\0" * 321), StreamKey("1"), StreamEnded()])
+    assert leg.reason == "caller"

@@ -107,6 +107,7 @@ class TcpWire:
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
         self.sending_since_s: float | None = None
+        self.waiting = False  # what has come is received at once, as far as it goes
 
     async def receive(self) -> Frame:
         """The next bytes."""

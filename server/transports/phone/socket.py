@@ -77,6 +77,11 @@ class SocketWire:
         except Disconnected as gone:
             raise WireGone(orderly=gone.code in NORMAL) from gone
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the next message has come already."""
+        return self._connection.waiting
+
     async def send(self, frame: Frame) -> None:
         """Send one message."""
         try:

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 IDLE_S: Final = 30.0
 """How long a carrier may send nothing at all, not even silence, before the call counts as lost."""
 WATCH_S: Final = 1.0
+MOST_TOGETHER: Final = 32
+"""Events that are heard at once, where they have come already."""
 LET_GO_LIMIT_S: Final = 10.0
 
 
@@ -35,6 +37,11 @@ class Wire(Protocol):
 
     async def receive(self) -> Frame:
         """What comes next. Raises ``WireGone``."""
+        ...
+
+    @property
+    def waiting(self) -> bool:
+        """Whether ``receive`` would not have to wait."""
         ...
 
     async def send(self, frame: Frame) -> None:
@@ -160,6 +167,8 @@ class StreamCall:
                 except AudioFormatError as error:
                     self._count(error)
                 events = self._events(await self._wire.receive())
+                while self._wire.waiting and len(events) < MOST_TOGETHER:
+                    events += self._events(await self._wire.receive())
         except WireGone as gone:
             leg.lost("caller" if gone.orderly else "lost")
         except StreamFault:

@@ -17,7 +17,7 @@ import anyio
 
 from audio.codecs.factory import make_decoder
 from audio.errors import AudioFormatError
-from audio.formats import AudioFormat, Samples, samples_to_ms
+from audio.formats import AudioFormat, Encoding, Samples, samples_to_ms
 from server.telephony.control import CallControl
 from server.telephony.port import CallControlError, CallInfo, HangUpReason, PhoneListener
 from server.transports.phone.outlet import Outlet
@@ -31,6 +31,7 @@ from server.wire.phone.port import (
     StreamEvent,
     StreamKey,
     StreamMark,
+    together,
 )
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 EARLY_MS: Final = 2_000
 """What is kept of a caller who speaks before anybody listens: the newest."""
 MAX_EARLY_KEYS: Final = 32
+TOGETHER_MS: Final = 200
+"""What is heard at once of audio that came at once."""
 LEAD_S: Final = 0.04
 """How far ahead of real time a paced carrier gets its frames."""
 LAST_WORDS_S: Final = 1.2
@@ -61,6 +64,8 @@ class StreamLeg:
         self._codec = codec
         self._control = control
         self._decoder = make_decoder(audio, audio.sample_rate_hz)
+        self._sample_bytes = 2 if audio.encoding is Encoding.PCM16 else 1
+        self._most_bytes = TOGETHER_MS * audio.sample_rate_hz // 1_000 * self._sample_bytes
         self._voice = VoiceQueue(audio, codec.traits)
         self._commands: deque[Frame] = deque()
         self._wake = asyncio.Event()
@@ -150,19 +155,15 @@ class StreamLeg:
     # --- what the connection does ---
 
     def feed(self, events: list[StreamEvent]) -> None:
-        """What the stream says. Raises AudioFormatError for audio that cannot be heard."""
-        for event in events:
-            match event:
-                case StreamAudio(payload):
-                    self._heard(self._decoder.decode(payload))
-                case StreamKey(digit):
-                    self._key(digit)
-                case StreamMark(name):
-                    self._reached(name)
-                case StreamEnded():
-                    self.lost("caller")
-                case StreamBegan():
-                    raise AudioFormatError("a stream begins once")
+        """What the stream says. Raises AudioFormatError for audio that cannot be heard, after all the rest was."""
+        fault: AudioFormatError | None = None
+        for event in together(events, self._sample_bytes, self._most_bytes):
+            try:
+                self._take(event)
+            except AudioFormatError as error:
+                fault = fault or error
+        if fault is not None:
+            raise fault
 
     def lost(self, reason: HangUpReason) -> None:
         """The call is over at the other end. Only the first reason counts."""
@@ -201,6 +202,19 @@ class StreamLeg:
             await self._mark(outlet)
 
     # --- parts ---
+
+    def _take(self, event: StreamEvent) -> None:
+        match event:
+            case StreamAudio(payload):
+                self._heard(self._decoder.decode(payload))
+            case StreamKey(digit):
+                self._key(digit)
+            case StreamMark(name):
+                self._reached(name)
+            case StreamEnded():
+                self.lost("caller")
+            case StreamBegan():
+                raise AudioFormatError("a stream begins once")
 
     def _due(self, due_s: float, payload: bytes) -> float:
         """When the next frame may leave; notes until when this one sounds."""

@@ -114,6 +114,25 @@ class StreamCodec(Protocol):
         ...
 
 
+def together(events: list[StreamEvent], sample_bytes: int, most_bytes: int) -> list[StreamEvent]:
+    """The events, with audio that follows on audio joined up to ``most_bytes``; not what ends within a sample."""
+    if len(events) < 2:
+        return events
+    told: list[StreamEvent] = []
+    for event in events:
+        last = told[-1] if told else None
+        if (
+            isinstance(event, StreamAudio)
+            and isinstance(last, StreamAudio)
+            and not len(last.payload) % sample_bytes
+            and len(last.payload) + len(event.payload) <= most_bytes
+        ):
+            told[-1] = StreamAudio(last.payload + event.payload)
+        else:
+            told.append(event)
+    return told
+
+
 # --- for codecs ---
 
 
