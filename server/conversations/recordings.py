@@ -66,8 +66,18 @@ class Recordings:
         change = table.update().where(table.c.recording_id == recording.recording_id).values(told)
         if await self._records.run_write(lambda connection: connection.execute(change).rowcount):
             return done
-        await anyio.to_thread.run_sync(lambda: self.path(recording).unlink(missing_ok=True))
+        await self._unlink(recording)
         return None
+
+    async def discard(self, recording: Recording) -> None:
+        """There was nothing to be recorded: its row goes, then its file. Raises RecordsError, OSError."""
+        table = tables.recordings
+        gone = table.delete().where(table.c.recording_id == recording.recording_id)
+        await self._records.run_write(lambda connection: connection.execute(gone).rowcount)
+        await self._unlink(recording)
+
+    async def _unlink(self, recording: Recording) -> None:
+        await anyio.to_thread.run_sync(lambda: self.path(recording).unlink(missing_ok=True))
 
     async def of(self, session_ids: Sequence[str]) -> dict[str, Recording]:
         """The recordings of these conversations, by theirs. Raises RecordsError."""

@@ -69,6 +69,7 @@ class HeldCall:
         self._owner = owner
         self._kind = kind
         self._born_s = time.monotonic()
+        self._lasted_ms: int | None = None
         self._final: CallRecord | None = None
 
     async def run(
@@ -105,7 +106,7 @@ class HeldCall:
     async def held(self, live: LiveSession, listener: PhoneListener) -> AsyncGenerator[None]:
         """The leg is the session's, and the listener is told of it, while the body runs; then both are closed."""
         self.live = live
-        live.session.sound.calls(self.now_ms)
+        live.session.sound.calls(self._lasted)
         live.adopt(PhoneLink(self.leg, lambda: self.reason))
         try:
             await live.started.wait()
@@ -134,9 +135,15 @@ class HeldCall:
         if self._final is not None:
             return self._final
         session_id = None if self.live is None else self.live.session_id
-        call_ms = 0 if self.live is None else self.now_ms()
+        lasted_ms = self.now_ms() if self._lasted_ms is None else self._lasted_ms
+        call_ms = 0 if self.live is None else lasted_ms
         heard_ms = samples_to_ms(self.heard_samples, HEARING_RATE_HZ)
         return CallRecord(self.leg.info.call_id, session_id, self.reason or "agent", call_ms, heard_ms)
+
+    def _lasted(self) -> int:
+        """What goes into its account, and so onto its record."""
+        self._lasted_ms = self.now_ms()
+        return self._lasted_ms
 
     async def _open(self, locale: str, delivery: PhoneDelivery, shaped: Callable[[Agent], Agent]) -> LiveSession:
         """Raises Refused."""

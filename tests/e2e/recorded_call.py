@@ -18,6 +18,7 @@ from phone_legs import TestLeg
 
 from agents.models.port import LanguageModel
 from server.conversations.tables import recordings as recordings_table
+from server.conversations.wave_file import HEADER
 from server.guard import LOCAL_USER, Identity
 from server.telephony.conversation import CallRecord, PhoneConversation
 from tests.scripted_server import Served, eventually, scripted_engines, served
@@ -55,6 +56,10 @@ class Call:
 
     async def recorded(self) -> None:
         await eventually(lambda: self.recording._track is not None, 20)
+
+    async def kept(self) -> None:
+        """Something of it is on the disk."""
+        await eventually(lambda: any(file.stat().st_size > HEADER.size for file in self.files), 20)
 
     async def hang_up(self) -> CallRecord:
         assert self.leg.listener is not None

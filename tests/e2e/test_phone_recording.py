@@ -101,6 +101,16 @@ async def test_the_question_is_answered_by_a_key(tmp_path: Path, key: str, files
         assert [each["answer"] for each in consents] == ["key"] * files
 
 
+async def test_who_is_gone_as_soon_as_they_agreed_leaves_no_empty_file(tmp_path: Path) -> None:
+    async with calling(tmp_path, "ask") as call:
+        await eventually(lambda: call.recording._talk.answering, 20)
+        call.leg.listener.digit("1")  # type: ignore[union-attr]
+        await call.hang_up()
+        assert call.files == []
+        async with call.http() as http:
+            assert "recording" not in await call.stored(http)
+
+
 @pytest.mark.parametrize("kind", ["school", "stores nothing", "off for the number"])
 async def test_where_it_may_not_be_nothing_is_said_and_nothing_kept(tmp_path: Path, kind: str) -> None:
     owner = Identity("pupils", "phone", tenant_type="school") if kind == "school" else LOCAL_USER
@@ -119,7 +129,7 @@ async def test_where_it_may_not_be_nothing_is_said_and_nothing_kept(tmp_path: Pa
 
 async def test_a_number_is_recorded_where_the_rest_is_not(tmp_path: Path) -> None:
     async with calling(tmp_path, "off", numbers={"+15550100999": "announce"}) as call:
-        await call.recorded()
+        await call.kept()
         await call.hang_up()
         assert len(call.files) == 1
 
@@ -179,7 +189,7 @@ async def test_a_recording_ends_at_its_longest(tmp_path: Path) -> None:
 
 async def test_a_consent_that_is_withdrawn_ends_it(tmp_path: Path) -> None:
     async with calling(tmp_path, "announce") as call:
-        await call.recorded()
+        await call.kept()
         async with call.http() as http:
             [consent] = (await http.get("/v1/privacy/consents")).json()["consents"]
             await http.delete(f"/v1/privacy/consents/{consent['consent_id']}")

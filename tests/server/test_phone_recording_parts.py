@@ -115,15 +115,35 @@ def test_silence_is_a_no() -> None:
 @pytest.mark.parametrize(("key", "agreed"), [("1", "key"), ("0", None), ("#", None)])
 def test_a_key_answers_only_a_question_that_was_heard(key: str, agreed: str | None) -> None:
     subject = talk()
-    assert not subject.key(key)
+    assert not subject.key(key), "an entry like any other"
     assert subject.due(0, quiet=True)
-    assert not subject.key(key)
     subject.turn_started(TurnStarted("t1", subject.wording, "announcement"))
     subject.turn_completed(TurnCompleted("t1", subject.wording, interrupted=False), 5)
     assert subject.key(key)
     assert subject.agreed == agreed
     assert not subject.key("1"), "what is settled stays"
     assert subject.agreed == agreed
+
+
+@pytest.mark.parametrize(("early", "late", "agreed"), [("1", "1", "key"), ("2", "1", None)])
+def test_a_key_before_the_question_was_heard_may_refuse_but_not_agree(
+    early: str, late: str, agreed: str | None
+) -> None:
+    subject = talk()
+    assert subject.due(0, quiet=True)
+    subject.turn_started(TurnStarted("t1", subject.wording, "announcement"))
+    assert subject.key(early), "nobody else's entry"
+    assert subject.agreed is None
+    subject.turn_completed(TurnCompleted("t1", subject.wording, interrupted=False), 5)
+    subject.key(late)
+    assert subject.agreed == agreed
+    assert subject.due(10, quiet=True) == (EN.recording_on if agreed else EN.recording_off)
+
+
+def test_a_key_during_a_notice_is_an_entry() -> None:
+    subject = talk(asks=False)
+    assert subject.due(0, quiet=True)
+    assert not subject.key("1")
 
 
 def test_a_yes_before_the_question_was_heard_is_none() -> None:

@@ -27,6 +27,20 @@ def invite(method: str = "INVITE") -> Request:
     return message
 
 
+def ack_of(tag: str) -> Request:
+    """The ACK of a 200 to our INVITE, in the dialog with this tag of theirs."""
+    kept = [(name, value) for name, value in invite().headers.pairs if name in ("from", "call-id")]
+    via = ("via", "SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKanother")
+    to = ("to", f"<sip:bob@biloxi.example.com>;tag={tag}")
+    return Request(Headers((via, *kept, to, ("cseq", "314159 ACK"))), method="ACK", uri="sip:b@192.0.2.4")
+
+
+def branched(branch: str) -> Request:
+    message = parse_message(INVITE.replace(b"z9hG4bK776asdhds", branch.encode()))
+    assert isinstance(message, Request)
+    return message
+
+
 def sent(out: list[Output]) -> list[bytes]:
     return [one.data for one in out if isinstance(one, Transmit)]
 
@@ -122,24 +136,45 @@ def test_a_200_is_sent_until_its_ack_comes() -> None:
     assert isinstance(asked, Asked)
     assert asked.transaction is not None
     layer.respond(asked.transaction, answer(invite(), 200), 0.0)
+    assert layer.request_came(ack_of(asked.transaction.tag + "x"), TCP, 0.1) == [], "another's"
     times, _ = times_of_sending(layer, 8)
     assert times == [0.5, 1.5, 3.5, 7.5]
-    ack = Request(
-        Headers(
-            (
-                ("via", "SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKanother"),
-                *((name, value) for name, value in invite().headers.pairs if name in ("from", "call-id")),
-                ("to", "<sip:bob@biloxi.example.com>;tag=b"),
-                ("cseq", "314159 ACK"),
-            )
-        ),
-        method="ACK",
-        uri="sip:b@192.0.2.4",
-    )
+    ack = ack_of(asked.transaction.tag)
     assert layer.request_came(ack, TCP, 8.0) == [Asked(ack, None)]
     assert layer.request_came(ack, TCP, 8.1) == []
     assert times_of_sending(layer, 200) == ([], [])
     assert len(layer) == 0
+
+
+def test_a_request_that_comes_by_two_ways_is_one() -> None:
+    layer = TransactionLayer()
+    other = branched("z9hG4bKtheotherway")
+    assert not layer.merges(invite())
+    (asked,) = layer.request_came(invite(), UDP, 0.0)
+    assert isinstance(asked, Asked)
+    assert asked.transaction is not None
+    assert layer.merges(other)
+    assert not layer.merges(invite()), "sent again, by the same way"
+    layer.respond(asked.transaction, answer(invite(), 200), 0.0)
+    layer.request_came(ack_of(asked.transaction.tag), UDP, 0.1)
+    assert layer.merges(other)
+    times_of_sending(layer, 100)
+    assert not layer.merges(other)
+    assert len(layer._opening) == len(layer._accepted) == 0
+
+
+def test_what_was_refused_may_come_again_by_another_way() -> None:
+    layer = TransactionLayer()
+    (asked,) = layer.request_came(invite(), UDP, 0.0)
+    assert isinstance(asked, Asked)
+    assert asked.transaction is not None
+    layer.respond(asked.transaction, answer(invite(), 503), 0.0)
+    assert not layer.merges(branched("z9hG4bKtheotherway"))
+    (again,) = layer.request_came(branched("z9hG4bKtheotherway"), UDP, 0.1)
+    assert isinstance(again, Asked)
+    layer.request_came(invite("ACK"), UDP, 0.2)
+    times_of_sending(layer, 20)
+    assert layer.merges(branched("z9hG4bKathird")), "the first one's end takes nothing of the second's"
 
 
 def test_a_200_nobody_acknowledges_is_told() -> None:

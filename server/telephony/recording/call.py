@@ -136,7 +136,7 @@ class CallRecording:
         return answered
 
     def key(self, digit: str) -> bool:
-        """A key was pressed; True where it is the answer."""
+        """A key was pressed; True where it is about the question."""
         if self._talk is None or not self._talk.key(digit):
             return False
         self._heed()
@@ -277,7 +277,12 @@ class CallRecording:
         ending = self._ending or "over"
         try:
             size, duration_ms = await anyio.to_thread.run_sync(file.close)
-            done = await self._host.offices.privacy.recordings.finish(recording, size, duration_ms, ending)
+            recordings = self._host.offices.privacy.recordings
+            if not duration_ms and ending != "disk":  # the caller was gone as soon as they had agreed
+                await recordings.discard(recording)
+                logger.info("recording ended", extra={**told, "ending": "empty"})
+                return
+            done = await recordings.finish(recording, size, duration_ms, ending)
         except (RecordsError, OSError) as error:
             logger.warning("a recording could not be completed", extra={**told, "why": str(error)})
             return

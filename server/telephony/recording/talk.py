@@ -105,10 +105,17 @@ class RecordingTalk:
             self.agreed, self._step = "announced", "over"
 
     def key(self, digit: str) -> bool:
-        """A key was pressed; True where it is the answer."""
-        if self._step != "listening":
-            return False
-        self._settle("key" if digit == YES_KEY else None)
+        """A key was pressed; True where it is about the question, and so no entry.
+
+        Whoever presses before the question was heard to its end has not agreed, but may have refused.
+        """
+        asking = self._asks and self._step == "saying"
+        if self._step == "listening":
+            self._settle("key" if digit == YES_KEY else None)
+        elif asking and digit != YES_KEY:
+            self._settle(None)
+        else:
+            return asking
         return True
 
     def _again(self) -> None:

@@ -19,7 +19,7 @@ from server.wire.sip.dialog import Dialog
 from server.wire.sip.errors import SipError, SipSyntaxError
 from server.wire.sip.flow import Flow
 from server.wire.sip.message import Pair, Request, Response
-from server.wire.sip.session_timer import timer_from
+from server.wire.sip.session_timer import MIN_SE_S, TOO_SHORT, least_of, timer_from
 from server.wire.sip.uri import Address, SipUri, parse_uri
 
 _NUMBER: Final = re.compile(r"\+?[0-9*#]{2,20}")
@@ -120,21 +120,27 @@ class Dialer:
         return call
 
     async def _invite(self, call: SipCall, body: bytes, ring_s: float) -> tuple[Request, Response]:
-        """Ask, once more where our password is wanted. Raises SipError."""
+        """Ask, once more each where our password is wanted and where sessions last longer. Raises SipError."""
         proof: tuple[Pair, ...] = ()
         expires = self._settings.session_expires_s
-        timed = (("session-expires", str(max(90, expires))),) if expires else ()
+        timed: tuple[Pair, ...] = (("session-expires", str(max(MIN_SE_S, expires))),) if expires else ()
+        longer: tuple[Pair, ...] = ()
         while True:
             extra = (
                 self._signalling.contact(call.flow, self._trunk.user or "voice"),
                 ("allow", ALLOW),
                 ("supported", SUPPORTED),
                 *timed,
+                *longer,
                 *proof,
                 ("content-type", "application/sdp"),
             )
             invite = call.dialog.request("INVITE", self._signalling.via(call.flow), extra, body)
             response = await self._signalling.ask(invite, call.flow, ring_s)
+            if response.status == TOO_SHORT and timed and not longer and (least_s := least_of(response)):
+                timed = (("session-expires", str(max(least_s, expires))),)
+                longer = (("min-se", str(least_s)),)
+                continue
             if response.status not in CHALLENGES or proof or call.credentials is None:
                 return invite, response
             proof = (authorization(invite, response, call.credentials),)

@@ -187,9 +187,10 @@ class SipEndpoint:
             call.gone("caller")
 
     def unacknowledged(self, invite: ServerTransaction) -> None:
-        dialog = self._calls.get(_dialog_id(invite, self._calls))
-        if dialog is not None and not dialog.over.is_set():
-            self._jobs.start(dialog.end, "lost")
+        call_id, _, theirs, ours = invite.dialog
+        call = self._calls.get((call_id, ours, theirs))
+        if call is not None and not call.over.is_set():
+            self._jobs.start(call.end, "lost")
 
     # --- calls ---
 
@@ -330,12 +331,3 @@ class SipEndpoint:
                 tasks.start_soon(self._close, call)
             for registration in self.registrations:
                 tasks.start_soon(registration.leave)
-
-
-def _dialog_id(invite: ServerTransaction, calls: dict[DialogId, SipCall]) -> DialogId:
-    """The dialog an INVITE of theirs opened or changed."""
-    request = invite.request
-    for dialog in calls:
-        if dialog[0] == request.call_id and dialog[2] == (request.sender.tag or ""):
-            return dialog
-    return request.call_id, "", ""

@@ -84,7 +84,7 @@ class Signalling:
         self._receiver = receiver
         self._layer = TransactionLayer(max_server=8 * settings.max_calls + 1_000)
         self._pending: dict[ClientTransaction, _Exchange] = {}
-        self._acks: OrderedDict[tuple[str, int], tuple[bytes, Flow]] = OrderedDict()
+        self._acks: OrderedDict[tuple[str, int, str], tuple[bytes, Flow]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self.links = SipLinks(settings, self._message_came, self._malformed)
         self.malformed = 0
@@ -164,7 +164,7 @@ class Signalling:
     def acknowledge(self, ack: Request, flow: Flow) -> None:
         """Send the ACK of an accepted INVITE of ours, and again whenever its 200 comes again."""
         data = ack.to_bytes()
-        self._acks[ack.call_id, ack.cseq[0]] = (data, flow)
+        self._acks[ack.call_id, ack.cseq[0], ack.recipient.tag or ""] = (data, flow)
         while len(self._acks) > _ACKS_KEPT:
             self._acks.popitem(last=False)
         self.links.send(data, flow)
@@ -240,12 +240,16 @@ class Signalling:
             return
         if not self._layer.known(request) and request.method not in ("ACK", "CANCEL"):
             refusal = self._receiver.admit(request, flow)
-            if refusal is None and self._layer.full:
+            if refusal is None and self._layer.merges(request):
+                refusal = Refusal(482, "Loop Detected")
+            elif refusal is None and self._layer.full:
                 refusal = Refusal(503, "Service Unavailable", (("retry-after", "10"),))
             if refusal is not None:
                 self._refuse(request, reply, refusal)
                 return
         elif request.method == "CANCEL" and not self._layer.known(request):
+            if self._receiver.admit(request, flow) is None:
+                self._refuse(request, reply, Refusal(481, "Call/Transaction Does Not Exist"))
             return
         self._carry_out(self._layer.request_came(request, reply, self.now_s()))
 
@@ -267,19 +271,22 @@ class Signalling:
     def _answered(self, response: Response, transaction: ClientTransaction) -> None:
         exchange = self._pending.get(transaction)
         if response.success and transaction.invite and (exchange is None or exchange.final is not None):
-            again = self._acks.get((response.call_id, response.cseq[0]))
+            theirs = response.recipient.tag or ""
+            again = self._acks.get((response.call_id, response.cseq[0], theirs))
             if again is not None:
                 self.links.send(*again)
-            elif transaction.abandoned:
+            elif theirs != transaction.taken and (transaction.abandoned or transaction.taken is not None):
                 self._decline(response, transaction)
         elif exchange is None or exchange.final is not None:
             return
         elif response.final:
             exchange.final = response
+            transaction.taken = (response.recipient.tag or "") if response.success else None
             exchange.done.set()
 
     def _decline(self, response: Response, transaction: ClientTransaction) -> None:
-        """Somebody accepted a call that was given up: acknowledge, and hang up (RFC 3261 section 13.2.2.4)."""
+        """Somebody accepted a call that was given up, or is held with another: acknowledge, and hang up (RFC 3261
+        section 13.2.2.4)."""
         dialog = Dialog.answered(transaction.request, response)
         flow = transaction.flow
         self.acknowledge(dialog.ack(self.via(flow), response.cseq[0]), flow)

@@ -53,6 +53,8 @@ class ClientTransaction:
         self._bytes = request.to_bytes()
         self.abandoned = False
         """Whoever asked no longer wants it: it is cancelled once that is allowed."""
+        self.taken: str | None = None
+        """The tag of the one who accepted and was taken: another who accepts, too, is let go."""
         self._cancelled = False
         self._ack: bytes | None = None
         self._interval_s = timers.t1_s

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from server.wire.sip.errors import BadRequest, SipSyntaxError
 from server.wire.sip.message import Headers, Pair, Request, Response
-from server.wire.sip.uri import Address, SipUri, parse_address
+from server.wire.sip.uri import Address, SipUri, parse_address, parse_uri
 
 DialogId = tuple[str, str, str]
 """Call-ID, our tag, their tag."""
@@ -49,12 +49,15 @@ class Dialog:
 
     @classmethod
     def answered(cls, invite: Request, response: Response) -> Dialog:
-        """The dialog a response to our INVITE opens. Raises BadRequest, SipSyntaxError."""
+        """The dialog a response to our INVITE opens; one without a Contact is where we called.
+
+        Raises BadRequest, SipSyntaxError.
+        """
         return cls(
             call_id=invite.call_id,
             local=invite.sender,
             remote=response.recipient,
-            target=contact_of(response),
+            target=contact_of(response) if response.headers.all("contact") else parse_uri(invite.uri),
             routes=tuple(reversed(response.headers.all("record-route"))),
             local_seq=invite.cseq[0],
             remote_seq=None,

@@ -40,11 +40,19 @@ class ServerTransaction:
         self.tag = tag
         """Ours, in answers to a request that has none yet (section 8.2.6.2): the same in all."""
         self.state: ServerState = "trying"
+        self.refused = False
+        """Whether its final answer was no."""
         self._timers = timers
         self._last: bytes | None = None
         self._interval_s = timers.t1_s
         self._resend_s: float | None = None
         self._end_s: float | None = None
+
+    @property
+    def dialog(self) -> tuple[str, int, str, str]:
+        """What the ACK of a 2xx is matched by: Call-ID, CSeq number, their tag, ours (section 13.3.1.4)."""
+        request = self.request
+        return request.call_id, request.cseq[0], request.sender.tag or "", request.recipient.tag or self.tag
 
     @property
     def due(self) -> float | None:
@@ -70,9 +78,11 @@ class ServerTransaction:
             return self._last
         if not self.invite:
             self.state = "completed"
+            self.refused = not response.success
             self._end_s = now_s if self.flow.reliable else now_s + self._timers.give_up_s
             return self._last
         accepted = response.success
+        self.refused = not accepted
         self.state = "accepted" if accepted else "completed"
         self._end_s = now_s + self._timers.give_up_s
         if accepted or not self.flow.reliable:

@@ -14,6 +14,7 @@ from server.wire.sip.text import parameter, parse_parameters, whole_number
 
 Refresher = Literal["us", "them"]
 MIN_SE_S: Final = 90
+TOO_SHORT: Final = 422
 _LONGEST_S: Final = 86_400 * 7
 
 
@@ -53,7 +54,7 @@ def timer_for(request: Request, wanted_s: int) -> SessionTimer | None:
         return SessionTimer(wanted_s, "them" if knows else "us", knows) if wanted_s else None
     interval_s, refresher = _read(value)
     if interval_s < MIN_SE_S:
-        raise BadRequest(422, "Session Interval Too Small")
+        raise BadRequest(TOO_SHORT, "Session Interval Too Small")
     if wanted_s:
         interval_s = max(min(interval_s, wanted_s), _min_se(request), MIN_SE_S)
     if not knows:
@@ -73,9 +74,17 @@ def timer_from(response: Response) -> SessionTimer | None:
     return SessionTimer(max(interval_s, MIN_SE_S), "them" if refresher == "uas" else "us")
 
 
-def _min_se(request: Request) -> int:
+def least_of(response: Response) -> int | None:
+    """The shortest interval they take, of a 422 (section 7.3); None where they do not say."""
     try:
-        return whole_number((request.headers.get("min-se") or "0").partition(";")[0], _LONGEST_S)
+        return _min_se(response) or None
+    except BadRequest:
+        return None
+
+
+def _min_se(message: Request | Response) -> int:
+    try:
+        return whole_number((message.headers.get("min-se") or "0").partition(";")[0], _LONGEST_S)
     except SipSyntaxError as error:
         raise BadRequest(400, "Bad Min-SE") from error
 

@@ -69,7 +69,8 @@ class TransactionLayer:
         self._max_server = max_server
         self._client: dict[tuple[str, str], ClientTransaction] = {}
         self._server: dict[Key, ServerTransaction] = {}
-        self._accepted: dict[tuple[str, int], ServerTransaction] = {}
+        self._accepted: dict[tuple[str, int, str, str], ServerTransaction] = {}
+        self._opening: dict[tuple[str, str, int, str], ServerTransaction] = {}
         self._heap: list[tuple[float, int, _Transaction]] = []
         self._pushed = 0
 
@@ -89,6 +90,14 @@ class TransactionLayer:
     def known(self, request: Request) -> bool:
         """Whether a request repeats, acknowledges or cancels one that is kept. Raises SipSyntaxError."""
         return server_key(request) in self._server
+
+    def merges(self, request: Request) -> bool:
+        """Whether a request that opens something has come by another way already (section 8.2.2.2): one answer will do.
+
+        What was refused may be tried again. Raises SipSyntaxError.
+        """
+        first = self._opening.get(_opening(request)) if request.recipient.tag is None else None
+        return first is not None and not first.refused and first.key != server_key(request)
 
     def request_came(self, request: Request, flow: Flow, now_s: float) -> list[Output]:
         """A request that was checked. Raises SipSyntaxError."""
@@ -122,7 +131,7 @@ class TransactionLayer:
         """Answer a request; nothing where it was answered before."""
         data = transaction.respond(response, now_s)
         if transaction.state == "accepted":
-            self._accepted[transaction.request.call_id, transaction.request.cseq[0]] = transaction
+            self._accepted[transaction.dialog] = transaction
         self._schedule(transaction)
         return [Transmit(data, transaction.flow)] if data else []
 
@@ -148,7 +157,8 @@ class TransactionLayer:
         return out
 
     def _ack_came(self, request: Request, existing: ServerTransaction | None, now_s: float) -> list[Output]:
-        accepted = self._accepted.pop((request.call_id, request.cseq[0]), None)
+        dialog = request.call_id, request.cseq[0], request.sender.tag or "", request.recipient.tag or ""
+        accepted = self._accepted.pop(dialog, None)
         transaction = accepted or existing
         if transaction is not None:
             transaction.acknowledged(now_s)
@@ -181,6 +191,8 @@ class TransactionLayer:
     def _open(self, request: Request, flow: Flow, key: Key, tag: str) -> ServerTransaction:
         transaction = ServerTransaction(request, flow, self.timers, key, tag)
         self._server[key] = transaction
+        if request.recipient.tag is None and request.method != "CANCEL":
+            self._opening[_opening(request)] = transaction
         return transaction
 
     def _carry_out(self, transaction: ClientTransaction, outcome: Outcome) -> list[Output]:
@@ -206,5 +218,12 @@ class TransactionLayer:
             self._client.pop(transaction.key, None)
             return
         self._server.pop(transaction.key, None)
-        if transaction.invite:
-            self._accepted.pop((transaction.request.call_id, transaction.request.cseq[0]), None)
+        if self._opening.get(_opening(transaction.request)) is transaction:
+            del self._opening[_opening(transaction.request)]
+        if self._accepted.get(transaction.dialog) is transaction:
+            del self._accepted[transaction.dialog]
+
+
+def _opening(request: Request) -> tuple[str, str, int, str]:
+    """What a request that opens something is by whichever way it comes: Call-ID, their tag, CSeq."""
+    return request.call_id, request.sender.tag or "", *request.cseq
