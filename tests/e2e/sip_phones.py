@@ -184,7 +184,7 @@ def baresip(directory: Path, said: Path, options: PhoneOptions | None = None) ->
     options = options or PhoneOptions()
     directory.mkdir(parents=True, exist_ok=True)
     port, control = free_phone_port(), free_port()
-    modules = "g711 g722 opus aufile aubridge sndfile srtp account menu ctrl_tcp".split()
+    modules = "g711 g722 opus aufile aubridge sndfile srtp dtls_srtp ice account menu ctrl_tcp".split()
     config = _CONFIG.format(
         port=port,
         certificate=f"sip_certificate {options.certificate}" if options.certificate else "",
