@@ -22,7 +22,6 @@ from server.engines import EngineSet, OnReport, StageReport
 from server.guard import LOCAL_USER, Identity
 from server.host import Host
 from server.identity import Presented
-from server.loop_load import LoopLoad
 from server.observability.metrics import Metrics
 from server.routes.agents import agent_routes
 from server.routes.budgets import budget_routes
@@ -79,11 +78,10 @@ class Application:
         self.settings = settings
         self._local_caller = local_caller
         self.metrics = Metrics()
-        self.load = LoopLoad()
-        share = "Of a core, what the event loop takes."
-        self.metrics.watch("convergio_event_loop_share", share, lambda: self.load.share)
         self._accounts = VaultAccounts(SettingsAccounts(settings), settings.azure, OwnKeyRules(settings))
         self.host = Host(settings, engines or EngineSet(settings, on_report, self._accounts), self.metrics)
+        share = "Of a core, what the event loop takes."
+        self.metrics.watch("convergio_event_loop_share", share, lambda: self.host.load.share)
         self.phones = PhoneDesk(self.host)
         self.audiosocket = AudioSocketListener(self.phones)
         self._calls = Calls(RtcHub(peer_options(settings)), settings, self.metrics)
@@ -95,7 +93,7 @@ class Application:
         """Ledger, sessions and engines, while the body runs."""
         async with self.host.running(), self.phones.running(), anyio.create_task_group() as tasks:
             self._accounts.bind(self.host.offices.vault.keys)
-            tasks.start_soon(self.load.run)
+            tasks.start_soon(self.host.load.run)
             tasks.start_soon(self._calls.run)
             if self.sip is not None:
                 tasks.start_soon(self.sip.run)

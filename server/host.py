@@ -38,6 +38,7 @@ from server.identity import Presented
 from server.ids import new_id
 from server.latency_choice import LatencyChoice
 from server.ledgers import open_ledger
+from server.loop_load import LoopLoad
 from server.observability.arrival import Arrival
 from server.observability.metrics import Metrics
 from server.observability.session_watch import SessionWatch
@@ -78,6 +79,7 @@ class Host:
         self.settings = settings
         self.engines = engines
         self.metrics = metrics
+        self.load = LoopLoad()
         self._tracing = make_tracing(settings)
         self.latency = LatencyChoice(settings)
         self.latencies = SessionLatencies(self.latency)

@@ -2,8 +2,8 @@
 
 A frame of 20 ms costs far less when it is read, parsed and heard together with the next ones: one call of the system,
 one wake-up, one pass through code that is in the cache by then. While the loop has time to spare nothing waits; the
-busier it is, the longer a connection rests after it has been read, up to what a listener hardly notices. Owned by the
-application, which runs it; read by every connection.
+busier it is, the longer a connection rests after it has been read, up to what a listener hardly notices; audio that
+comes as datagrams is gathered for as long (``server.telephony.ear``). Owned by the host; read by every connection.
 """
 
 from __future__ import annotations

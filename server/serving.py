@@ -50,7 +50,7 @@ async def running(application: Application, listener: socket.socket) -> AsyncGen
     limits = application.settings.limits
     config = uvicorn.Config(
         application.asgi,
-        ws=socket_protocol(application.load, LONG_MESSAGES),
+        ws=socket_protocol(application.host.load, LONG_MESSAGES),
         ws_max_size=limits.max_message_bytes + 1_024,
         ws_per_message_deflate=False,
         ws_ping_interval=PING_INTERVAL_S,

@@ -13,7 +13,6 @@ from typing import Final
 
 import anyio
 
-from agents.core.sound_meter import ticks
 from agents.events import (
     ServerEvent,
     SpeechDropped,
@@ -24,14 +23,14 @@ from agents.events import (
     TurnStarted,
 )
 from agents.loop.agent import Agent
-from audio.codecs.resample import StreamResampler
-from audio.formats import HEARING_RATE_HZ, Samples
+from audio.formats import Samples
 from server.guard import Identity
 from server.host import Host
 from server.sessions.live import LiveSession
 from server.telephony.closing import Closing
 from server.telephony.consultation import Consultation
 from server.telephony.delivery import PhoneDelivery
+from server.telephony.ear import Ear
 from server.telephony.handover import Consult, HandOver
 from server.telephony.held_call import CallRecord, HeldCall
 from server.telephony.keypad import Expected, Keypad
@@ -77,8 +76,7 @@ class PhoneConversation:
         self._closing = Closing()
         self._pressing = Closing(frozenset({SEND_DIGITS}))
         self._manners = Manners(_manners_options(self._settings), 0)
-        self._ear: StreamResampler | None = None
-        self._ear_rate_hz = 0
+        self._ear = Ear(self._hear, lambda: host.load.rest_s)
         self._hand_over: HandOver | None = None
         self._holding = False
         self._greeting = ""
@@ -119,17 +117,20 @@ class PhoneConversation:
             self._hand_over.heard(samples, rate_hz)
             return
         self._recording.heard(samples, rate_hz)
-        if self._ear is None or rate_hz != self._ear_rate_hz:
-            self._ear, self._ear_rate_hz = StreamResampler(rate_hz, HEARING_RATE_HZ), rate_hz
-        heard = self._ear.process(samples)
-        self._call.heard_samples += len(heard)
-        self._live.session.hear(heard, ticks(len(samples), rate_hz))
+        self._ear.heard(samples, rate_hz)
+
+    def _hear(self, samples: Samples, received: int) -> None:
+        """At the rate everything hears with; ``received`` ticks came for it."""
+        self._call.heard_samples += len(samples)
+        if self._live is not None:
+            self._live.session.hear(samples, received)
 
     def digit(self, digit: str) -> None:
         """A key was pressed: whoever presses keys does not listen."""
         live = self._live
         if live is None:
             return
+        self._ear.flush()
         live.touch()
         if self._hand_over is not None:
             self._hand_over.digit(digit)
@@ -150,6 +151,7 @@ class PhoneConversation:
 
     def held(self, on: bool) -> None:
         """The call was put on hold, or taken back."""
+        self._ear.flush()
         self._holding = on
         self._manners.held(on, self._call.now_ms())
         if self._hand_over is not None:
@@ -157,6 +159,7 @@ class PhoneConversation:
 
     def ended(self, reason: HangUpReason) -> None:
         """The call is over."""
+        self._ear.flush()
         self._call.end(reason)
 
     # --- what the agent's tools ask for ---
@@ -277,6 +280,7 @@ class PhoneConversation:
     async def _warm(self, live: LiveSession, target: str, summary: str, consult: Consult) -> None:
         """The caller waits while whoever takes over is called and told; then both talk. Raises CallControlError."""
         consultation = Consultation(self._host, self._owner, self._locale, summary)
+        self._ear.flush()
         self._manners.held(True, self._call.now_ms())
         self._recording.pause(on=True)
         self._hand_over = HandOver(self._leg, live, consultation, consult, self._settings.hold_music)

@@ -1,4 +1,4 @@
-"""How many mu-law calls one core holds: zero-delay engines, Twilio's protocol, real frames in real time.
+"""How many mu-law calls one core holds: zero-delay engines, Twilio's protocol and SIP, real frames in real time.
 
 The server runs on one core, the carrier on the other. Each call speaks about three seconds every six and hears answers
 of two. What is measured: last speech sample -> first audio, beside the same over the voice socket; how late the frames
@@ -16,10 +16,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import websockets
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench_capacity import TURN_S, scripted_server
 from bench_client import last_speech_sample, percentiles, session, silence
 from bench_speech import clip
+from sip_caller import sip_call
 
 from audio.codecs.g711 import G711Encoder
 from audio.codecs.resample import StreamResampler
@@ -104,17 +106,6 @@ class Phone:
                 back = json.dumps(message)
                 loop.call_later(max(0.0, self.played_until_s - now_s), lambda back=back: self._later(back))
 
-    def late(self, first: int) -> list[float]:
-        """How late each frame of the answer came that began with audio ``first``, in ms; gaps of a second end it."""
-        began_s, length = self.audio[first]
-        due_s, late = began_s + length / 8_000, list[float]()
-        for at_s, length in self.audio[first + 1 :]:
-            if at_s - due_s > 1.0:
-                break
-            late.append(max(0.0, at_s - due_s) * 1_000)
-            due_s = max(due_s, at_s) + length / 8_000
-        return late
-
     def _later(self, frame: str) -> None:
         self._echo = asyncio.ensure_future(self._reached(frame))  # noqa: TID251 - a benchmark's client
 
@@ -150,13 +141,37 @@ async def call(url: str) -> AsyncIterator[Phone]:
             reader.cancel()
 
 
-async def converse(url: str, turns: int, delay_s: float, figures: Figures) -> None:
+class Talker(Protocol):
+    """A call that is up, over whatever it is."""
+
+    audio: list[tuple[float, int]]
+    """When the agent's voice came, and how many bytes of it."""
+
+    async def speak(self, payloads: list[str], *, until_heard: bool = False) -> list[float]: ...
+
+
+Dial = Callable[[], AbstractAsyncContextManager[Talker]]
+
+
+def late(audio: list[tuple[float, int]], first: int) -> list[float]:
+    """How late each frame of the answer came that began with audio ``first``, in ms; gaps of a second end it."""
+    began_s, length = audio[first]
+    due_s, found = began_s + length / 8_000, list[float]()
+    for at_s, length in audio[first + 1 :]:
+        if at_s - due_s > 1.0:
+            break
+        found.append(max(0.0, at_s - due_s) * 1_000)
+        due_s = max(due_s, at_s) + length / 8_000
+    return found
+
+
+async def converse(dial: Dial, turns: int, delay_s: float, figures: Figures) -> None:
     """One call's turns."""
     samples = clip(CLIP)
     speech, end = line(np.concatenate([samples, silence(2.5)])), last_speech_sample(samples) // 320
     quiet = line(silence(TURN_S))
     await asyncio.sleep(delay_s)
-    async with call(url) as phone:
+    async with dial() as phone:
         await phone.speak(quiet[:100])
         for _ in range(turns):
             began_s, heard = time.perf_counter(), len(phone.audio)
@@ -168,7 +183,7 @@ async def converse(url: str, turns: int, delay_s: float, figures: Figures) -> No
             figures.waits.append((phone.audio[heard][0] - sent[min(end, len(sent) - 1)]) * 1_000)
             rest_s = TURN_S - (time.perf_counter() - began_s)
             await phone.speak(quiet[: max(0, int(rest_s / FRAME_S))])
-            figures.lateness += phone.late(heard)
+            figures.lateness += late(phone.audio, heard)
 
 
 async def over_socket(url: str, turns: int) -> list[float]:
@@ -185,12 +200,12 @@ async def over_socket(url: str, turns: int) -> list[float]:
     return waits
 
 
-async def load(url: str, calls: int, turns: int) -> Figures:
+async def load(dial: Dial, calls: int, turns: int) -> Figures:
     """All calls' turns, spread over the period."""
     figures = Figures()
     async with asyncio.TaskGroup() as tasks:
         for number in range(calls):
-            tasks.create_task(converse(url, turns, number * TURN_S / calls, figures))
+            tasks.create_task(converse(dial, turns, number * TURN_S / calls, figures))
     return figures
 
 
@@ -217,21 +232,23 @@ def run(port: int, steps: list[int], turns: int, passing: int) -> None:
         os.sched_setaffinity(0, {1})
     with scripted_server(port, program="phone_server.py") as server:
         socket = asyncio.run(over_socket(server.url, 4))
-        phone = asyncio.run(load(server.url, 1, 4))
+        dials: dict[str, Dial] = {"Twilio": lambda: call(server.url), "SIP": lambda: sip_call(port + 1)}
         print(f"  last speech -> first audio, socket   {percentiles(socket)} ms")
-        print(f"  last speech -> first audio, a call   {percentiles(phone.waits)} ms")
-        print("  calls    last speech -> first audio, ms     frames late by, ms                 CPU, ms   core  memory")
+        for over, dial in dials.items():
+            waits = asyncio.run(load(dial, 1, 4)).waits
+            print(f"  last speech -> first audio, {over:6s}   {percentiles(waits)} ms")
+        print("  calls           last speech -> first audio, ms     frames late by, ms          CPU, ms   core  memory")
         print("                                                                                  a second")
-        for calls in steps:
+        for calls, over in [(calls, over) for over in dials for calls in steps]:
             before, _ = server.usage()
             began_s = time.perf_counter()
-            figures = asyncio.run(load(server.url, calls, turns))
+            figures = asyncio.run(load(dials[over], calls, turns))
             took_s = time.perf_counter() - began_s
             cpu_s, rss_kib = server.usage()
             cost = (cpu_s - before) * 1_000 / (calls * (turns * TURN_S + 2))
             print(
-                f"  {calls:5d}      {percentiles(figures.waits)}   {percentiles(figures.lateness)}   {cost:6.1f}"
-                f"        {(cpu_s - before) / took_s:4.0%}   {rss_kib // 1024} MiB"
+                f"  {calls:5d} {over:6s}    {percentiles(figures.waits)}   {percentiles(figures.lateness)}"
+                f"   {cost:6.1f}        {(cpu_s - before) / took_s:4.0%}   {rss_kib // 1024} MiB"
                 f"   {figures.unanswered} unanswered",
                 flush=True,
             )

@@ -1,4 +1,7 @@
-"""The real server with zero-delay engines and carriers, for ``bench_phone``: ``python phone_server.py PORT``."""
+"""The real server with zero-delay engines and carriers, for ``bench_phone``: ``python phone_server.py PORT``.
+
+Calls by SIP come to the port behind it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from server.app import Application
 from server.listening import listen
 from server.serving import running, settle
 from server.settings import Limits, Settings
+from server.sip_settings import SipSettings
 from server.telephony_settings import TelephonySettings
 
 SECRET = "a-secret-for-benchmarks"
@@ -34,7 +38,12 @@ async def main(port: int) -> None:
             }
         )
         limits = Limits(max_sessions=2_000)
-        settings = Settings(port=port, data_dir=Path(directory), limits=limits, telephony=telephony)
+        calls = {"name": "home", "networks": ["127.0.0.0/8"], "invites_per_s": 1_000}
+        sip = SipSettings.model_validate(
+            {"enabled": True, "bind": "127.0.0.1", "udp_port": port + 1, "tcp_port": None, "trunks": [calls]}
+            | {"max_calls": 400, "rtp_ports": "50000-50999"}
+        )
+        settings = Settings(port=port, data_dir=Path(directory), limits=limits, telephony=telephony, sip=sip)
         application = Application(settings, engines=ScriptedEngines())
         async with running(application, listen("127.0.0.1", port)):
             await application.wait_ready()

@@ -10,6 +10,7 @@ import pytest
 import uvloop
 from e2e.sip_endpoints import eventually, exchange
 from e2e.sip_phones import certificate_in
+from sip_messages import INVITE
 from test_sip_endpoint import OFFER, Bare, opened, tag_in, trunk_to
 
 from server.sip_settings import SipSettings
@@ -26,7 +27,7 @@ from server.telephony.sip.registration import _granted
 from server.telephony.sip.signalling import NoAnswer, Signalling
 from server.wire.sip.dialog import Dialog
 from server.wire.sip.flow import Flow
-from server.wire.sip.message import Response, parse_message
+from server.wire.sip.message import Request, Response, parse_message
 from server.wire.sip.offer_answer import Agreed
 from server.wire.sip.session_timer import SessionTimer
 from server.wire.sip.uri import parse_address, parse_uri
@@ -289,3 +290,18 @@ def test_what_rang_by_sip_when_the_server_died_is_over(tmp_path: Any) -> None:
     found = {carrier: after.find(carrier) for carrier in ("sip", "twilio")}
     after.close()
     assert {carrier: call.status for carrier, call in found.items() if call} == {"sip": "ended", "twilio": "ringing"}
+
+
+def test_a_timer_that_is_overdue_is_none_of_uvloops_surprises() -> None:
+    async def overdue() -> None:
+        signalling = Signalling(SipSettings(enabled=True, bind="127.0.0.1"), None)  # type: ignore[arg-type]
+        try:
+            for number in range(2):  # what is due at once is due when the next is looked at
+                request = parse_message(INVITE.replace(b"776asdhds", b"776asdhds%d" % number))
+                assert isinstance(request, Request)
+                signalling._layer.send(request, Flow("UDP", "127.0.0.1", 9), signalling.now_s() - 5 + number)
+                signalling._arm()
+        finally:
+            signalling.close()
+
+    uvloop.run(overdue())

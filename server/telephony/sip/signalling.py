@@ -86,6 +86,7 @@ class Signalling:
         self._pending: dict[ClientTransaction, _Exchange] = {}
         self._acks: OrderedDict[tuple[str, int, str], tuple[bytes, Flow]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = 0.0  # uvloop's handles do not say, where they are due at once
         self.links = SipLinks(settings, self._message_came, self._malformed)
         self.malformed = 0
 
@@ -303,11 +304,11 @@ class Signalling:
     def _arm(self) -> None:
         """Have the layer's next timer wake us."""
         due = self._layer.due
-        if due is None or (self._timer is not None and self._timer.when() <= due):
+        if due is None or (self._timer is not None and self._timer_at_s <= due):
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(due, self._tick)
+        self._timer, self._timer_at_s = asyncio.get_running_loop().call_at(due, self._tick), due
 
     def _tick(self) -> None:
         self._timer = None
