@@ -23,7 +23,7 @@ MOST_WAITING: Final = 32
 """Messages that wait for the application before reading stops."""
 MOST_WAITING_BYTES: Final = 65_536
 """The same in bytes, beside the last read."""
-MEDIA_BYTES: Final = 8_192
+MEDIA_BYTES: Final = 16_384
 """A read of more than this is bulk, or late: what follows is read at once."""
 
 
