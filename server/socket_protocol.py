@@ -73,6 +73,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
             self.loop.call_later(rest_s, self._rested)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.handshake_complete and self.conn.close_rcvd is None and not self.close_sent:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE})  # uvicorn: 1005
+        super().connection_lost(exc)
+
     def send_receive_event_to_app(self) -> None:
         paused, size = self.read_paused, sum(map(len, self.frames))
         self.read_paused = True  # uvicorn pauses where it has not

@@ -39,6 +39,7 @@ class GatedDetector:
         self._open = False
         self._analysed = 0
         self._foreseen: deque[float] = deque()  # of the frames from `_analysed` on
+        self._origin = self._feed.origin
         self._active_at = 0
 
     @property
@@ -103,6 +104,9 @@ class GatedDetector:
 
     def _probability(self, start: int) -> float:
         """Of the frame that begins there. What the chunk holds beyond it is asked for at once, and used in its time."""
+        if self._origin != self._feed.origin:  # the stream has jumped
+            self._origin = self._feed.origin
+            self._foreseen.clear()
         if not self._foreseen:
             frames = min((self._feed.end - start) // NEW_SAMPLES, MOST_FRAMES)
             samples = self._feed.read(start - CONTEXT_SAMPLES, CONTEXT_SAMPLES + frames * NEW_SAMPLES)

@@ -125,8 +125,14 @@ class Recordings:
             if told is None:
                 continue
             mine = (table.c.recording_id == recording.recording_id) & table.c.ended_at_ms.is_(None)
+            empty = not told.get("duration_ms")
+            change = (
+                table.delete().where(mine) if empty else table.update().where(mine).values(told | {"ending": "lost"})
+            )
             with self._records.write() as connection:
-                connection.execute(table.update().where(mine).values(told | {"ending": "lost"}))
+                changed = connection.execute(change).rowcount
+            if empty and changed:
+                self.path(recording).unlink(missing_ok=True)
 
     def _lost(self, recording: Recording, now_s: float) -> dict[str, int] | None:
         """What is left of a recording whose server died; None where it goes on."""

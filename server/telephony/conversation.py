@@ -76,7 +76,7 @@ class PhoneConversation:
         self._closing = Closing()
         self._pressing = Closing(frozenset({SEND_DIGITS}))
         self._manners = Manners(_manners_options(self._settings), 0)
-        self._ear = Ear(self._hear, lambda: host.load.rest_s)
+        self._ear = Ear(self._hear, lambda: 0.0 if leg.in_bites else host.load.rest_s)
         self._hand_over: HandOver | None = None
         self._holding = False
         self._greeting = ""
@@ -104,6 +104,7 @@ class PhoneConversation:
             while not live.ended.is_set():
                 with anyio.move_on_after(TICK_S):
                     await live.ended.wait()
+                self._ear.tick()
                 if not live.ended.is_set():
                     await self._attend(live)
 
@@ -121,7 +122,7 @@ class PhoneConversation:
 
     def _hear(self, samples: Samples, received: int) -> None:
         """At the rate everything hears with; ``received`` ticks came for it."""
-        self._call.heard_samples += len(samples)
+        self._call.heard_ticks += received
         if self._live is not None:
             self._live.session.hear(samples, received)
 
@@ -136,6 +137,8 @@ class PhoneConversation:
             self._hand_over.digit(digit)
             return
         if self._recording.key(digit):
+            if not self._recording.asking:
+                live.session.cancel()  # whoever has answered need not hear the question
             return
         self._manners.answered(self._call.now_ms())
         self._closing.forget()
@@ -159,8 +162,7 @@ class PhoneConversation:
 
     def ended(self, reason: HangUpReason) -> None:
         """The call is over."""
-        self._ear.flush()
-        self._call.end(reason)
+        self._end(reason)
 
     # --- what the agent's tools ask for ---
 
@@ -217,6 +219,11 @@ class PhoneConversation:
 
     # --- what is due ---
 
+    def _end(self, reason: HangUpReason) -> None:
+        """The call is over, with all that was said."""
+        self._ear.flush()
+        self._call.end(reason)
+
     async def _attend(self, live: LiveSession) -> None:
         now_ms = self._call.now_ms()
         self._enter(live, self._keypad.due(now_ms))
@@ -224,7 +231,7 @@ class PhoneConversation:
             await self._press(live, pressed[1][0])
         match self._closing.due(now_ms):
             case ("end", _):
-                self._call.end(self._call.reason or "agent")
+                self._end(self._call.reason or "agent")
             case ("transfer", (target, summary)):
                 await self._transfer(live, target, summary)
             case _ if not self._recording.attend(now_ms, quiet=self._manners.quiet, say=live.session.announce):
@@ -250,7 +257,7 @@ class PhoneConversation:
                 self._closing.plan("end", self._call.now_ms(), said=phrases.limit_goodbye, firm=True)
                 live.session.announce(phrases.limit_goodbye)
             case "limit":
-                self._call.end("limit")
+                self._end("limit")
             case None:
                 pass
 
@@ -268,7 +275,7 @@ class PhoneConversation:
             live.session.announce(self._phrases.transfer_failed)
         else:
             if not live.ended.is_set():  # else whoever ended it knows why
-                self._call.end("limit" if self._manners.overdue(self._call.now_ms()) else "agent")
+                self._end("limit" if self._manners.overdue(self._call.now_ms()) else "agent")
 
     async def _press(self, live: LiveSession, digits: str) -> None:
         try:

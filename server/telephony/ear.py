@@ -1,7 +1,7 @@
 """A caller's voice on its way to the session: at the rate everything hears with, in bites while the loop is busy.
 
 Packets of 20 ms cost less together than one by one (``server.loop_load``). Owned by a conversation, which flushes it
-where what was said must be heard before something else happens. Nothing is lost, and nothing is late but what gathers.
+where what was said must be heard before something else happens, and told that time passes (``tick``). Nothing is lost.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Ear:
         self._resampler = StreamResampler(HEARING_RATE_HZ, HEARING_RATE_HZ)
         self._gathered: list[Samples] = []
         self._count = 0
+        self._came = False
 
     def heard(self, samples: Samples, rate_hz: int) -> None:
         """The next of the caller's voice, at the line's rate, which may change."""
@@ -41,6 +42,7 @@ class Ear:
             return
         self._gathered.append(samples)
         self._count += len(samples)
+        self._came = True
         if self._count >= bite_s * rate_hz:
             self.flush()
 
@@ -50,6 +52,12 @@ class Ear:
             samples = np.concatenate(self._gathered)
             self._gathered, self._count = [], 0
             self._pass_on(samples)
+
+    def tick(self) -> None:
+        """To be called ten times a second: where nothing has come since the last time, what gathered is heard now."""
+        if not self._came:
+            self.flush()
+        self._came = False
 
     def _pass_on(self, samples: Samples) -> None:
         self._hear(self._resampler.process(samples), ticks(len(samples), self._rate_hz))

@@ -18,8 +18,8 @@ import anyio
 
 from agents.core.language import rules_for
 from agents.core.options import SessionOptions
+from agents.core.sound_meter import TICKS_PER_S
 from agents.loop.agent import Agent
-from audio.formats import HEARING_RATE_HZ, samples_to_ms
 from server.contracts.session import TurnDetection
 from server.engine_source import Lease
 from server.errors import describe
@@ -63,8 +63,8 @@ class HeldCall:
         self.live: LiveSession | None = None
         self.reason: HangUpReason | None = None
         """Why it ended, once that is known."""
-        self.heard_samples = 0
-        """Of the caller's audio, at 16 kHz."""
+        self.heard_ticks = 0
+        """Of the caller's audio (``agents.core.sound_meter``)."""
         self._host = host
         self._owner = owner
         self._kind = kind
@@ -137,7 +137,7 @@ class HeldCall:
         session_id = None if self.live is None else self.live.session_id
         lasted_ms = self.now_ms() if self._lasted_ms is None else self._lasted_ms
         call_ms = 0 if self.live is None else lasted_ms
-        heard_ms = samples_to_ms(self.heard_samples, HEARING_RATE_HZ)
+        heard_ms = self.heard_ticks * 1_000 // TICKS_PER_S
         return CallRecord(self.leg.info.call_id, session_id, self.reason or "agent", call_ms, heard_ms)
 
     def _lasted(self) -> int:

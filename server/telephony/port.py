@@ -73,6 +73,8 @@ class PhoneLeg(VoiceSink, Protocol):
     """Whether the carrier transfers calls at all."""
     says_summary: bool
     """Whether whoever takes a transferred call is told the summary by the carrier."""
+    in_bites: bool
+    """Whether the caller's voice comes in longer pieces already, while the event loop is busy."""
 
     @property
     def presses_keys(self) -> bool:

@@ -157,6 +157,19 @@ def test_edges_count_from_the_streams_own_position_after_a_gap(silero: SileroMod
 
 
 @pytest.mark.engines
+@pytest.mark.parametrize("gap", [700, 1_500, 2_900])
+def test_a_small_gap_leaves_nothing_of_what_was_foreseen(silero: SileroModel, gap: int) -> None:
+    samples = clip("goforward.wav")
+    at = SECOND // 2 // 320 * 320
+
+    def edges(lengths: list[int]) -> list[SpeechEdge]:
+        detector = GatedDetector(VadOptions(), silero.stream())
+        return hear(detector, samples[:at], lengths) + hear(detector, samples[at:], lengths, start=at + gap)
+
+    assert edges([3_200]) == edges([320])
+
+
+@pytest.mark.engines
 def test_a_reset_ends_speech_without_an_edge(silero: SileroModel) -> None:
     samples = clip("goforward.wav")
     detector = GatedDetector(VadOptions(), silero.stream())

@@ -35,6 +35,7 @@ class TestLeg:
     can_transfer: bool = True
     says_summary: bool = True
     presses_keys: bool = True
+    in_bites: bool = False
     press_fails: bool = False
     transfer_fails: bool = False
     played: list[Samples] = field(default_factory=list)

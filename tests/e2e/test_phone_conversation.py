@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
 from phone_legs import TestLeg, call_info
 from spoken import said
@@ -20,6 +21,7 @@ from metering.ledger import UsageQuery, read_all
 from metering.quantities import quantities
 from server.errors import Refused
 from server.guard import Identity
+from server.loop_load import LoopLoad
 from server.telephony.conversation import CallRecord, PhoneConversation
 from tests.scripted_server import Served, eventually, scripted_engines, served
 
@@ -91,6 +93,22 @@ async def test_it_greets_answers_and_ends_with_the_caller(tmp_path: Path) -> Non
         assert record.heard_ms == pytest.approx(5_100, abs=150)
         assert record.call_ms > 0
         assert call.leg.hung_up == ["caller"]
+
+
+async def test_what_gathers_while_the_loop_is_busy_is_metered_whoever_hangs_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LoopLoad, "rest_s", 0.12)
+    async with calling(tmp_path) as call:
+        await eventually(lambda: call.leg.finished == 1)
+        for _ in range(58):  # no whole number of bites
+            call.leg.listener.heard(np.zeros(160, np.int16), 8_000)
+        call.conversation._end("agent")
+        record = await call.over()
+        assert record.heard_ms == 58 * 20
+        ledger = call.server.application.host.ledger
+        await eventually(lambda: call.server.application.host.recorder.status().waiting == 0)
+        assert sum(event.audio_ms_received for event in read_all(ledger, UsageQuery())) == 58 * 20
 
 
 async def test_its_turns_are_metered_as_telephone_turns(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from spoken import said
 
 from agents.models.port import ModelProfile, ToolRequest
 from agents.models.scripted import ScriptedModel, ScriptedReply
+from server.conversations.recordings import Recordings
 from server.guard import LOCAL_USER, Identity
 from server.telephony.phrases import phrases_for
 from tests.scripted_server import eventually, served
@@ -99,6 +100,18 @@ async def test_the_question_is_answered_by_a_key(tmp_path: Path, key: str, files
         async with call.http() as http:
             consents = (await http.get("/v1/privacy/consents")).json()["consents"]
         assert [each["answer"] for each in consents] == ["key"] * files
+
+
+async def test_a_refusal_by_key_ends_the_question(tmp_path: Path) -> None:
+    async with calling(tmp_path, "ask") as call:
+        await eventually(lambda: call.leg.played, 20)
+        cleared = call.leg.cleared
+        call.leg.listener.digit("2")  # type: ignore[union-attr]
+        await eventually(lambda: call.leg.cleared > cleared, 5)
+        await eventually(lambda: "Hello there." in call.spoken, 20)
+        assert WORDS.recording_question not in call.spoken, "it was not said to its end"
+        await call.hang_up()
+        assert call.files == []
 
 
 async def test_who_is_gone_as_soon_as_they_agreed_leaves_no_empty_file(tmp_path: Path) -> None:
@@ -288,6 +301,24 @@ async def test_what_a_dead_server_left_is_completed_or_removed(tmp_path: Path) -
         assert not stray.exists()
         assert file.read_bytes() == whole
         assert (await recordings.of([session_id]))[session_id].ending == "lost"
+
+
+async def test_what_a_dead_server_left_empty_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dies(*_: object) -> None:
+        raise OSError("the server is gone")
+
+    monkeypatch.setattr(Recordings, "discard", dies)
+    async with calling(tmp_path, "ask") as call:
+        await eventually(lambda: call.recording._talk.answering, 20)
+        call.leg.listener.digit("1")  # type: ignore[union-attr]
+        await call.hang_up()
+        [file] = call.files
+        aged(file, seconds=600)
+        recordings = call.server.application.host.offices.privacy.recordings
+        await recordings.sweep()
+        assert call.files == []
+        async with call.http() as http:
+            assert "recording" not in await call.stored(http)
 
 
 async def test_it_is_recorded_over_a_carriers_stream_too(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from websockets.exceptions import InvalidStatus
 from agents.core.session import Session
 from agents.models.port import LanguageModel, ModelProfile, ToolRequest
 from agents.models.scripted import ScriptedModel, ScriptedReply
+from audio.formats import Samples
+from server.loop_load import LoopLoad
 from server.sessions.live import LiveSession
 from server.telephony.conversation import PhoneConversation
 from server.telephony.twilio.signature import is_signed, signature
@@ -205,6 +207,36 @@ async def test_a_frame_that_is_too_large_ends_the_call(tmp_path: Path, frame: st
         await ready(call)
         await call.ws.send(frame)
         await call.until_closed()
+
+
+@pytest.mark.parametrize("rest_s", [0.0, 0.12])
+async def test_what_came_with_the_end_was_said_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest_s: float
+) -> None:
+    monkeypatch.setattr(LoopLoad, "rest_s", rest_s)
+    told: list[str | int] = []
+    digit, heard = PhoneConversation.digit, PhoneConversation.heard
+
+    def hears(self: PhoneConversation, samples: Samples, rate_hz: int) -> None:
+        told.append(len(samples))
+        heard(self, samples, rate_hz)
+
+    def pressed(self: PhoneConversation, key: str) -> None:
+        told.append(key)
+        digit(self, key)
+
+    monkeypatch.setattr(PhoneConversation, "heard", hears)
+    monkeypatch.setattr(PhoneConversation, "digit", pressed)
+    async with server(tmp_path) as one, twilio_call(one.url) as call:
+        await call.until_heard(20)
+        told.clear()
+        await call.send_audio(b"\x80" * 320)
+        await call.press("5")
+        await call.send_audio(b"\x80" * 160)
+        await call.ws.close()
+        await eventually(lambda: not one.application.phones._running)
+    assert "5" in told
+    assert sum(each for each in told if isinstance(each, int)) == 480
 
 
 async def test_a_codec_nobody_understands_ends_the_stream(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio.formats import Samples
@@ -61,6 +61,18 @@ def test_what_gathered_comes_before_what_comes_after_the_load_has_gone() -> None
     assert session.all.tolist() == [1] * 640 + [2] * 640
 
 
+def test_a_line_that_has_fallen_silent_leaves_nothing_unheard() -> None:
+    session = Session()
+    session.bite_s = 0.12
+    session.say(2)
+    session.ear.tick()
+    assert session.chunks == [], "the next packet may be on its way"
+    session.ear.tick()
+    assert session.ticks == 2 * TICKS_PER_S // 50
+    session.ear.tick()
+    assert len(session.chunks) == 1
+
+
 def test_another_rate_is_another_line_and_loses_nothing() -> None:
     session = Session()
     session.bite_s = 0.1
@@ -70,6 +82,7 @@ def test_another_rate_is_another_line_and_loses_nothing() -> None:
     assert session.ticks == 7 * TICKS_PER_S // 50
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 9), st.sampled_from([0.0, 0.04, 0.08, 0.12])), max_size=12))
 def test_bites_are_of_one_stream(spans: list[tuple[int, float]]) -> None:
     rng = np.random.default_rng(7)

@@ -12,6 +12,11 @@ from e2e.sip_endpoints import Exchange, eventually, exchange
 from test_sip_endpoint import OFFER, Bare, opened, tag_in
 
 from server.telephony.sip.dialing import NotConnected
+from server.telephony.sip.signalling import Signalling
+from server.wire.sip.client_transaction import ClientTransaction
+from server.wire.sip.flow import Flow
+from server.wire.sip.message import Response
+from server.wire.sip.uri import SipUri
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -52,11 +57,11 @@ class Trunk(Bare):
 
 
 @asynccontextmanager
-async def trunk() -> AsyncGenerator[tuple[Trunk, Exchange]]:
+async def trunk(**more: str) -> AsyncGenerator[tuple[Trunk, Exchange]]:
     """A trunk, and ours that calls through it."""
     made = Trunk()
     await opened(made)
-    async with exchange(trunks=[{"name": "out", "host": "127.0.0.1", "port": made.port}]) as ours:
+    async with exchange(trunks=[{"name": "out", "host": "127.0.0.1", "port": made.port, **more}]) as ours:
         yield made, ours
     assert made.transport is not None
     made.transport.close()
@@ -64,7 +69,7 @@ async def trunk() -> AsyncGenerator[tuple[Trunk, Exchange]]:
 
 async def test_a_call_that_comes_by_two_ways_is_taken_once() -> None:
     peer = await opened(Bare())
-    async with exchange() as server:
+    async with exchange(max_calls=1) as server:
         peer.send(server, peer.request("INVITE", body=OFFER.format(port=9), branch="z9hG4bKone"))
         answer = await peer.until(200)
         peer.send(server, peer.request("INVITE", body=OFFER.format(port=9), branch="z9hG4bKtwo"))
@@ -104,6 +109,88 @@ async def test_an_answer_without_a_contact_is_one_from_where_we_called() -> None
         talk = await ours.talk()
         await talk.leg.hang_up("agent")
         assert ";tag=one" in await phone.asked("BYE")
+
+
+@pytest.mark.parametrize(
+    "extra", ["Contact: <tel:+1555>\r\n", "Contact: <<>\r\n", "Record-Route: <>\r\nContact: <sip:a@127.0.0.1:1>\r\n"]
+)
+async def test_an_answer_that_cannot_be_read_is_ended_where_we_called(extra: str) -> None:
+    async with trunk() as (phone, ours), anyio.create_task_group() as tasks:
+        tasks.start_soon(ours.endpoint.dial, "100", "out", 10)
+        usable = "127.0.0.1:1>" in extra
+        extra = extra.replace("127.0.0.1:1>", f"127.0.0.1:{phone.port}>")
+        phone.reply(await phone.asked("INVITE"), "200 OK", "one", extra, OFFER.format(port=9))
+        assert (await phone.asked("ACK")).startswith("ACK sip:a@" if usable else "ACK sip:100@")
+        await (await ours.talk()).leg.hang_up("agent")
+        await phone.asked("BYE")
+
+
+async def test_who_is_gone_just_as_the_phone_is_picked_up_leaves_nobody_on_the_line() -> None:
+    async with trunk() as (phone, ours), anyio.create_task_group() as tasks:
+        tasks.start_soon(ours.endpoint.dial, "100", "out", 10)
+        invite = await phone.asked("INVITE")
+        answered = ours.endpoint.signalling._answered
+
+        def just_then(response: Response, transaction: ClientTransaction) -> None:
+            answered(response, transaction)
+            tasks.cancel_scope.cancel()
+
+        ours.endpoint.signalling._answered = just_then  # type: ignore[method-assign]
+        phone.reply(invite, "200 OK", "one", phone.contact, OFFER.format(port=9))
+        with anyio.CancelScope(shield=True):
+            await phone.asked("BYE")
+            assert len(phone.of("ACK")) == 1
+            await ours.empty()
+
+
+async def test_who_is_gone_while_the_answer_is_acknowledged_has_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, looking = Signalling.find, anyio.Event()
+
+    async def find(self: Signalling, uri: SipUri) -> Flow:
+        if looking.is_set():
+            await anyio.sleep(0.3)
+        return await slow(self, uri)
+
+    monkeypatch.setattr(Signalling, "find", find)
+    async with trunk() as (phone, ours), anyio.create_task_group() as tasks:
+        tasks.start_soon(ours.endpoint.dial, "100", "out", 10)
+        invite = await phone.asked("INVITE")
+        looking.set()
+        route = f"Record-Route: <sip:127.0.0.1:{phone.port};lr>\r\n"
+        phone.reply(invite, "200 OK", "one", route + phone.contact, OFFER.format(port=9))
+        await anyio.sleep(0.1)
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await phone.asked("ACK")
+            await phone.asked("BYE")
+            await ours.empty()
+
+
+def challenge(nonce: str, *, stale: bool = False) -> str:
+    late = ", stale=true" if stale else ""
+    return f'WWW-Authenticate: Digest realm="there", nonce="{nonce}", qop="auth", algorithm=MD5{late}\r\n'
+
+
+async def test_every_challenge_is_answered_once_and_a_wrong_password_stays_wrong() -> None:
+    async with trunk(user="us", password="correct-horse-battery") as (phone, ours), anyio.create_task_group() as tasks:
+
+        async def dial() -> None:
+            with pytest.raises(NotConnected):
+                await ours.endpoint.dial("100", "out", 10)
+
+        tasks.start_soon(dial)
+        answers = [
+            ("401 Unauthorized", challenge("n1")),
+            ("422 Session Interval Too Small", "Min-SE: 7200\r\n"),
+            ("401 Unauthorized", challenge("n2")),
+            ("401 Unauthorized", challenge("n3", stale=True)),
+            ("401 Unauthorized", challenge("n4")),
+        ]
+        for number, (status, extra) in enumerate(answers, 1):
+            phone.reply(await phone.asked("INVITE", number), status, f"t{number}", extra)
+        await eventually(lambda: len(phone.of("ACK")) == len(answers))
+        nonces = [re.findall(r'[ ,]nonce="(\w+)"', invite) for invite in phone.of("INVITE")]
+        assert nonces == [[], ["n1"], [], ["n2"], ["n3"]]
 
 
 async def test_sessions_that_are_too_short_for_them_are_longer_at_the_second_try() -> None:

@@ -166,6 +166,21 @@ async def test_a_rest_does_not_read_on_for_an_application_that_does_not_take() -
         assert not wire.reading
 
 
+async def test_a_connection_that_breaks_has_not_been_closed() -> None:
+    async with connected() as (protocol, _, taker):
+        protocol.data_received(message(b"\1" * 160))
+        protocol.connection_lost(None)
+        assert (await taker.receive())["bytes"] == b"\1" * 160
+        assert (await taker.receive())["code"] == 1006
+
+
+async def test_one_that_is_closed_says_so() -> None:
+    async with connected() as (protocol, _, taker):
+        protocol.data_received(b"\x88\x80\0\0\0\0")
+        protocol.connection_lost(None)
+        assert (await taker.receive())["code"] == 1005
+
+
 async def test_a_connection_may_go_while_it_rests() -> None:
     async with connected(rest_s=0.01) as (protocol, wire, _):
         protocol.data_received(message(b"\0" * 160))

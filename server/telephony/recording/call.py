@@ -142,6 +142,11 @@ class CallRecording:
         self._heed()
         return True
 
+    @property
+    def asking(self) -> bool:
+        """Whether the question is being said, or its answer waited for."""
+        return self._talk is not None and self._talk.asking
+
     def _heed(self) -> None:
         if self._talk is not None and self._talk.agreed is not None:
             self._wanted.set()

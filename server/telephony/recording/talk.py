@@ -57,6 +57,11 @@ class RecordingTalk:
         """Whether what the caller says now is the answer."""
         return self._step == "listening"
 
+    @property
+    def asking(self) -> bool:
+        """Whether the words are being said, or an answer to them is waited for."""
+        return self._step in {"saying", "listening"}
+
     def due(self, now_ms: int, *, quiet: bool) -> str | None:
         """What is to be said now."""
         if now_ms > self._end_ms:

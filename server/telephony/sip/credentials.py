@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 from server.sip_settings import SipTrunk
@@ -9,6 +10,7 @@ from server.wire.sip.digest import Credentials, Signed, answer_challenge
 from server.wire.sip.message import Pair, Request, Response
 
 CHALLENGES = frozenset({401, 407})
+_STALE = re.compile(r'\bstale\s*=\s*"?true', re.IGNORECASE)
 
 
 def credentials_of(trunk: SipTrunk | None) -> Credentials | None:
@@ -16,6 +18,14 @@ def credentials_of(trunk: SipTrunk | None) -> Credentials | None:
     if trunk is None or trunk.user is None or trunk.password is None:
         return None
     return Credentials(trunk.user, trunk.password.get_secret_value())
+
+
+def is_stale(refusal: Response) -> bool:
+    """Whether our answer was right but too late, or used before (RFC 7616 section 3.3)."""
+    return any(
+        key in ("www-authenticate", "proxy-authenticate") and _STALE.search(value)
+        for key, value in refusal.headers.pairs
+    )
 
 
 def authorization(request: Request, refusal: Response, credentials: Credentials) -> Pair:

@@ -7,11 +7,14 @@ import secrets
 from dataclasses import replace
 from typing import Final, Literal
 
+import anyio
+import anyio.lowlevel
+
 from server.ids import new_id
 from server.sip_settings import SipSettings, SipTrunk
 from server.telephony.port import CallControlError, CallInfo
 from server.telephony.sip.call import SipCall
-from server.telephony.sip.credentials import CHALLENGES, authorization, credentials_of
+from server.telephony.sip.credentials import CHALLENGES, authorization, credentials_of, is_stale
 from server.telephony.sip.identity import number_of
 from server.telephony.sip.ports import RtpPorts
 from server.telephony.sip.signalling import ALLOW, SUPPORTED, NoAnswer, Signalling
@@ -22,6 +25,7 @@ from server.wire.sip.message import Pair, Request, Response
 from server.wire.sip.session_timer import MIN_SE_S, TOO_SHORT, least_of, timer_from
 from server.wire.sip.uri import Address, SipUri, parse_uri
 
+MOST_PROOFS: Final = 3
 _NUMBER: Final = re.compile(r"\+?[0-9*#]{2,20}")
 _WHY: Final = {
     404: "That number is not in service.",
@@ -120,11 +124,12 @@ class Dialer:
         return call
 
     async def _invite(self, call: SipCall, body: bytes, ring_s: float) -> tuple[Request, Response]:
-        """Ask, once more each where our password is wanted and where sessions last longer. Raises SipError."""
+        """Ask, again where our password is wanted (or wanted anew) and where sessions last longer. Raises SipError."""
         proof: tuple[Pair, ...] = ()
         expires = self._settings.session_expires_s
         timed: tuple[Pair, ...] = (("session-expires", str(max(MIN_SE_S, expires))),) if expires else ()
         longer: tuple[Pair, ...] = ()
+        tries = 0
         while True:
             extra = (
                 self._signalling.contact(call.flow, self._trunk.user or "voice"),
@@ -140,8 +145,11 @@ class Dialer:
             if response.status == TOO_SHORT and timed and not longer and (least_s := least_of(response)):
                 timed = (("session-expires", str(max(least_s, expires))),)
                 longer = (("min-se", str(least_s)),)
+                proof = ()  # every nonce is used once
                 continue
-            if response.status not in CHALLENGES or proof or call.credentials is None:
+            if response.status not in CHALLENGES or call.credentials is None or (proof and not is_stale(response)):
+                return invite, response
+            if (tries := tries + 1) > MOST_PROOFS:
                 return invite, response
             proof = (authorization(invite, response, call.credentials),)
 
@@ -152,11 +160,14 @@ class Dialer:
         call.dialog = Dialog.answered(invite, response)
         call.learn(response)
         call.timer = timer_from(response)
-        await call.send_ack(response)
         try:
+            with anyio.CancelScope(shield=True):
+                await call.send_ack(response)
+            await anyio.lowlevel.checkpoint()  # whoever asked may have gone meanwhile
             call.answered(response.body)
-        except SipError:
-            await call.end("failed")
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await call.end("failed")
             raise
         call.confirmed.set()
         call.settled.set()

@@ -39,6 +39,7 @@ class SipLeg:
         self.rate_hz = 8_000
         self.can_transfer = True
         self.says_summary = False
+        self.in_bites = False
         self._control = control
         self._media: CallMedia | None = None
         self._listener: PhoneListener | None = None

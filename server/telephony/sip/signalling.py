@@ -46,6 +46,7 @@ ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, NOTIFY"
 SUPPORTED: Final = "timer"
 _PORTS: Final[dict[Transport, int]] = {"UDP": 5_060, "TCP": 5_060, "TLS": 5_061}
 TRYING: Final = 100
+NO_ROOM: Final = 503
 _ACKS_KEPT: Final = 1_024
 _CANCEL_GRACE_S: Final = 5.0
 
@@ -154,6 +155,11 @@ class Signalling:
                 self._carry_out(self._layer.cancel(transaction, self.now_s()))
                 with anyio.move_on_after(_CANCEL_GRACE_S):
                     await exchange.done.wait()
+        except BaseException:
+            final = exchange.final
+            if final is not None and final.success and transaction.invite and request.recipient.tag is None:
+                self._decline(final, transaction)  # answered just as whoever asked has gone
+            raise
         finally:
             self._pending.pop(transaction, None)
             if exchange.final is None:  # whoever asked no longer wants it
@@ -241,7 +247,7 @@ class Signalling:
             return
         if not self._layer.known(request) and request.method not in ("ACK", "CANCEL"):
             refusal = self._receiver.admit(request, flow)
-            if refusal is None and self._layer.merges(request):
+            if (refusal is None or refusal.status == NO_ROOM) and self._layer.merges(request):
                 refusal = Refusal(482, "Loop Detected")
             elif refusal is None and self._layer.full:
                 refusal = Refusal(503, "Service Unavailable", (("retry-after", "10"),))

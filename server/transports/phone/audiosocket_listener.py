@@ -104,6 +104,8 @@ class AudioSocketListener:
 class TcpWire:
     """``Wire`` over a TCP connection."""
 
+    in_bites = False
+
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
         self.sending_since_s: float | None = None

@@ -67,6 +67,8 @@ def _carrier(name: str) -> Carrier:
 class SocketWire:
     """``Wire`` over a WebSocket."""
 
+    in_bites = True
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 

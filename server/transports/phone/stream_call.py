@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -34,6 +35,9 @@ LET_GO_LIMIT_S: Final = 10.0
 
 class Wire(Protocol):
     """A connection to a carrier."""
+
+    in_bites: bool
+    """Whether it is read in bites while the loop is busy (``server.loop_load``)."""
 
     async def receive(self) -> Frame:
         """What comes next. Raises ``WireGone``."""
@@ -101,6 +105,7 @@ class StreamCall:
             logger.info("stream did not begin", extra={"carrier": self._opening.carrier, "why": str(error)})
             return
         leg = StreamLeg(self._info(began), self._codec, began.audio, self._desk.control(self._opening.carrier))
+        leg.in_bites = self._wire.in_bites
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._write, leg)
@@ -162,17 +167,23 @@ class StreamCall:
         events = rest
         try:
             while True:
-                try:
-                    leg.feed(events)
-                except AudioFormatError as error:
-                    self._count(error)
-                events = self._events(await self._wire.receive())
+                self._feed(leg, events)
+                events = list[StreamEvent]()
+                events += self._events(await self._wire.receive())
                 while self._wire.waiting and len(events) < MOST_TOGETHER:
                     events += self._events(await self._wire.receive())
-        except WireGone as gone:
-            leg.lost("caller" if gone.orderly else "lost")
-        except StreamFault:
-            leg.lost("failed")
+        except (WireGone, StreamFault) as end:
+            with suppress(StreamFault):
+                self._feed(leg, events)  # what came before the end was said before it
+            orderly = "caller" if isinstance(end, WireGone) and end.orderly else "lost"
+            leg.lost("failed" if isinstance(end, StreamFault) else orderly)
+
+    def _feed(self, leg: StreamLeg, events: list[StreamEvent]) -> None:
+        """Raises StreamFault, for too many faults."""
+        try:
+            leg.feed(events)
+        except AudioFormatError as error:
+            self._count(error)
 
     async def _write(self, leg: StreamLeg) -> None:
         try:

@@ -56,6 +56,7 @@ class StreamLeg:
         self.rate_hz = audio.sample_rate_hz
         self.can_transfer = control is not None
         self.says_summary = control is not None and control.says_summary
+        self.in_bites = False
         self.over = anyio.Event()
         """Set once the call is over for us: the connection may be closed."""
         self.sent = anyio.Event()

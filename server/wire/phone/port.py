@@ -115,7 +115,7 @@ class StreamCodec(Protocol):
 
 
 def together(events: list[StreamEvent], sample_bytes: int, most_bytes: int) -> list[StreamEvent]:
-    """The events, with audio that follows on audio joined up to ``most_bytes``; not what ends within a sample."""
+    """The events, with audio that follows on audio joined up to ``most_bytes``; not what holds half a sample."""
     if len(events) < 2:
         return events
     told: list[StreamEvent] = []
@@ -124,7 +124,7 @@ def together(events: list[StreamEvent], sample_bytes: int, most_bytes: int) -> l
         if (
             isinstance(event, StreamAudio)
             and isinstance(last, StreamAudio)
-            and not len(last.payload) % sample_bytes
+            and not (len(last.payload) % sample_bytes or len(event.payload) % sample_bytes)
             and len(last.payload) + len(event.payload) <= most_bytes
         ):
             told[-1] = StreamAudio(last.payload + event.payload)

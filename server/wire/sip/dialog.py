@@ -49,16 +49,15 @@ class Dialog:
 
     @classmethod
     def answered(cls, invite: Request, response: Response) -> Dialog:
-        """The dialog a response to our INVITE opens; one without a Contact is where we called.
-
-        Raises BadRequest, SipSyntaxError.
+        """The dialog a response to our INVITE opens. Without a Contact and a route that can be read it is where we
+        called: whoever answered must be told how it ends. Raises SipSyntaxError for the INVITE's own address.
         """
         return cls(
             call_id=invite.call_id,
             local=invite.sender,
             remote=response.recipient,
-            target=contact_of(response) if response.headers.all("contact") else parse_uri(invite.uri),
-            routes=tuple(reversed(response.headers.all("record-route"))),
+            target=_target_of(response) or parse_uri(invite.uri),
+            routes=_routes_of(response),
             local_seq=invite.cseq[0],
             remote_seq=None,
         )
@@ -124,3 +123,20 @@ def contact_of(message: Request | Response) -> SipUri:
     if uri is None or uri.scheme == "tel":
         raise BadRequest(400, "Bad Contact")
     return uri
+
+
+def _target_of(response: Response) -> SipUri | None:
+    try:
+        return contact_of(response)
+    except BadRequest:
+        return None
+
+
+def _routes_of(response: Response) -> tuple[str, ...]:
+    routes = tuple(reversed(response.headers.all("record-route")))
+    try:
+        for route in routes:
+            parse_address(route)
+    except SipSyntaxError:
+        return ()
+    return routes
