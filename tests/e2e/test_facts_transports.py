@@ -257,8 +257,9 @@ async def test_a_server_that_is_killed_leaves_what_was_durable_and_nothing_twice
                 await client.send_audio([bytes(3_200)] * 5)  # the same words again might be taken for an echo
                 given += length(bytes(3_200) * 5, wire)
                 await client.say("chat.start", prompt=PROMPT)
-                await client.until("turn.started", within_s=30)
+                begun_turn = (await client.until("turn.started", within_s=30))["request_id"]
                 await listened(client, 25)
+                await eventually(lambda begun_turn=begun_turn: journalled(tmp_path, begun_turn))
                 server.kill()
                 with anyio.fail_after(5), pytest.raises(ConnectionClosed):
                     await client.listen()
@@ -271,6 +272,12 @@ async def test_a_server_that_is_killed_leaves_what_was_durable_and_nothing_twice
     assert 0.5 * given < sum(event["audio_ticks_received"] for event in events) <= given
     assert all(by_request[request_id]["audio_ms_received"] >= heard_ms // 2 for request_id in told)
     assert sorted(event["success"] for event in events) == [False, False, True, True]
+
+
+def journalled(data_dir: Path, request_id: str) -> bool:
+    """Whether this turn is on the disk: it is written beside the first words, and what was not is nobody's to find."""
+    files = [path for path in (data_dir / "journal").rglob("*") if path.is_file()]
+    return any(request_id.encode() in path.read_bytes() for path in files)
 
 
 async def listened(client: Client, payloads: int) -> None:
