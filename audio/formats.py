@@ -50,6 +50,11 @@ class AudioFormat:
             rates = ", ".join(str(rate) for rate in allowed)
             raise ValueError(f"{self.encoding} runs at {rates} Hz, not {self.sample_rate_hz}")
 
+    @property
+    def sample_bytes(self) -> int:
+        """What a sample takes on the wire; 1 for Opus, whose packets are cut nowhere."""
+        return 2 if self.encoding is Encoding.PCM16 else 1
+
 
 def rates_for(encoding: Encoding) -> tuple[int, ...]:
     """The sample rates in Hz at which an encoding may be used."""

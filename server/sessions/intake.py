@@ -107,7 +107,7 @@ def _pieces(payload: bytes, audio_format: AudioFormat | None) -> list[bytes]:
     """The payload in stretches of at most 100 ms; a packet of Opus is one already."""
     if audio_format is None or audio_format.encoding is Encoding.OPUS:
         return [payload]
-    sample_bytes = 2 if audio_format.encoding is Encoding.PCM16 else 1
+    sample_bytes = audio_format.sample_bytes
     step = audio_format.sample_rate_hz // PIECES_PER_S * sample_bytes
     if len(payload) <= step:
         return [payload]

@@ -205,13 +205,18 @@ def baresip(directory: Path, said: Path, options: PhoneOptions | None = None) ->
         with phone.control:
             yield phone
     finally:
-        if process.poll() is None:
-            process.terminate()
-        try:
-            process.wait(END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(END_LIMIT_S)
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a program, by force where it takes too long."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(END_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(END_LIMIT_S)
 
 
 def _connect(process: subprocess.Popen[bytes], port: int, directory: Path) -> socket.socket:

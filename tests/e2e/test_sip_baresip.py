@@ -44,6 +44,17 @@ async def call(server: Exchange, telephone: Baresip, uri: str = "sip:agent@127.0
     return await server.talk(before)
 
 
+async def presses_holds_and_resumes(telephone: Baresip, talk: Talk) -> None:
+    telephone.command("sndcode", "5")
+    await eventually(lambda: talk.digits == "5")
+    telephone.command("hold")
+    await eventually(lambda: talk.holds == [True])
+    telephone.command("resume")
+    await eventually(lambda: talk.holds == [True, False])
+    heard_ms = talk.heard_ms
+    await eventually(lambda: talk.heard_ms > heard_ms + 500)
+
+
 @pytest.mark.parametrize(
     ("transport", "codec", "secure"),
     [
@@ -78,14 +89,7 @@ async def test_keys_hold_and_resume(tmp_path: Path) -> None:
     require_baresip()
     async with exchange(echo=False) as server, phone(tmp_path, PhoneOptions(";audio_codecs=pcmu")) as telephone:
         talk = await call(server, telephone)
-        telephone.command("sndcode", "5")
-        await eventually(lambda: talk.digits == "5")
-        telephone.command("hold")
-        await eventually(lambda: talk.holds == [True])
-        telephone.command("resume")
-        await eventually(lambda: talk.holds == [True, False])
-        heard_ms = talk.heard_ms
-        await eventually(lambda: talk.heard_ms > heard_ms + 500)
+        await presses_holds_and_resumes(telephone, talk)
         assert talk.digits == "5"
 
 

@@ -15,8 +15,8 @@ import anyio.to_thread
 import numpy as np
 import pytest
 from sip_endpoints import Exchange, eventually, exchange
-from sip_phones import PhoneOptions, certificate_in, free_port, require_baresip
-from test_sip_baresip import call, phone
+from sip_phones import PhoneOptions, certificate_in, free_port, require_baresip, stop
+from test_sip_baresip import call, phone, presses_holds_and_resumes
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -33,12 +33,7 @@ def program(log: Path, *command: str, **environment: str) -> Generator[subproces
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        stop(process)
 
 
 @contextmanager
@@ -103,14 +98,7 @@ async def through(server: Exchange, directory: Path, account: str) -> None:
         assert talk.loudest > 3_000, "the recording is heard"
         await eventually(lambda: len(telephone.heard()) > 2 * 16_000)
         assert int(np.abs(telephone.heard().astype(int)).max()) > 3_000, "and so is its echo"
-        telephone.command("sndcode", "5")
-        await eventually(lambda: talk.digits == "5")
-        telephone.command("hold")
-        await eventually(lambda: talk.holds == [True])
-        telephone.command("resume")
-        await eventually(lambda: talk.holds == [True, False])
-        heard_ms = talk.heard_ms
-        await eventually(lambda: talk.heard_ms > heard_ms + 500)
+        await presses_holds_and_resumes(telephone, talk)
         telephone.command("hangup")
         await eventually(talk.over.is_set)
         assert talk.reason == "caller"

@@ -31,14 +31,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench_capacity import TURN_S, scripted_server
 from bench_client import last_speech_sample, percentiles, session, silence
 from bench_speech import clip
-from sip_caller import sip_call
+from sip_caller import FRAME_S, paced, sip_call
 
 from audio.codecs.g711 import G711Encoder
 from audio.codecs.resample import StreamResampler
 from audio.formats import Encoding
 
 TOKEN = "0123456789abcdef0123456789abcdef"
-FRAME_S = 0.02
 CLIP = "librivox_0930"
 
 
@@ -76,11 +75,8 @@ class Phone:
 
     async def speak(self, payloads: list[str], *, until_heard: bool = False) -> list[float]:
         """In real time; when each frame was sent."""
-        began_s, heard, sent = time.perf_counter(), len(self.audio), list[float]()
-        for number, payload in enumerate(payloads):
-            await asyncio.sleep(max(0.0, began_s + number * FRAME_S - time.perf_counter()))
-            if until_heard and len(self.audio) > heard:
-                break
+        sent = list[float]()
+        async for payload in paced(payloads, self.audio, until_heard=until_heard):
             self.chunk += 1
             frame = (
                 f'{{"event":"media","streamSid":"MZ1","media":{{"track":"inbound","chunk":"{self.chunk}",'

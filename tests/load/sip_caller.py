@@ -49,6 +49,16 @@ def port_of(transport: asyncio.DatagramTransport) -> int:
     return int(transport.get_extra_info("sockname")[1])
 
 
+async def paced(payloads: list[str], audio: list[tuple[float, int]], *, until_heard: bool) -> AsyncIterator[str]:
+    """Each payload when it is due; no more, ``until_heard``, once ``audio`` has grown."""
+    began_s, heard = time.perf_counter(), len(audio)
+    for number, payload in enumerate(payloads):
+        await asyncio.sleep(max(0.0, began_s + number * FRAME_S - time.perf_counter()))
+        if until_heard and len(audio) > heard:
+            return
+        yield payload
+
+
 @dataclass(slots=True)
 class SipPhone:
     """One call that is up."""
@@ -61,11 +71,8 @@ class SipPhone:
 
     async def speak(self, payloads: list[str], *, until_heard: bool = False) -> list[float]:
         """In real time; when each frame was sent."""
-        began_s, heard, sent = time.perf_counter(), len(self.audio), list[float]()
-        for number, payload in enumerate(payloads):
-            await asyncio.sleep(max(0.0, began_s + number * FRAME_S - time.perf_counter()))
-            if until_heard and len(self.audio) > heard:
-                break
+        sent = list[float]()
+        async for payload in paced(payloads, self.audio, until_heard=until_heard):
             self.sequence += 1
             head = struct.pack("!BBHII", 0x80, 0, self.sequence & 0xFFFF, self.sequence * 160 & 0xFFFFFFFF, self.ssrc)
             self.rtp.sendto(head + base64.b64decode(payload), self.to)

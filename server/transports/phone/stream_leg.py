@@ -17,7 +17,7 @@ import anyio
 
 from audio.codecs.factory import make_decoder
 from audio.errors import AudioFormatError
-from audio.formats import AudioFormat, Encoding, Samples, samples_to_ms
+from audio.formats import AudioFormat, Samples, samples_to_ms
 from server.telephony.control import CallControl
 from server.telephony.port import CallControlError, CallInfo, HangUpReason, PhoneListener
 from server.transports.phone.outlet import Outlet
@@ -65,7 +65,7 @@ class StreamLeg:
         self._codec = codec
         self._control = control
         self._decoder = make_decoder(audio, audio.sample_rate_hz)
-        self._sample_bytes = 2 if audio.encoding is Encoding.PCM16 else 1
+        self._sample_bytes = audio.sample_bytes
         self._most_bytes = TOGETHER_MS * audio.sample_rate_hz // 1_000 * self._sample_bytes
         self._voice = VoiceQueue(audio, codec.traits)
         self._commands: deque[Frame] = deque()

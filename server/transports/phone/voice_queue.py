@@ -24,7 +24,7 @@ class VoiceQueue:
 
     def __init__(self, audio: AudioFormat, traits: StreamTraits) -> None:
         self._format = audio
-        self._sample_bytes = 2 if audio.encoding is Encoding.PCM16 else 1
+        self._sample_bytes = audio.sample_bytes
         self._frame_bytes = (traits.frame_ms or 0) * audio.sample_rate_hz // 1_000 * self._sample_bytes
         self._encoders: dict[int, Encoder] = {}
         self._waiting: deque[bytes] = deque()
